@@ -1,0 +1,16 @@
+// Package pacs holds the words of the archive and no machinery: patients,
+// studies, series and instances as the index knows them, who may see them
+// (Scope), how they are asked for (the filters), and the one door by which an
+// image comes in (Receiver).
+//
+// The way of one image through the packages below this one:
+//
+//	dimse, dicomweb, import  -- Incoming -->  journal.Receive   fsync, then success
+//	journal                  -- Record   -->  publish.Publisher groups by series
+//	publish                  -- pack     -->  storage.Store     one object per pack
+//	publish                  -- rows     -->  index             one transaction
+//	index                    -- Study …  -->  dicomweb, web, worklist
+//
+// Each hand-over is one call in one direction. Package pacs imports none of
+// its subpackages; they all import it.
+package pacs

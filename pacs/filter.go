@@ -1,0 +1,71 @@
+package pacs
+
+// StudyFilter asks for studies. QIDO-RS, C-FIND, the worklist and the client's
+// lists all speak it. Empty fields match everything.
+//
+// Text fields with Wildcards take * and ? as PS3.4 C.2.2.2.4 says. Lists match
+// any of their members. Name matching adds what sounds or is spelled alike in
+// the other script when Fuzzy is set; it never hides an exact match.
+type StudyFilter struct {
+	StudyInstanceUIDs []string
+	PatientID         string // wildcards
+	Issuer            string
+	PatientName       string // wildcards
+	Fuzzy             bool   // fold scripts, case and apostrophes in PatientName
+	BirthDate         DateRange
+	Sex               string
+	PINFL             string
+	AccessionNumber   string // wildcards
+	StudyID           string // wildcards
+	Description       string // wildcards
+	Referring         string // wildcards
+	Date              DateRange
+	Time              DateRange // HHMMSS
+	Modalities        []string  // any series of the study has one of these
+	Facility          string    // code
+	// Text is free text: part of a name in any script, a patient ID or an
+	// accession number.
+	Text string
+	// PatientRowID restricts to one patient and those linked to them by PINFL.
+	PatientRowID int64
+	// ExcludeStudyInstanceUID leaves one study out (for priors).
+	ExcludeStudyInstanceUID string
+
+	Page
+}
+
+// SeriesFilter asks for series, within studies that match Study.
+type SeriesFilter struct {
+	Study              StudyFilter
+	SeriesInstanceUIDs []string
+	Modality           string // wildcards
+	Number             *int
+	Description        string // wildcards
+	BodyPart           string // wildcards
+	Page
+}
+
+// InstanceFilter asks for instances (current versions), within series that
+// match Series.
+type InstanceFilter struct {
+	Series          SeriesFilter
+	SOPInstanceUIDs []string
+	SOPClassUIDs    []string
+	Number          *int
+	Page
+}
+
+// DateRange is an inclusive range of DICOM dates or times; either end may be
+// empty. A single value has both ends equal.
+type DateRange struct{ From, To string }
+
+// Empty reports whether the range matches everything.
+func (r DateRange) Empty() bool { return r.From == "" && r.To == "" }
+
+// Page limits a result. After is the cursor a previous page gave; with it
+// Offset is ignored.
+type Page struct {
+	Limit  int
+	Offset int
+	After  string
+}

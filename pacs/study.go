@@ -1,0 +1,117 @@
+package pacs
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Facility is a hospital or clinic: the owner of what its devices send.
+type Facility struct {
+	ID    int64
+	Code  string // [A-Z0-9_-]{1,32}, stable, used in configuration
+	Name  string
+	TaxID string // STIR, for the national platform; may be empty
+}
+
+// Patient is a person as one issuer knows them. Identity is (Issuer, PatientID):
+// two hospitals' "12345" are two patients. PINFL links them.
+type Patient struct {
+	ID        int64
+	Issuer    string // Issuer of Patient ID (0010,0021), or the facility's code
+	PatientID string // (0010,0020)
+	Name      string // (0010,0010) decoded, DICOM form: Family^Given^Middle
+	Sex       string // (0010,0040): M, F, O or ""
+	BirthDate string // (0010,0030) YYYYMMDD or ""
+	PINFL     string // 14 digits or ""
+}
+
+// Study is a row of the index: PS3.3 C.7.2.1 and what the archive counted.
+type Study struct {
+	ID                 int64
+	StudyInstanceUID   string
+	Facility           Facility
+	Patient            Patient
+	Date               string // YYYYMMDD or ""
+	Time               string // HHMMSS.ffffff as sent, or ""
+	AccessionNumber    string
+	StudyID            string
+	Description        string
+	ReferringPhysician string // DICOM PN form
+	Question           string // reason for the study or the procedure
+	Modalities         []string
+	BodyParts          []string
+	SeriesCount        int
+	InstanceCount      int
+	Bytes              int64
+	ReceivedAt         time.Time // first instance indexed
+	UpdatedAt          time.Time // last instance indexed
+	CompletedAt        time.Time // zero while images still arrive
+	// Attributes are further study-level attributes as DICOM JSON
+	// (PS3.18 Annex F), for includefield.
+	Attributes json.RawMessage
+}
+
+// Series is a row of the index.
+type Series struct {
+	ID                int64
+	StudyID           int64
+	StudyInstanceUID  string
+	SeriesInstanceUID string
+	Modality          string
+	Number            *int
+	Description       string
+	BodyPart          string
+	InstanceCount     int
+	HasPixels         bool
+	Attributes        json.RawMessage
+}
+
+// Instance is a row of the index and the place of its bytes.
+type Instance struct {
+	StudyID           int64
+	SeriesID          int64
+	StudyInstanceUID  string
+	SeriesInstanceUID string
+	SOPInstanceUID    string
+	SOPClassUID       string
+	TransferSyntaxUID string
+	Number            *int
+	Rows, Columns     int
+	FrameCount        int // 0 when the instance has no pixel data
+	SHA256            []byte
+	Version           int // 1 for the first bytes received under this UID
+	ReceivedAt        time.Time
+	Location          Location
+	Attributes        json.RawMessage // instance-level attributes for QIDO-RS
+}
+
+// Location is where an instance's bytes are: a stored (uncompressed) member
+// of a pack in object storage.
+type Location struct {
+	PackID        int64
+	PackKey       string
+	Offset        int64 // of the member's first byte (the PS3.10 preamble) in the pack
+	Length        int64 // of the PS3.10 file
+	DatasetOffset int64 // of the data set, relative to Offset
+	// PixelData describes (7FE0,0010) relative to Offset; nil without pixels.
+	PixelData *PixelLocation
+}
+
+// PixelLocation says where the pixel data is within an instance.
+type PixelLocation struct {
+	Offset       int64 // of the value, relative to the PS3.10 file
+	Length       int64 // of the value; -1 when encapsulated
+	Encapsulated bool
+	// Deflated: offsets are into the inflated data set; frames can't be read
+	// by range.
+	Deflated bool
+	// FrameLength is the size of each frame in bytes when they follow one
+	// another (native pixel data); 0 otherwise.
+	FrameLength int64
+	// Fragments, for encapsulated pixel data, holds per frame the byte ranges
+	// of its fragments. Nil when the frames can't be told apart.
+	Fragments [][]Range
+}
+
+// Range is a run of bytes.
+type Range struct{ Offset, Length int64 }
