@@ -1,0 +1,14 @@
+// Package index is the archive's index in PostgreSQL: what exists, who may see
+// it and where its bytes are. It holds no pixel.
+//
+//   - Open connects and Migrate brings the schema up to date; other packages
+//     keep their own tables in the same database and migrate them with the
+//     same function under their own name.
+//   - Add writes the rows of one pack in one transaction, for the publisher.
+//   - Studies, SeriesOf, Instances answer queries. Each takes a pacs.Scope, and
+//     nothing reads without one. One query builder serves QIDO-RS, C-FIND and
+//     the client's lists.
+//
+// The index can be thrown away and rebuilt from object storage: each pack
+// carries what its rows need.
+package index
