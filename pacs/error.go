@@ -44,7 +44,12 @@ const (
 type Error struct {
 	Code    Code
 	Message string
-	Err     error
+	// Reason is a finer, stable word for programs that act on it, such as
+	// claimed_by_other; the client API's document lists them. Mostly empty.
+	Reason string
+	// Who is the name of the other person, where Reason speaks of one.
+	Who string
+	Err error
 }
 
 func (e *Error) Error() string {
@@ -64,6 +69,24 @@ func Errorf(code Code, format string, args ...any) *Error {
 // Wrap makes an Error whose message stands alone and whose cause is err.
 func Wrap(code Code, err error, message string) *Error {
 	return &Error{Code: code, Message: message, Err: err}
+}
+
+// WithReason returns a copy of e that carries a reason and, where the reason
+// speaks of somebody, their name.
+func (e *Error) WithReason(reason, who string) *Error {
+	copied := *e
+	copied.Reason, copied.Who = reason, who
+	return &copied
+}
+
+// ReasonOf returns the reason of the outermost Error in err's chain and the
+// person it speaks of; both are mostly empty.
+func ReasonOf(err error) (reason, who string) {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Reason, e.Who
+	}
+	return "", ""
 }
 
 // CodeOf returns the code of the outermost Error in err's chain, Internal for
