@@ -1,0 +1,143 @@
+import type * as s from './schema';
+
+/** What the server (or the line to it) answered instead of the thing asked for. */
+export class ApiError extends Error {
+  readonly problem: s.Problem;
+
+  constructor(problem: s.Problem) {
+    super(problem.detail ?? problem.title);
+    this.name = 'ApiError';
+    this.problem = problem;
+  }
+
+  /** No answer at all: the line is down, or the server is. */
+  get offline(): boolean {
+    return this.problem.code === 'offline';
+  }
+
+  /** Worth trying again later without a person changing anything. */
+  get transient(): boolean {
+    return this.offline || this.problem.status >= 500 || this.problem.status === 429;
+  }
+}
+
+export function problemOf(err: unknown): s.Problem {
+  if (err instanceof ApiError) return err.problem;
+  return { title: String(err), status: 0, code: 'internal', detail: String(err) };
+}
+
+let csrf = '';
+let onUnauthenticated: () => void = () => {};
+
+/** Calls back once a request finds the session gone. */
+export function whenSessionEnds(callback: () => void): void {
+  onUnauthenticated = callback;
+}
+
+type Query = Record<string, string | number | undefined>;
+
+function withQuery(path: string, query?: Query): string {
+  const params = new URLSearchParams();
+  for (const [name, value] of Object.entries(query ?? {})) {
+    if (value !== undefined && value !== '') params.set(name, String(value));
+  }
+  const text = params.toString();
+  return text ? `${path}?${text}` : path;
+}
+
+async function send<T>(method: string, path: string, body?: unknown, keepalive = false): Promise<T> {
+  const headers: Record<string, string> = { Accept: 'application/json' };
+  if (body !== undefined) headers['Content-Type'] = 'application/json';
+  if (method !== 'GET') headers['X-CSRF-Token'] = csrf;
+  let response: Response;
+  try {
+    response = await fetch(path, {
+      method,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      credentials: 'same-origin',
+      keepalive,
+    });
+  } catch (err) {
+    throw new ApiError({ title: 'no connection', status: 0, code: 'offline', detail: String(err) });
+  }
+  if (!response.ok) {
+    let problem: s.Problem;
+    try {
+      problem = (await response.json()) as s.Problem;
+      if (typeof problem.title !== 'string') throw new Error('not a problem document');
+    } catch {
+      // A proxy's own error page: its status is all there is to go by.
+      problem = {
+        title: response.statusText || `HTTP ${response.status}`,
+        status: response.status,
+        code: response.status >= 502 && response.status <= 504 ? 'unavailable' : 'internal',
+      };
+    }
+    problem.status = response.status;
+    if (response.status === 401 && path !== '/api/session') onUnauthenticated();
+    throw new ApiError(problem);
+  }
+  if (response.status === 204 || response.headers.get('Content-Length') === '0') return undefined as T;
+  const text = await response.text();
+  return (text ? JSON.parse(text) : undefined) as T;
+}
+
+const id = encodeURIComponent;
+
+/** The server's API, one function per operation of openapi.yaml. */
+export const api = {
+  session: async () => remember(await send<s.Session>('GET', '/api/session')),
+  signIn: async (login: string, password: string) =>
+    remember(await send<s.Session>('POST', '/api/session', { login, password })),
+  signOut: () => send<void>('DELETE', '/api/session'),
+  setLanguage: (language: s.Language) => send<void>('PUT', '/api/session/language', { language }),
+  setPassword: (current: string, next: string) =>
+    send<void>('PUT', '/api/session/password', { current, new: next }),
+
+  tasks: (query: Query) => send<s.TaskPage>('GET', withQuery('/api/tasks', query)),
+  nextTask: () => send<s.Task>('POST', '/api/tasks/next'),
+  task: (task: string) => send<s.Task>('GET', `/api/tasks/${id(task)}`),
+  claim: (task: string) => send<s.Task>('POST', `/api/tasks/${id(task)}/claim`),
+  release: (task: string) => send<s.Task>('POST', `/api/tasks/${id(task)}/release`),
+
+  report: (task: string) => send<s.Report>('GET', `/api/tasks/${id(task)}/report`),
+  saveDraft: (task: string, draft: { sections: s.Sections; language: s.Language; revision: number }, leaving = false) =>
+    send<s.Draft>('PUT', `/api/tasks/${id(task)}/report/draft`, draft, leaving),
+  discardDraft: (task: string) => send<void>('DELETE', `/api/tasks/${id(task)}/report/draft`),
+  sign: (task: string, revision: number) => send<s.Report>('POST', `/api/tasks/${id(task)}/report/sign`, { revision }),
+  amend: (task: string, kind: 'correction' | 'addendum') =>
+    send<s.Report>('POST', `/api/tasks/${id(task)}/report/amend`, { kind }),
+
+  studies: (query: Query) => send<s.StudyPage>('GET', withQuery('/api/studies', query)),
+  study: (uid: string) => send<s.StudyDetail>('GET', `/api/studies/${id(uid)}`),
+  pdfPath: (report: string, version: number) => `/api/reports/${id(report)}/versions/${version}/pdf`,
+
+  deliveries: (query: Query) => send<s.DeliveryPage>('GET', withQuery('/api/deliveries', query)),
+  retryDelivery: (report: string, version: number) =>
+    send<void>('POST', `/api/deliveries/${id(report)}/${version}/retry`),
+
+  status: () => send<s.Status>('GET', '/api/admin/status'),
+  facilities: () => send<{ facilities: s.Facility[] }>('GET', '/api/admin/facilities'),
+  addFacility: (f: s.Facility) => send<void>('POST', '/api/admin/facilities', f),
+  putFacility: (f: s.Facility) => send<void>('PUT', `/api/admin/facilities/${id(f.code)}`, f),
+  devices: () => send<{ devices: s.Device[] }>('GET', '/api/admin/devices'),
+  addDevice: (d: s.Device) => send<void>('POST', '/api/admin/devices', d),
+  putDevice: (d: s.Device) => send<void>('PUT', `/api/admin/devices/${id(d.ae_title)}`, d),
+  deleteDevice: (aet: string) => send<void>('DELETE', `/api/admin/devices/${id(aet)}`),
+  users: () => send<{ users: s.UserRecord[] }>('GET', '/api/admin/users'),
+  addUser: (u: s.UserRecord) => send<void>('POST', '/api/admin/users', u),
+  putUser: (u: s.UserRecord) => send<void>('PUT', `/api/admin/users/${id(u.id ?? '')}`, u),
+  groups: () => send<{ groups: s.GroupRecord[] }>('GET', '/api/admin/groups'),
+  addGroup: (g: s.GroupRecord) => send<void>('POST', '/api/admin/groups', g),
+  putGroup: (g: s.GroupRecord) => send<void>('PUT', `/api/admin/groups/${id(g.id ?? '')}`, g),
+  rules: () => send<{ rules: s.Rule[] }>('GET', '/api/admin/rules'),
+  addRule: (r: s.Rule) => send<void>('POST', '/api/admin/rules', r),
+  putRule: (r: s.Rule) => send<void>('PUT', `/api/admin/rules/${id(r.id ?? '')}`, r),
+  deleteRule: (rule: string) => send<void>('DELETE', `/api/admin/rules/${id(rule)}`),
+};
+
+function remember(session: s.Session): s.Session {
+  csrf = session.csrf;
+  return session;
+}

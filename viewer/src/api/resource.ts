@@ -1,0 +1,55 @@
+import { useCallback, useEffect, useRef, useState } from 'react';
+import { ApiError } from './client';
+
+export interface Resource<T> {
+  data: T | undefined;
+  error: unknown;
+  loading: boolean;
+  /** Fetches again; the old data stays shown meanwhile. */
+  reload: () => Promise<void>;
+  /** Replaces the data without asking the server. */
+  set: (data: T) => void;
+}
+
+/**
+ * Fetches what `load` gives whenever `key` changes (undefined: not at all).
+ * An answer that arrives after the key has changed again is dropped.
+ */
+export function useResource<T>(key: string | undefined, load: () => Promise<T>): Resource<T> {
+  const [state, setState] = useState<{ key?: string; data?: T; error?: unknown; loading: boolean }>({ loading: true });
+  const current = useRef(0);
+  const loader = useRef(load);
+  loader.current = load;
+
+  const reload = useCallback(async () => {
+    const mine = ++current.current;
+    setState((s) => ({ ...s, loading: true }));
+    try {
+      const data = await loader.current();
+      if (mine === current.current) setState({ key, data, loading: false });
+    } catch (error) {
+      if (mine === current.current) {
+        setState((s) => ({ key, data: s.key === key ? s.data : undefined, error, loading: false }));
+      }
+    }
+  }, [key]);
+
+  useEffect(() => {
+    if (key === undefined) return;
+    void reload();
+    return () => {
+      current.current++;
+    };
+  }, [key, reload]);
+
+  const failed = state.error instanceof ApiError && state.error.transient;
+  useEffect(() => {
+    // A lost line comes back by itself; asking every few seconds notices it.
+    if (!failed || key === undefined) return;
+    const timer = setTimeout(() => void reload(), 5000);
+    return () => clearTimeout(timer);
+  });
+
+  const set = useCallback((data: T) => setState({ key, data, loading: false }), [key]);
+  return { data: state.data, error: state.error, loading: state.loading, reload, set };
+}

@@ -1,0 +1,252 @@
+// The types of pacs/web/openapi.yaml, by the same names and in the same order.
+
+export type Language = 'uz-Latn' | 'uz-Cyrl' | 'ru' | 'en';
+export type Priority = 'stat' | 'urgent' | 'routine';
+export type Role = 'radiologist' | 'clinician' | 'technician' | 'facility_administrator' | 'administrator';
+export type DeliveryState = 'queued' | 'retrying' | 'delivered' | 'failed';
+export type ReportKind = 'final' | 'correction' | 'addendum';
+
+export interface Problem {
+  type?: string;
+  title: string;
+  status: number;
+  detail?: string;
+  code: string;
+  /** A finer, stable word: claimed_by_other, stale_revision, already_signed, empty_report, … */
+  reason?: string;
+  /** With claimed_by_other and draft_by_other: that person's name. */
+  who?: string;
+}
+
+export interface Named {
+  id: string;
+  name: string;
+}
+
+export interface Facility {
+  code: string;
+  name: string;
+  tax_id?: string;
+}
+
+export interface User {
+  id: string;
+  login: string;
+  name: string;
+  roles: Role[];
+  all_facilities: boolean;
+  facilities: Facility[];
+  groups: Named[];
+  language: Language;
+}
+
+export interface Session {
+  user: User;
+  csrf: string;
+  version?: string;
+}
+
+export interface Patient {
+  name: string;
+  /** The same name in the other script. */
+  name_other?: string;
+  id: string;
+  issuer?: string;
+  pinfl?: string;
+  sex?: 'M' | 'F' | 'O' | '';
+  /** YYYYMMDD */
+  birth_date?: string;
+  /** Whole years at the study date. */
+  age?: number;
+}
+
+export interface ReportBadge {
+  id: string;
+  version: number;
+  kind: ReportKind;
+  signed_at: string;
+  signed_by?: string;
+}
+
+export interface Study {
+  study_uid: string;
+  patient: Patient;
+  description: string;
+  modalities: string[];
+  body_part?: string;
+  /** YYYYMMDD */
+  date: string;
+  /** HHMMSS */
+  time?: string;
+  accession?: string;
+  referring_physician?: string;
+  question?: string;
+  facility: Facility;
+  series_count: number;
+  instance_count: number;
+  bytes?: number;
+  received_at?: string;
+  complete: boolean;
+  report?: ReportBadge;
+  task_id?: string;
+}
+
+export interface Series {
+  series_uid: string;
+  number?: number;
+  modality: string;
+  description?: string;
+  body_part?: string;
+  instance_count: number;
+  has_pixels?: boolean;
+  middle_instance_uid?: string;
+}
+
+export interface StudyDetail extends Study {
+  series: Series[];
+  /** Other studies of the same patient, newest first. */
+  priors: Study[];
+  /** Signed versions, newest first. */
+  reports: ReportVersion[];
+}
+
+export type TaskState = 'open' | 'claimed' | 'signed';
+
+export interface Task {
+  id: string;
+  state: TaskState;
+  priority: Priority;
+  deadline: string;
+  created_at: string;
+  rule?: Named;
+  group?: Named;
+  claimed_by?: Named & { me?: boolean };
+  claimed_at?: string;
+  draft_saved_at?: string;
+  prior_count?: number;
+  study: Study;
+}
+
+export type View = 'mine' | 'groups' | 'open' | 'drafts' | 'signed';
+
+export interface TaskPage {
+  tasks: Task[];
+  counts: Record<View, number>;
+  next?: string;
+}
+
+export const sectionNames = ['indication', 'technique', 'findings', 'impression'] as const;
+export type SectionName = (typeof sectionNames)[number];
+export type Sections = Record<SectionName, string>;
+
+export interface Draft {
+  kind: ReportKind;
+  sections: Sections;
+  language: Language;
+  revision: number;
+  saved_at: string;
+}
+
+export interface Delivery {
+  state: DeliveryState;
+  attempts: number;
+  last_error?: string;
+  next_attempt_at?: string;
+  delivered_at?: string;
+  fhir_id?: string;
+}
+
+export interface ReportVersion {
+  report_id: string;
+  version: number;
+  kind: ReportKind;
+  sections: Sections;
+  language: Language;
+  signed_by: string;
+  signed_at: string;
+  delivery?: Delivery;
+}
+
+export interface Report {
+  id?: string;
+  task_id: string;
+  study_uid: string;
+  /** Oldest first. */
+  versions: ReportVersion[];
+  draft?: Draft;
+  draft_by?: string;
+}
+
+export interface DeliveryRow {
+  report_id: string;
+  task_id?: string;
+  version: number;
+  kind: ReportKind;
+  signed_at: string;
+  signed_by: string;
+  delivery: Delivery;
+  study: Study;
+}
+
+export interface DeliveryPage {
+  deliveries: DeliveryRow[];
+  counts: Partial<Record<DeliveryState, number>>;
+  platform: string;
+  next?: string;
+}
+
+export interface StudyPage {
+  studies: Study[];
+  next?: string;
+}
+
+export interface Device {
+  ae_title: string;
+  facility: string;
+  description?: string;
+  charset?: string;
+  last_seen_at?: string;
+}
+
+export interface UserRecord {
+  id?: string;
+  login: string;
+  name: string;
+  roles: Role[];
+  facilities?: string[];
+  all_facilities?: boolean;
+  pinfl?: string;
+  argos?: string;
+  language?: Language;
+  active?: boolean;
+  password?: string;
+}
+
+export interface GroupRecord {
+  id?: string;
+  name: string;
+  members: string[];
+}
+
+export interface Rule {
+  id?: string;
+  position?: number;
+  name: string;
+  condition: string;
+  group: string;
+  priority: Priority;
+  deadline_minutes: number;
+  active?: boolean;
+}
+
+export interface Status {
+  version?: string;
+  started_at?: string;
+  studies?: number;
+  instances?: number;
+  bytes?: number;
+  journal?: { records?: number; bytes?: number; held?: number; oldest_seconds?: number };
+  database?: string;
+  store?: string;
+  deliveries?: { queued?: number; retrying?: number; failed?: number };
+}
