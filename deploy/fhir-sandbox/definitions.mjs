@@ -28,9 +28,6 @@ export function loadDefinitions(resourceTypes) {
       loadDataType(read(name));
       continue;
     }
-    // Data types are small and many; resources are large. A file's first
-    // kilobytes don't say which it is, its size does well enough to skip most.
-    if (fs.statSync(path.join(folder, name)).size > 700_000) continue;
     const definition = read(name);
     const dataType = definition.kind === 'complex-type' || definition.kind === 'primitive-type';
     if (dataType && definition.snapshot && definition.derivation !== 'constraint') loadDataType(definition);
