@@ -1,0 +1,227 @@
+package dimse
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/tasvir-pacs/tasvir/pacs/dicom"
+	"github.com/tasvir-pacs/tasvir/pacs/ul"
+)
+
+// Dialer is how a Client associates.
+type Dialer struct {
+	CallingAE, CalledAE string
+	// Contexts are the presentation contexts to propose, see GroupContexts. None
+	// proposes verification.
+	Contexts []ul.ProposedContext
+	MaxPDU   uint32
+	Timeouts ul.Timeouts
+	// DialTimeout bounds the TCP connection. Default 30 s.
+	DialTimeout time.Duration
+	// Identity, when set, is the user identity to present.
+	Identity *ul.UserIdentity
+	// DialContext, when set, makes the connection, for instance over TLS.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+// Client is a DICOM user (SCU) with one association. Its methods are called one
+// at a time.
+type Client struct {
+	assoc     *ul.Association
+	messageID uint16
+}
+
+// Dial connects to addr, host:port, and associates. The error is a *ul.Reject
+// when the peer refused.
+func Dial(ctx context.Context, addr string, d Dialer) (*Client, error) {
+	dial := d.DialContext
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: cmp.Or(d.DialTimeout, 30*time.Second)}).DialContext
+	}
+	contexts := d.Contexts
+	if len(contexts) == 0 {
+		contexts = []ul.ProposedContext{VerificationContext(1)}
+	}
+	nc, err := dial(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("can't connect to %s: %w", addr, err)
+	}
+	rq := &ul.AssociateRequest{CalledAE: d.CalledAE, CallingAE: d.CallingAE, Contexts: contexts,
+		User: ul.UserInformation{Identity: d.Identity}}
+	assoc, err := ul.Request(ctx, nc, rq, ul.Config{MaxPDU: d.MaxPDU, Timeouts: d.Timeouts,
+		ImplementationClassUID: dicom.ImplementationClassUID, ImplementationVersion: dicom.ImplementationVersionName})
+	if err != nil {
+		return nil, fmt.Errorf("%s (%s): %w", d.CalledAE, addr, err)
+	}
+	return &Client{assoc: assoc}, nil
+}
+
+// VerificationContext proposes C-ECHO.
+func VerificationContext(id byte) ul.ProposedContext {
+	return ul.ProposedContext{ID: id, AbstractSyntax: dicom.VerificationSOPClass,
+		TransferSyntaxes: []string{dicom.ImplicitVRLittleEndian}}
+}
+
+// Contexts returns the presentation contexts that the peer accepted.
+func (c *Client) Contexts() []ul.Context { return c.assoc.Contexts() }
+
+// Peer returns what the peer said about its implementation.
+func (c *Client) Peer() ul.UserInformation { return c.assoc.Peer() }
+
+// Echo verifies that the peer answers: C-ECHO, PS3.7 section 9.1.5.
+func (c *Client) Echo(ctx context.Context) (Status, error) {
+	pc, ok := c.contextFor(dicom.VerificationSOPClass, "")
+	if !ok {
+		return Status{}, errors.New("the peer does not accept verification (C-ECHO)")
+	}
+	rq := c.newRequest(CEchoRQ, dicom.VerificationSOPClass)
+	rq.SetUint16(CommandDataSetType, noDataSet)
+	return c.exchange(ctx, pc, rq, nil)
+}
+
+// StoreItem is one instance to send.
+type StoreItem struct {
+	SOPClassUID, SOPInstanceUID, TransferSyntaxUID string
+	// Data is the data set in TransferSyntaxUID, without preamble and file meta
+	// information. It is sent verbatim, to its end.
+	Data io.Reader
+	// MoveOriginatorAE and MoveOriginatorMessageID go with instances sent on
+	// behalf of a C-MOVE.
+	MoveOriginatorAE        string
+	MoveOriginatorMessageID uint16
+}
+
+// ErrNotAccepted means that no presentation context was accepted for an
+// instance's SOP class and transfer syntax. The association can be used on.
+var ErrNotAccepted = errors.New("the peer accepts no presentation context for this SOP class and transfer syntax")
+
+// Store sends one instance: C-STORE, PS3.7 section 9.1.1. The instance is stored
+// when the error is nil and Status.OK. After an error other than ErrNotAccepted
+// or a *ul.SourceError that did not abort, the association is over.
+func (c *Client) Store(ctx context.Context, item StoreItem) (Status, error) {
+	pc, ok := c.contextFor(item.SOPClassUID, item.TransferSyntaxUID)
+	if !ok {
+		return Status{}, ErrNotAccepted
+	}
+	rq := c.newRequest(CStoreRQ, item.SOPClassUID)
+	rq.SetUint16(Priority, 0) // medium
+	rq.SetUint16(CommandDataSetType, hasDataSet)
+	rq.SetUID(AffectedSOPInstanceUID, item.SOPInstanceUID)
+	if item.MoveOriginatorAE != "" {
+		rq.SetText(MoveOriginatorApplicationEntity, item.MoveOriginatorAE)
+		rq.SetUint16(MoveOriginatorMessageID, item.MoveOriginatorMessageID)
+	}
+	return c.exchange(ctx, pc, rq, item.Data)
+}
+
+// Release ends the association in good order and closes the connection.
+func (c *Client) Release(ctx context.Context) error { return c.assoc.Release(ctx) }
+
+// Close closes the connection; an association that was not released is aborted.
+func (c *Client) Close() { c.assoc.Close() }
+
+// Accepts says whether instances of this SOP class can be sent in this transfer
+// syntax.
+func (c *Client) Accepts(sopClass, transferSyntax string) bool {
+	_, ok := c.contextFor(sopClass, transferSyntax)
+	return ok
+}
+
+// contextFor finds an accepted context in which we are SCU. An empty transfer
+// syntax means any.
+func (c *Client) contextFor(abstract, ts string) (ul.Context, bool) {
+	for _, pc := range c.assoc.Contexts() {
+		if pc.RequestorSCU && pc.AbstractSyntax == abstract && (ts == "" || pc.TransferSyntax == ts) {
+			return pc, true
+		}
+	}
+	return ul.Context{}, false
+}
+
+func (c *Client) newRequest(field Field, sopClass string) Command {
+	c.messageID++
+	var rq Command
+	rq.SetUID(AffectedSOPClassUID, sopClass)
+	rq.SetUint16(CommandField, uint16(field))
+	rq.SetUint16(MessageID, c.messageID)
+	return rq
+}
+
+// exchange sends a request and waits for its one response. ctx aborts the
+// association.
+func (c *Client) exchange(ctx context.Context, pc ul.Context, rq Command, data io.Reader) (Status, error) {
+	stop := c.assoc.AbortOn(ctx)
+	defer stop()
+	if err := c.assoc.Send(pc.ID, rq.Encode(), data); err != nil {
+		return Status{}, err
+	}
+	_, raw, err := c.assoc.ReadCommand()
+	if err != nil {
+		return Status{}, err
+	}
+	status, err := c.checkResponse(rq, raw)
+	if err != nil {
+		c.assoc.Abort(err)
+		return Status{}, c.assoc.Err()
+	}
+	return status, nil
+}
+
+func (c *Client) checkResponse(rq Command, raw []byte) (Status, error) {
+	rsp, err := ParseCommand(raw)
+	if err != nil {
+		return Status{}, err
+	}
+	if rsp.Field() != rq.Field()|responseBit {
+		return Status{}, fmt.Errorf("%s answered with %s", rq.Field(), rsp.Field())
+	}
+	if id, ok := rsp.Uint16(MessageIDBeingRespondedTo); !ok || id != c.messageID {
+		return Status{}, fmt.Errorf("%s %d answered with a response to message %d", rq.Field(), c.messageID, id)
+	}
+	status, ok := statusOf(rsp)
+	if !ok || rsp.HasDataSet() {
+		return Status{}, fmt.Errorf("%s without status, or with a data set", rsp.Field())
+	}
+	return status, nil
+}
+
+// MaxContexts is how many presentation contexts one association can have.
+const MaxContexts = 128
+
+// Kind is what a presentation context is for: instances of one SOP class in one
+// transfer syntax.
+type Kind struct{ SOPClassUID, TransferSyntaxUID string }
+
+// GroupContexts plans the associations that carry instances of these kinds: for
+// each the contexts to propose and the kinds it serves. Each kind has a context
+// of its own with its transfer syntax alone, so that the acceptor can't choose
+// one that the instance is not in; an association takes MaxContexts.
+func GroupContexts(kinds []Kind) []ContextGroup {
+	kinds = slices.Clone(kinds)
+	slices.SortFunc(kinds, func(a, b Kind) int {
+		return cmp.Or(cmp.Compare(a.SOPClassUID, b.SOPClassUID), cmp.Compare(a.TransferSyntaxUID, b.TransferSyntaxUID))
+	})
+	kinds = slices.Compact(kinds)
+	var groups []ContextGroup
+	for chunk := range slices.Chunk(kinds, MaxContexts) {
+		g := ContextGroup{Kinds: chunk}
+		for i, k := range chunk {
+			g.Contexts = append(g.Contexts, ul.ProposedContext{ID: byte(2*i + 1), AbstractSyntax: k.SOPClassUID,
+				TransferSyntaxes: []string{k.TransferSyntaxUID}})
+		}
+		groups = append(groups, g)
+	}
+	return groups
+}
+
+// ContextGroup is one association's share of what there is to send.
+type ContextGroup struct {
+	Kinds    []Kind
+	Contexts []ul.ProposedContext
+}

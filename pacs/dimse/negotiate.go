@@ -1,0 +1,105 @@
+package dimse
+
+import (
+	"strings"
+
+	"github.com/tasvir-pacs/tasvir/pacs/dicom"
+	"github.com/tasvir-pacs/tasvir/pacs/ul"
+)
+
+// SOPClasses says which abstract syntaxes a Server takes besides verification.
+// The zero value takes all standard storage classes.
+type SOPClasses struct {
+	// AcceptUnknown also takes storage classes that are not in PS3.4: a
+	// vendor's private ones and those of a later edition. It takes every UID
+	// that is not a known service.
+	AcceptUnknown bool
+	// Only, when not empty, replaces the standard storage classes.
+	Only []string
+}
+
+// accepts says whether instances of this SOP class are taken.
+func (s SOPClasses) accepts(uid string) bool {
+	for _, only := range s.Only {
+		if only == uid {
+			return true
+		}
+	}
+	if len(s.Only) == 0 && dicom.IsStorageSOPClass(uid) {
+		return true
+	}
+	return s.AcceptUnknown && dicom.ValidUID(uid) == nil && !isService(uid)
+}
+
+// servicePrefixes are the DICOM UIDs below which PS3.6 Table A-1 lists service
+// classes that are no storage classes.
+var servicePrefixes = []string{
+	"1.2.840.10008.1.", "1.2.840.10008.3.", "1.2.840.10008.4.", "1.2.840.10008.5.1.1.",
+	"1.2.840.10008.5.1.4.1.2.", "1.2.840.10008.5.1.4.2", "1.2.840.10008.5.1.4.3", "1.2.840.10008.10.",
+}
+
+func isService(uid string) bool {
+	if dicom.IsStorageSOPClass(uid) {
+		return false
+	}
+	for _, p := range servicePrefixes {
+		if strings.HasPrefix(uid, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// choose decides one proposed presentation context.
+func (s SOPClasses) choose(abstract string, transferSyntaxes []string) (string, ul.Result) {
+	encoding := storageEncoding
+	switch {
+	case abstract == dicom.VerificationSOPClass:
+		// No data set is ever sent; the default transfer syntax will do.
+		encoding = func(uid string) ul.Encoding { return min(storageEncoding(uid), ul.ExplicitLittleEndian) }
+	case !s.accepts(abstract):
+		return "", ul.AbstractSyntaxNotSupported
+	}
+	ts, ok := ul.ChooseTransferSyntax(transferSyntaxes, encoding)
+	if !ok {
+		return "", ul.TransferSyntaxesNotSupported
+	}
+	return ts, ul.Acceptance
+}
+
+// gePrivate is an implicit little endian data set with big endian pixel words:
+// taken when nothing else is offered.
+const gePrivate = "1.2.840.113619.5.2"
+
+// storageEncoding classes the transfer syntaxes in which stored objects can be
+// kept. Those that only refer to pixel data elsewhere, or belong to other
+// media, are not.
+func storageEncoding(uid string) ul.Encoding {
+	ts, ok := dicom.LookupTransferSyntax(uid)
+	switch {
+	case !ok:
+		return ul.NotTaken
+	case uid == dicom.ImplicitVRLittleEndian:
+		return ul.ImplicitLittleEndian
+	case uid == dicom.ExplicitVRLittleEndian:
+		return ul.ExplicitLittleEndian
+	case uid == dicom.ExplicitVRBigEndian || uid == gePrivate:
+		return ul.ExplicitBigEndian
+	case uid == dicom.DeflatedExplicitVRLittleEndian:
+		return ul.Deflated
+	case ts.Encapsulated && ts.Lossy:
+		return ul.Lossy
+	case ts.Encapsulated:
+		return ul.Lossless
+	}
+	return ul.NotTaken
+}
+
+// storageExtended answers extended negotiation of storage classes: level 2
+// (full), unspecified signature support, no coercion. PS3.4 Table B.3-1.
+func (s SOPClasses) storageExtended(sopClass string, _ []byte) []byte {
+	if sopClass == dicom.VerificationSOPClass || !s.accepts(sopClass) {
+		return nil
+	}
+	return []byte{2, 0, 0, 0, 0, 0}
+}

@@ -1,0 +1,164 @@
+package dimse
+
+import "fmt"
+
+// Code is a status code: element (0000,0900).
+type Code uint16
+
+// Category is what a status means for the sender. PS3.7 Annex C.
+type Category byte
+
+const (
+	CategorySuccess Category = iota
+	CategoryWarning
+	CategoryFailure
+	CategoryCancel
+	CategoryPending
+)
+
+func (c Category) String() string {
+	return [...]string{"success", "warning", "failure", "cancel", "pending"}[c]
+}
+
+// Status is the outcome of an operation.
+type Status struct {
+	Code Code
+	// Comment goes out as Error Comment (0000,0902) with anything but success:
+	// what is wrong, in at most 64 ASCII characters. Longer ones are cut.
+	Comment string
+	// Offending goes out as Offending Element (0000,0901).
+	Offending []uint32
+}
+
+// Status codes of any service. PS3.7 Annex C.
+const (
+	Success                Code = 0x0000
+	Cancelled              Code = 0xFE00
+	Pending                Code = 0xFF00
+	PendingWarning         Code = 0xFF01
+	InvalidAttributeValue  Code = 0x0106
+	ProcessingFailure      Code = 0x0110
+	DuplicateInstance      Code = 0x0111
+	NoSuchInstance         Code = 0x0112
+	InvalidInstance        Code = 0x0117
+	NoSuchSOPClass         Code = 0x0118
+	MissingAttribute       Code = 0x0120
+	MissingAttributeValue  Code = 0x0121
+	SOPClassNotSupported   Code = 0x0122
+	NotAuthorized          Code = 0x0124
+	DuplicateInvocation    Code = 0x0210
+	UnrecognizedOperation  Code = 0x0211
+	MistypedArgument       Code = 0x0212
+	ResourceLimitation     Code = 0x0213
+	AttributeListError     Code = 0x0107
+	AttributeValueOutRange Code = 0x0116
+)
+
+// Status codes of the storage service class. PS3.4 Table B.2-1.
+const (
+	// OutOfResources: disk or quota is full; the sender may repeat later.
+	OutOfResources Code = 0xA700
+	// DataSetMismatch: the data set does not match the SOP class.
+	DataSetMismatch Code = 0xA900
+	// CannotUnderstand: the data set can't be parsed; repeating won't help.
+	CannotUnderstand Code = 0xC000
+	// CoercionOfDataElements and the other warnings: stored all the same.
+	CoercionOfDataElements   Code = 0xB000
+	DataSetMismatchWarning   Code = 0xB007
+	ElementsDiscardedWarning Code = 0xB006
+)
+
+type statusRange struct {
+	first, last Code
+	category    Category
+	text        string
+}
+
+// generalStatuses is PS3.7 Annex C.
+var generalStatuses = []statusRange{
+	{0x0000, 0x0000, CategorySuccess, "success"},
+	{0x0001, 0x0001, CategoryWarning, "requested optional attributes are not supported"},
+	{0x0105, 0x0105, CategoryFailure, "no such attribute"},
+	{0x0106, 0x0106, CategoryFailure, "invalid attribute value"},
+	{0x0107, 0x0107, CategoryWarning, "attribute list error"},
+	{0x0110, 0x0110, CategoryFailure, "processing failure"},
+	{0x0111, 0x0111, CategoryFailure, "duplicate SOP instance"},
+	{0x0112, 0x0112, CategoryFailure, "no such SOP instance"},
+	{0x0113, 0x0113, CategoryFailure, "no such event type"},
+	{0x0114, 0x0114, CategoryFailure, "no such argument"},
+	{0x0115, 0x0115, CategoryFailure, "invalid argument value"},
+	{0x0116, 0x0116, CategoryWarning, "attribute value out of range"},
+	{0x0117, 0x0117, CategoryFailure, "invalid SOP instance"},
+	{0x0118, 0x0118, CategoryFailure, "no such SOP class"},
+	{0x0119, 0x0119, CategoryFailure, "class-instance conflict"},
+	{0x0120, 0x0120, CategoryFailure, "missing attribute"},
+	{0x0121, 0x0121, CategoryFailure, "missing attribute value"},
+	{0x0122, 0x0122, CategoryFailure, "SOP class not supported"},
+	{0x0123, 0x0123, CategoryFailure, "no such action"},
+	{0x0124, 0x0124, CategoryFailure, "not authorized"},
+	{0x0210, 0x0210, CategoryFailure, "duplicate invocation"},
+	{0x0211, 0x0211, CategoryFailure, "unrecognized operation"},
+	{0x0212, 0x0212, CategoryFailure, "mistyped argument"},
+	{0x0213, 0x0213, CategoryFailure, "resource limitation"},
+	{0xFE00, 0xFE00, CategoryCancel, "canceled"},
+	{0xFF00, 0xFF01, CategoryPending, "pending"},
+}
+
+// storageStatuses is PS3.4 Table B.2-1.
+var storageStatuses = []statusRange{
+	{0xA700, 0xA7FF, CategoryFailure, "refused: out of resources"},
+	{0xA900, 0xA9FF, CategoryFailure, "data set does not match SOP class"},
+	{0xC000, 0xCFFF, CategoryFailure, "cannot understand"},
+	{0xB000, 0xB000, CategoryWarning, "coercion of data elements"},
+	{0xB006, 0xB006, CategoryWarning, "elements discarded"},
+	{0xB007, 0xB007, CategoryWarning, "data set does not match SOP class (stored)"},
+}
+
+// ranges is PS3.7 Annex C: what a code means that no table lists.
+var ranges = []statusRange{
+	{0xA000, 0xAFFF, CategoryFailure, "failure"},
+	{0xB000, 0xBFFF, CategoryWarning, "warning"},
+	{0xC000, 0xCFFF, CategoryFailure, "failure"},
+	{0x0100, 0x01FF, CategoryFailure, "failure"},
+	{0x0200, 0x02FF, CategoryFailure, "failure"},
+}
+
+func (c Code) lookup() statusRange {
+	for _, table := range [][]statusRange{generalStatuses, storageStatuses, ranges} {
+		for _, r := range table {
+			if r.first <= c && c <= r.last {
+				return r
+			}
+		}
+	}
+	return statusRange{category: CategoryFailure, text: "unknown status"}
+}
+
+// Category says what the code means; unknown codes are failures.
+func (c Code) Category() Category { return c.lookup().category }
+
+func (c Code) String() string { return fmt.Sprintf("%04XH %s", uint16(c), c.lookup().text) }
+
+// OK says whether the operation was done: success or warning.
+func (s Status) OK() bool {
+	c := s.Code.Category()
+	return c == CategorySuccess || c == CategoryWarning
+}
+
+func (s Status) String() string {
+	if s.Comment != "" {
+		return s.Code.String() + ": " + s.Comment
+	}
+	return s.Code.String()
+}
+
+// Statusf makes a Status with a comment.
+func Statusf(code Code, format string, args ...any) Status {
+	return Status{Code: code, Comment: fmt.Sprintf(format, args...)}
+}
+
+// statusOf reads the status of a response.
+func statusOf(c Command) (Status, bool) {
+	code, ok := c.Uint16(StatusElement)
+	return Status{Code: Code(code), Comment: c.Text(ErrorComment), Offending: c.Tags(OffendingElement)}, ok
+}

@@ -1,0 +1,514 @@
+package ul
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// Timeouts bound the waits of an association. Zero takes the default.
+type Timeouts struct {
+	// ARTIM is the association request/reject/release timer of PS3.8 section
+	// 9.1.5: the wait for the A-ASSOCIATE-RQ of a new connection, and for the
+	// peer to close after a reject, release or abort. A requestor waits so long
+	// for the answer to its request and its release. Default 30 s.
+	ARTIM time.Duration
+	// Progress is the longest silence inside a message, in either direction.
+	// Default 60 s.
+	Progress time.Duration
+	// Idle is the longest wait for a next message. Default 10 minutes.
+	Idle time.Duration
+}
+
+func (t Timeouts) withDefaults() Timeouts {
+	set := func(d *time.Duration, def time.Duration) {
+		if *d <= 0 {
+			*d = def
+		}
+	}
+	set(&t.ARTIM, 30*time.Second)
+	set(&t.Progress, 60*time.Second)
+	set(&t.Idle, 10*time.Minute)
+	return t
+}
+
+// Config is what both sides of an association need to know.
+type Config struct {
+	// MaxPDU is the longest P-DATA-TF body to receive. Default DefaultMaxPDU.
+	MaxPDU uint32
+	// ImplementationClassUID and ImplementationVersion identify this software
+	// to the peer. PS3.7 Annex D.3.3.2.
+	ImplementationClassUID string
+	ImplementationVersion  string
+	Timeouts               Timeouts
+}
+
+func (c Config) withDefaults() Config {
+	if c.MaxPDU == 0 {
+		c.MaxPDU = DefaultMaxPDU
+	}
+	c.MaxPDU = max(c.MaxPDU, minMaxPDU)
+	c.Timeouts = c.Timeouts.withDefaults()
+	return c
+}
+
+func (c Config) user() UserInformation {
+	return UserInformation{MaxPDU: c.MaxPDU, ImplementationClassUID: c.ImplementationClassUID,
+		ImplementationVersion: c.ImplementationVersion}
+}
+
+// Association is an association over one connection. Reading methods belong to
+// one goroutine; Send and Abort may be called from any.
+type Association struct {
+	cfg       Config
+	t         *transport
+	requestor bool
+	request   *AssociateRequest
+	peer      UserInformation
+	contexts  [256]*Context
+	accepted  []Context
+	sendMax   int // longest P-DATA-TF body to send
+
+	mu      sync.Mutex
+	machine Machine
+	err     error // how the association ended
+
+	wmu  sync.Mutex
+	wbuf []byte
+
+	// The reading side: what is left of the P-DATA-TF and the PDV in hand.
+	pduLeft, pdvLeft int
+	pdv              DataValue
+	emptyPDVs        int
+	closeOnce        sync.Once
+}
+
+// AcceptorConfig is how the accepting side behaves.
+type AcceptorConfig struct {
+	Config
+	// Decide is called with the request, after its protocol version and
+	// application context were found good. It returns the policy to negotiate
+	// with, or a *Reject to refuse with. Any other error refuses with "temporary
+	// congestion".
+	Decide func(rq *AssociateRequest) (AcceptorPolicy, error)
+}
+
+// Accept waits for an A-ASSOCIATE-RQ on a new connection and answers it. On
+// error the association is over and the connection closed; the error is a
+// *Reject if it was refused. Canceling ctx aborts the association, now or
+// later.
+func Accept(ctx context.Context, nc net.Conn, cfg AcceptorConfig) (*Association, error) {
+	a := &Association{cfg: cfg.Config.withDefaults(), t: newTransport(nc), machine: Machine{State: Sta1}}
+	stop := a.AbortOn(ctx)
+	defer stop()
+	a.step(Evt5)
+	rq, err := a.accept(cfg.Decide)
+	if err != nil {
+		a.Close()
+		return nil, err
+	}
+	a.request, a.peer = rq, rq.User
+	a.t.useLargeBuffer()
+	return a, nil
+}
+
+func (a *Association) accept(decide func(*AssociateRequest) (AcceptorPolicy, error)) (*AssociateRequest, error) {
+	_, pdu, err := a.receive(0)
+	if err != nil {
+		return nil, err
+	}
+	// Sta2 lets only AE-6 through.
+	rq := pdu.(*AssociateRequest)
+	if rj := CheckRequest(rq); rj != nil {
+		return nil, a.reject(rj)
+	}
+	policy, err := decide(rq)
+	if err != nil {
+		rj := new(Reject)
+		if !errors.As(err, &rj) {
+			*rj = RejectCongestion
+		}
+		if e := a.reject(rj); !errors.Is(e, rj) {
+			return nil, e
+		}
+		return nil, err
+	}
+	if rq.User.MaxPDU != 0 && rq.User.MaxPDU < 64 {
+		rj := RejectNoReason
+		return nil, a.reject(&rj)
+	}
+	results, accepted := NegotiateAsAcceptor(rq, policy)
+	ac := &AssociateAccept{CalledAE: rq.CalledAE, CallingAE: rq.CallingAE, Contexts: results,
+		User: acceptUser(rq, policy, a.cfg.user())}
+	a.establish(accepted, rq.User.MaxPDU)
+	if err := a.sendControl(Evt7, ac); err != nil {
+		return nil, err
+	}
+	return rq, nil
+}
+
+// reject sends rj and returns it, or what prevented it.
+func (a *Association) reject(rj *Reject) error {
+	if err := a.sendControl(Evt8, rj); err != nil {
+		return err
+	}
+	a.end(rj)
+	return rj
+}
+
+func (a *Association) establish(accepted []Context, peerMax uint32) {
+	a.accepted = accepted
+	for i := range accepted {
+		a.contexts[accepted[i].ID] = &accepted[i]
+	}
+	a.sendMax = maxSendPDU
+	if peerMax != 0 && peerMax < maxSendPDU {
+		a.sendMax = int(peerMax)
+	}
+}
+
+// Request sends rq over a new connection and waits for the answer. Fields of rq
+// that cfg knows better, such as the maximum length, are filled in. The error
+// is a *Reject if the peer refused; then, as on any error, the connection is
+// closed. Canceling ctx aborts.
+func Request(ctx context.Context, nc net.Conn, rq *AssociateRequest, cfg Config) (*Association, error) {
+	a := &Association{cfg: cfg.withDefaults(), t: newTransport(nc), machine: Machine{State: Sta1, Requestor: true},
+		requestor: true}
+	own := a.cfg.user()
+	rq.User.MaxPDU, rq.User.ImplementationClassUID = own.MaxPDU, own.ImplementationClassUID
+	rq.User.ImplementationVersion = own.ImplementationVersion
+	a.request = rq
+	stop := a.AbortOn(ctx)
+	defer stop()
+	a.step(Evt1)
+	ac, err := a.associate(rq)
+	if err != nil {
+		a.Close()
+		return nil, err
+	}
+	a.peer = ac.User
+	a.t.useLargeBuffer()
+	return a, nil
+}
+
+func (a *Association) associate(rq *AssociateRequest) (*AssociateAccept, error) {
+	if err := a.sendControl(Evt2, rq); err != nil {
+		return nil, err
+	}
+	_, pdu, err := a.receive(0)
+	if err != nil {
+		return nil, err
+	}
+	// Sta5 lets only AE-3 through.
+	ac := pdu.(*AssociateAccept)
+	accepted, err := NegotiateAsRequestor(rq, ac)
+	if err != nil {
+		return nil, a.abort(Evt19, err)
+	}
+	if ac.User.MaxPDU != 0 && ac.User.MaxPDU < 64 {
+		return nil, a.abort(Evt19, invalid(TypeAssociateAC, "maximum length %d", ac.User.MaxPDU))
+	}
+	a.establish(accepted, ac.User.MaxPDU)
+	return ac, nil
+}
+
+// Contexts returns the accepted presentation contexts in the order proposed.
+func (a *Association) Contexts() []Context { return a.accepted }
+
+// Context returns the accepted context with this ID, or nil.
+func (a *Association) Context(id byte) *Context { return a.contexts[id] }
+
+// AssociateRequest returns the request that began the association.
+func (a *Association) AssociateRequest() *AssociateRequest { return a.request }
+
+// Peer returns what the other side said about itself.
+func (a *Association) Peer() UserInformation { return a.peer }
+
+// RemoteAddr returns the peer's network address.
+func (a *Association) RemoteAddr() net.Addr { return a.t.nc.RemoteAddr() }
+
+// Err returns how the association ended, nil while it lasts.
+func (a *Association) Err() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.err
+}
+
+// end records the first reason for the end and returns it.
+func (a *Association) end(err error) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.err == nil {
+		a.err = err
+	}
+	return a.err
+}
+
+func (a *Association) step(ev Event) Action {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	action, err := a.machine.Step(ev)
+	if err != nil {
+		return 0
+	}
+	return action
+}
+
+func (a *Association) state() State {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.machine.State
+}
+
+// sendControl steps the machine with a local event and sends the PDU that the
+// resulting action calls for.
+func (a *Association) sendControl(ev Event, pdu PDU) error {
+	if a.step(ev) == 0 {
+		return a.gone()
+	}
+	a.wmu.Lock()
+	defer a.wmu.Unlock()
+	if err := a.t.write(pdu.Append(nil), a.cfg.Timeouts.Progress); err != nil {
+		return a.transportFailed(err)
+	}
+	return nil
+}
+
+// gone is the error for what can't be done any more.
+func (a *Association) gone() error {
+	if err := a.Err(); err != nil {
+		return err
+	}
+	return fmt.Errorf("association is in %s", a.state())
+}
+
+// receive reads the next PDU, steps the machine and performs its action. It
+// returns for the actions that concern the caller: AE-3 and AE-6 with their
+// PDU; DT-2 and AR-6 with the P-DATA-TF's body still to be read; AR-2, AR-3,
+// AR-8 and AR-10. Any other ends the association with an error. The wait for
+// the first byte is idle; 0 holds the whole PDU to ARTIM.
+func (a *Association) receive(idle time.Duration) (Action, PDU, error) {
+	if err := a.awaitPDU(idle); err != nil {
+		return 0, nil, a.transportFailed(err)
+	}
+	h, err := a.t.take(pduHeaderLen)
+	if err != nil {
+		return 0, nil, a.transportFailed(err)
+	}
+	t, n := PDUType(h[0]), binary.BigEndian.Uint32(h[2:])
+	if err := checkLength(t, n, a.cfg.MaxPDU); err != nil {
+		return 0, nil, a.abort(Evt19, err)
+	}
+	var pdu PDU
+	if t == TypeData {
+		a.pduLeft, a.pdvLeft = int(n), 0
+	} else if pdu, err = a.readControl(t, int(n)); err != nil {
+		return 0, nil, err
+	}
+	action := a.step(pduEvents[t])
+	switch action {
+	case AE3, AE6, DT2, AR2, AR6, AR8, AR10:
+		return action, pdu, nil
+	case AR3:
+		a.end(ErrReleased)
+		return action, nil, nil
+	case AE4:
+		return 0, nil, a.end(pdu.(*Reject))
+	case AA2, AA3:
+		return 0, nil, a.end(&AbortError{Abort: *pdu.(*Abort), Remote: true})
+	case AA1, AA8:
+		return 0, nil, a.sendAbort(action, ReasonUnexpectedPDU, fmt.Errorf("unexpected %s", t))
+	}
+	return 0, nil, a.gone()
+}
+
+func (a *Association) awaitPDU(idle time.Duration) error {
+	if idle == 0 {
+		return a.t.expectWithin(a.cfg.Timeouts.ARTIM)
+	}
+	if !a.t.buffered() {
+		if err := a.t.expect(idle); err != nil {
+			return err
+		}
+		if err := a.t.fill(1); err != nil {
+			return err
+		}
+	}
+	return a.t.expect(a.cfg.Timeouts.Progress)
+}
+
+func (a *Association) readControl(t PDUType, n int) (PDU, error) {
+	body, err := readBody(a.t, n)
+	if err != nil {
+		return nil, a.transportFailed(err)
+	}
+	pdu, err := parsePDU(t, body)
+	if err != nil {
+		return nil, a.abort(Evt19, err)
+	}
+	return pdu, nil
+}
+
+// transportFailed ends the association after a failed read or write.
+func (a *Association) transportFailed(err error) error {
+	switch {
+	case errors.Is(err, errWoken):
+		return a.gone()
+	case isTimeout(err):
+		if st := a.state(); st == Sta2 || st == Sta13 {
+			a.step(Evt18)
+			return a.end(fmt.Errorf("ARTIM timer expired: %w", err))
+		}
+		return a.abort(Evt15, fmt.Errorf("peer was silent too long: %w", err))
+	}
+	a.step(Evt17)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return a.end(ErrClosed)
+	}
+	return a.end(fmt.Errorf("%w: %w", ErrClosed, err))
+}
+
+// Abort ends the association at once, as its user. cause, which may be nil, is
+// what later calls report. It is safe from any goroutine, and does nothing
+// when the association is over.
+func (a *Association) Abort(cause error) { _ = a.abort(Evt15, cause) }
+
+// AbortOn aborts the association when ctx is done, until stop is called.
+func (a *Association) AbortOn(ctx context.Context) (stop func() bool) {
+	return context.AfterFunc(ctx, func() {
+		if a.state() == Sta2 { // nothing to abort yet, and no cell for it
+			a.step(Evt17)
+			a.end(context.Cause(ctx))
+			_ = a.t.nc.Close()
+			return
+		}
+		a.Abort(context.Cause(ctx))
+	})
+}
+
+// abort steps the machine with Evt15 (user) or Evt19 (invalid PDU) and sends
+// the A-ABORT that the table calls for.
+func (a *Association) abort(ev Event, cause error) error {
+	action := a.step(ev)
+	switch action {
+	case AA1, AA8:
+		reason := ReasonNotSpecified
+		var pe *ParseError
+		if errors.As(cause, &pe) {
+			reason = pe.Reason
+		}
+		return a.sendAbort(action, reason, cause)
+	case 0:
+		return a.gone()
+	}
+	err := a.end(&AbortError{Err: cause})
+	_ = a.t.nc.Close()
+	return err
+}
+
+// abortWriteLimit bounds the farewell to a peer that may not be reading.
+const abortWriteLimit = 5 * time.Second
+
+// sendAbort performs AA-1 and AA-8. The connection is closed by Close, which
+// waits for the peer to do it first.
+func (a *Association) sendAbort(action Action, reason AbortReason, cause error) error {
+	ab := Abort{Source: AbortedByProvider, Reason: reason}
+	if action == AA1 {
+		ab = Abort{Source: AbortedByUser}
+	}
+	err := a.end(&AbortError{Abort: ab, Err: cause})
+	if a.wmu.TryLock() {
+		if e := a.t.write(ab.Append(nil), abortWriteLimit); e != nil {
+			_ = a.t.nc.Close()
+		}
+		a.wmu.Unlock()
+	} else {
+		// Another goroutine is inside a P-DATA-TF and maybe stuck there.
+		_ = a.t.nc.Close()
+	}
+	a.t.wake()
+	return err
+}
+
+// Release ends the association in good order: A-RELEASE-RQ, then the wait for
+// the answer. Data that still arrives is discarded. ctx bounds the wait, as
+// does ARTIM. The connection is closed in any case.
+func (a *Association) Release(ctx context.Context) error {
+	stop := a.AbortOn(ctx)
+	defer stop()
+	defer a.Close()
+	if err := a.sendControl(Evt11, ReleaseRequest{}); err != nil {
+		return err
+	}
+	for {
+		action, _, err := a.receive(a.cfg.Timeouts.ARTIM)
+		if err != nil {
+			return err
+		}
+		switch action {
+		case AR3:
+			return nil
+		case AR6: // the peer was still sending
+			if err := a.discardPDU(); err != nil {
+				return err
+			}
+		case AR8: // collision: both asked. PS3.8 section 9.2.3
+			if a.requestor { // Sta9: answer, then await the answer in Sta11
+				if err := a.sendControl(Evt14, ReleaseResponse{}); err != nil {
+					return err
+				}
+			} // the acceptor is in Sta10 and waits for the requestor's answer
+		case AR10: // Sta12: the requestor has answered, answer it
+			if err := a.sendControl(Evt14, ReleaseResponse{}); err != nil {
+				return err
+			}
+			a.end(ErrReleased)
+			return nil
+		}
+	}
+}
+
+// Close closes the connection. An association that has not ended is aborted.
+// After a reject, release or abort it gives the peer until ARTIM to close
+// first, so that the last PDU is not lost.
+func (a *Association) Close() {
+	a.closeOnce.Do(func() {
+		switch a.state() {
+		case Sta1, Sta2, Sta13:
+		default:
+			a.Abort(nil)
+		}
+		a.t.dropBuffer()
+		if a.state() == Sta13 {
+			a.awaitClose()
+		}
+		_ = a.t.nc.Close()
+		a.end(ErrClosed)
+	})
+}
+
+// awaitClose is Sta13: it reads and ignores until the peer closes or ARTIM
+// expires.
+func (a *Association) awaitClose() {
+	a.t.unwake()
+	scratch := a.t.buf
+	err := a.t.expectWithin(a.cfg.Timeouts.ARTIM)
+	for {
+		if err == nil {
+			_, err = a.t.nc.Read(scratch)
+		}
+		if err != nil {
+			if isTimeout(err) {
+				a.step(Evt18)
+			} else {
+				a.step(Evt17)
+			}
+			return
+		}
+	}
+}

@@ -1,0 +1,40 @@
+// Package ul is the DICOM upper layer of PS3.8: the part of a DICOM
+// conversation that comes before any image moves, and the pipe the images then
+// flow through.
+//
+// # The tour
+//
+// Two application entities meet over TCP and exchange protocol data units
+// (pdu.go). The first is an A-ASSOCIATE-RQ with items (item.go, userinfo.go)
+// that name both sides and propose presentation contexts: each an abstract
+// syntax, the kind of object, with the transfer syntaxes the requestor can send
+// it in. The acceptor answers each context with one transfer syntax or a
+// refusal; [NegotiateAsAcceptor] and [NegotiateAsRequestor] (negotiate.go) are
+// pure functions that decide it. It may also refuse the whole association with
+// a [Reject].
+//
+// What may happen when is the state machine of PS3.8 Table 9-10, kept as data
+// in fsm.go. An [Association] (association.go) runs it over one connection:
+//
+//	assoc, err := ul.Accept(ctx, conn, ul.AcceptorConfig{Decide: decide})
+//	for {
+//		contextID, command, err := assoc.ReadCommand()
+//		...
+//		data := assoc.DataReader(contextID) // an io.Reader, see data.go
+//		...
+//		err = assoc.Send(contextID, response, nil)
+//	}
+//
+// One goroutine owns the reading side of an association. Sending and Abort may
+// be called from others.
+//
+// # What hostile peers get
+//
+// Every length is checked before anything is allocated for it: an A-ASSOCIATE
+// PDU may have 1 MiB, a P-DATA-TF what we advertised, a command set 64 KiB.
+// Data sets are never held: [DataReader] hands out the bytes of each PDV as
+// they arrive, and TCP's back-pressure does the rest. The ARTIM timer of PS3.8
+// bounds the wait for the first PDU and for the close of the connection at the
+// end. In between, a deadline is renewed when bytes move (transport.go), so a
+// thin link may take all day over a study but a silent peer may not.
+package ul
