@@ -1,0 +1,71 @@
+package access
+
+import (
+	"slices"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+)
+
+// Action is something a caller wants to do. Where they may do it is the
+// Scope's matter.
+type Action string
+
+const (
+	StudyRead       Action = "study.read"        // lists of studies and patients
+	TaskRead        Action = "task.read"         // the worklist
+	TaskClaim       Action = "task.claim"        // claim and release
+	ReportRead      Action = "report.read"       // signed versions
+	ReportReadDraft Action = "report.read_draft" // one's own drafts
+	ReportWrite     Action = "report.write"      // drafts
+	ReportSign      Action = "report.sign"
+	DeliveryRead    Action = "delivery.read" // what went to the FHIR platform
+	DeliveryRetry   Action = "delivery.retry"
+	AdminFacilities Action = "admin.facilities" // add and change facilities
+	AdminDevices    Action = "admin.devices"
+	AdminUsers      Action = "admin.users"
+	AdminTokens     Action = "admin.tokens"
+	AdminRules      Action = "admin.rules" // reading groups and routing rules
+	AdminStatus     Action = "admin.status"
+	DICOMwebRead    Action = "dicomweb.read"  // QIDO-RS, WADO-RS
+	DICOMwebWrite   Action = "dicomweb.write" // STOW-RS
+)
+
+// Scopes of tokens.
+const (
+	ScopeDICOMwebRead  = "dicomweb:read"
+	ScopeDICOMwebWrite = "dicomweb:write"
+	ScopeAPI           = "api"
+)
+
+// TokenScopes lists the scopes a token can have.
+var TokenScopes = []string{ScopeDICOMwebRead, ScopeDICOMwebWrite, ScopeAPI}
+
+// grants is the one table of who may do what. Rows are roles and, for
+// machines, the scopes of tokens. A person with several roles may do what any
+// of them allows.
+//
+// An administrator does everything but reading: they see images and signed
+// reports to help others, but never claim, write or sign.
+var grants = map[string][]Action{
+	string(pacs.Radiologist): {
+		StudyRead, TaskRead, TaskClaim, ReportRead, ReportReadDraft, ReportWrite, ReportSign, DeliveryRead, DICOMwebRead,
+	},
+	string(pacs.Clinician):  {StudyRead, ReportRead, DICOMwebRead},
+	string(pacs.Technician): {StudyRead, DICOMwebRead, DICOMwebWrite},
+	string(pacs.FacilityAdministrator): {
+		StudyRead, TaskRead, DeliveryRead, AdminDevices, AdminUsers,
+	},
+	string(pacs.Administrator): {
+		StudyRead, TaskRead, ReportRead, DeliveryRead, DeliveryRetry, DICOMwebRead, DICOMwebWrite,
+		AdminFacilities, AdminDevices, AdminUsers, AdminTokens, AdminRules, AdminStatus,
+	},
+
+	ScopeDICOMwebRead:  {DICOMwebRead},
+	ScopeDICOMwebWrite: {DICOMwebWrite},
+	ScopeAPI:           {StudyRead, TaskRead, ReportRead, DeliveryRead, DeliveryRetry, AdminStatus},
+}
+
+// RoleCan reports whether a role allows an action.
+func RoleCan(role pacs.Role, action Action) bool {
+	return slices.Contains(grants[string(role)], action)
+}
