@@ -1,0 +1,79 @@
+package dicom
+
+import (
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+const corpusDir = "../../../shared/dicom"
+
+// corpus returns the names of the sample files with what dcmdump said of them.
+func corpus(t testing.TB) map[string]bool {
+	f, err := os.Open(filepath.Join(corpusDir, "ORACLE.tsv"))
+	if err != nil {
+		t.Skipf("sample files are absent: %v", err)
+	}
+	defer f.Close()
+	r := csv.NewReader(f)
+	r.Comma, r.LazyQuotes = '\t', true
+	rows, err := r.ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]bool{}
+	for _, row := range rows[1:] {
+		files[row[0]] = row[1] == "0"
+	}
+	return files
+}
+
+func readSample(t testing.TB, name string) []byte {
+	b, err := os.ReadFile(filepath.Join(corpusDir, name))
+	if err != nil {
+		t.Skipf("sample file is absent: %v", err)
+	}
+	return b
+}
+
+// What dcmdump reads we read, and what it refuses we refuse.
+func TestScanAgreesWithDcmdump(t *testing.T) {
+	for name, readable := range corpus(t) {
+		b := readSample(t, name)
+		h, err := Scan(bytes.NewReader(b), ScanOptions{})
+		if (err == nil) != readable {
+			t.Errorf("%s: dcmdump reads it: %v; Scan: %v", name, readable, err)
+			continue
+		}
+		var known *ScanError
+		if err != nil {
+			if !errors.As(err, &known) {
+				t.Errorf("%s: %v is no ScanError", name, err)
+			}
+			continue
+		}
+		if h.Length != int64(len(b)) {
+			t.Errorf("%s: Length %d of %d", name, h.Length, len(b))
+		}
+		if h.PixelData != nil {
+			if _, err := h.Frames(); err != nil {
+				t.Logf("%s: %v", name, err)
+			}
+		}
+		// A reader that can skip gives the same answer.
+		again, err := Scan(NewSkipReader(bytes.NewReader(b), 0, int64(len(b))), ScanOptions{})
+		if err != nil {
+			t.Errorf("%s: with a Skipper: %v", name, err)
+			continue
+		}
+		if !bytes.Equal(AppendJSON(nil, h.Dataset, JSONOptions{}), AppendJSON(nil, again.Dataset, JSONOptions{})) {
+			t.Errorf("%s: a Skipper changes the data set", name)
+		}
+	}
+}
+
+var _ = io.EOF
