@@ -54,7 +54,8 @@ CREATE TABLE study (
     bytes               bigint NOT NULL DEFAULT 0,
     received_at         timestamptz NOT NULL DEFAULT now(),
     updated_at          timestamptz NOT NULL DEFAULT now(),
-    completed_at        timestamptz,
+    completed_at        timestamptz,          -- null while images arrive
+    completions         int NOT NULL DEFAULT 0, -- how often it was completed
     attributes          jsonb NOT NULL DEFAULT '{}'
 );
 CREATE INDEX study_patient ON study (patient_row, study_date DESC);

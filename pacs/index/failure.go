@@ -1,0 +1,37 @@
+package index
+
+import (
+	"errors"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Transient says whether a statement that failed with err may succeed when it
+// is repeated: the server is unreachable, shutting down, out of resources, or
+// two transactions got into each other's way. Classes of SQLSTATE per
+// PostgreSQL's Appendix A.
+func Transient(err error) bool {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) {
+		for _, class := range []string{
+			"08", // connection exception
+			"40", // transaction rollback: serialization failure, deadlock
+			"53", // insufficient resources
+			"55", // object not in prerequisite state: lock not available
+			"57", // operator intervention: shutdown, cannot connect now
+			"58", // system error, external to PostgreSQL
+		} {
+			if strings.HasPrefix(refused.Code, class) {
+				return true
+			}
+		}
+		return false
+	}
+	var unreachable *pgconn.ConnectError
+	var network net.Error
+	return errors.As(err, &unreachable) || errors.As(err, &network) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || pgconn.SafeToRetry(err)
+}

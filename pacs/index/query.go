@@ -1,0 +1,251 @@
+package index
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+)
+
+// studyColumns are scanned by scanStudy.
+const studyColumns = `
+	s.id, s.study_uid, f.id, f.code, f.name, f.tax_id,
+	p.id, p.issuer, p.patient_id, p.name, p.sex, p.birth_date, p.pinfl,
+	s.study_date, s.study_time, s.accession_number, s.study_id, s.description, s.referring_physician, s.question,
+	s.modalities, s.body_parts, s.series_count, s.instance_count, s.bytes, s.received_at, s.updated_at, s.completed_at, s.attributes`
+
+const studyTables = `
+	study s JOIN patient p ON p.id = s.patient_row JOIN facility f ON f.id = s.facility_row`
+
+func scanStudy(row pgx.CollectableRow) (pacs.Study, error) {
+	var s pacs.Study
+	var completed *time.Time
+	err := row.Scan(&s.ID, &s.StudyInstanceUID, &s.Facility.ID, &s.Facility.Code, &s.Facility.Name, &s.Facility.TaxID,
+		&s.Patient.ID, &s.Patient.Issuer, &s.Patient.PatientID, &s.Patient.Name, &s.Patient.Sex, &s.Patient.BirthDate, &s.Patient.PINFL,
+		&s.Date, &s.Time, &s.AccessionNumber, &s.StudyID, &s.Description, &s.ReferringPhysician, &s.Question,
+		&s.Modalities, &s.BodyParts, &s.SeriesCount, &s.InstanceCount, &s.Bytes, &s.ReceivedAt, &s.UpdatedAt, &completed, &s.Attributes)
+	if completed != nil {
+		s.CompletedAt = *completed
+	}
+	return s, err
+}
+
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+func studyByID(ctx context.Context, q querier, id int64) (pacs.Study, error) {
+	rows, err := q.Query(ctx, `SELECT `+studyColumns+` FROM `+studyTables+` WHERE s.id = $1`, id)
+	if err != nil {
+		return pacs.Study{}, err
+	}
+	return pgx.CollectExactlyOneRow(rows, scanStudy)
+}
+
+// Studies returns the studies in scope that match, newest first (study date,
+// then order of arrival), and the cursor of the next page.
+func (ix *Index) Studies(ctx context.Context, scope pacs.Scope, f pacs.StudyFilter) ([]pacs.Study, string, error) {
+	var c conditions
+	c.scope(scope, "s.facility_row")
+	c.study(f)
+	if f.After != "" {
+		at, err := parseCursor(f.After)
+		if err != nil {
+			return nil, "", err
+		}
+		c.add("(s.study_date, s.id) < (%s, %s)", at.Text, at.ID)
+		f.Offset = 0
+	}
+	sql := fmt.Sprintf(`SELECT %s FROM %s WHERE %s ORDER BY s.study_date DESC, s.id DESC LIMIT %s OFFSET %s`,
+		studyColumns, studyTables, c.where(), c.arg(limit(f.Page)), c.arg(f.Offset))
+	studies, err := collect(ctx, ix.pool, sql, c.args, scanStudy)
+	if err != nil {
+		return nil, "", err
+	}
+	studies, next := cut(studies, f.Page, func(s pacs.Study) cursor { return cursor{Text: s.Date, ID: s.ID} })
+	return studies, next, nil
+}
+
+// Study returns one study. NotFound when it is absent or out of scope.
+func (ix *Index) Study(ctx context.Context, scope pacs.Scope, studyUID string) (pacs.Study, error) {
+	studies, _, err := ix.Studies(ctx, scope, pacs.StudyFilter{StudyInstanceUIDs: []string{studyUID}})
+	if err != nil {
+		return pacs.Study{}, err
+	}
+	if len(studies) == 0 {
+		return pacs.Study{}, pacs.Errorf(pacs.NotFound, "There is no such study")
+	}
+	return studies[0], nil
+}
+
+// StudiesByID returns the studies in scope with these row numbers, in no
+// particular order.
+func (ix *Index) StudiesByID(ctx context.Context, scope pacs.Scope, ids []int64) (map[int64]pacs.Study, error) {
+	var c conditions
+	c.scope(scope, "s.facility_row")
+	c.add("s.id = ANY(%s)", ids)
+	studies, err := collect(ctx, ix.pool, `SELECT `+studyColumns+` FROM `+studyTables+` WHERE `+c.where(), c.args, scanStudy)
+	if err != nil {
+		return nil, err
+	}
+	byID := make(map[int64]pacs.Study, len(studies))
+	for _, s := range studies {
+		byID[s.ID] = s
+	}
+	return byID, nil
+}
+
+// Series returns the series that match, by study, number and UID.
+func (ix *Index) Series(ctx context.Context, scope pacs.Scope, f pacs.SeriesFilter) ([]pacs.Series, string, error) {
+	var c conditions
+	c.scope(scope, "s.facility_row")
+	c.series(f)
+	if f.After != "" {
+		at, err := parseCursor(f.After)
+		if err != nil {
+			return nil, "", err
+		}
+		c.add("(e.study_row, coalesce(e.number, 0), e.series_uid) > (%s, %s, %s)", at.ID, at.Number, at.UID)
+		f.Offset = 0
+	}
+	sql := fmt.Sprintf(`
+		SELECT e.id, e.study_row, s.study_uid, e.series_uid, e.modality, e.number, e.description, e.body_part,
+			e.instance_count, e.has_pixels, e.attributes
+		FROM series e JOIN %s ON s.id = e.study_row WHERE %s
+		ORDER BY e.study_row, coalesce(e.number, 0), e.series_uid LIMIT %s OFFSET %s`,
+		studyTables, c.where(), c.arg(limit(f.Page)), c.arg(f.Offset))
+	series, err := collect(ctx, ix.pool, sql, c.args, func(row pgx.CollectableRow) (pacs.Series, error) {
+		var e pacs.Series
+		err := row.Scan(&e.ID, &e.StudyID, &e.StudyInstanceUID, &e.SeriesInstanceUID, &e.Modality, &e.Number, &e.Description, &e.BodyPart,
+			&e.InstanceCount, &e.HasPixels, &e.Attributes)
+		return e, err
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	series, next := cut(series, f.Page, func(e pacs.Series) cursor {
+		return cursor{ID: e.StudyID, Number: orZero(e.Number), UID: e.SeriesInstanceUID}
+	})
+	return series, next, nil
+}
+
+// Instances returns the current versions of the instances that match, by
+// series, instance number and UID.
+func (ix *Index) Instances(ctx context.Context, scope pacs.Scope, f pacs.InstanceFilter) ([]pacs.Instance, string, error) {
+	var c conditions
+	c.scope(scope, "s.facility_row")
+	c.clauses = append(c.clauses, "i.current")
+	c.instance(f)
+	if f.After != "" {
+		at, err := parseCursor(f.After)
+		if err != nil {
+			return nil, "", err
+		}
+		c.add("(i.series_row, coalesce(i.number, 0), i.sop_uid) > (%s, %s, %s)", at.ID, at.Number, at.UID)
+		f.Offset = 0
+	}
+	sql := fmt.Sprintf(`
+		SELECT i.study_row, i.series_row, s.study_uid, e.series_uid, i.sop_uid, i.sop_class, i.transfer_syntax, i.number,
+			i.rows, i.columns, i.frames, i.sha256, i.version, i.received_at,
+			i.pack_row, k.key, i.pack_offset, i.length, i.dataset_offset, i.pixels, i.attributes
+		FROM %s JOIN series e ON e.study_row = s.id JOIN instance i ON i.study_row = s.id AND i.series_row = e.id
+			JOIN pack k ON k.id = i.pack_row
+		WHERE %s
+		ORDER BY i.series_row, coalesce(i.number, 0), i.sop_uid LIMIT %s OFFSET %s`,
+		studyTables, c.where(), c.arg(limit(f.Page)), c.arg(f.Offset))
+	instances, err := collect(ctx, ix.pool, sql, c.args, scanInstance)
+	if err != nil {
+		return nil, "", err
+	}
+	instances, next := cut(instances, f.Page, func(i pacs.Instance) cursor {
+		return cursor{ID: i.SeriesID, Number: orZero(i.Number), UID: i.SOPInstanceUID}
+	})
+	return instances, next, nil
+}
+
+func scanInstance(row pgx.CollectableRow) (pacs.Instance, error) {
+	var i pacs.Instance
+	var pixels []byte
+	err := row.Scan(&i.StudyID, &i.SeriesID, &i.StudyInstanceUID, &i.SeriesInstanceUID, &i.SOPInstanceUID, &i.SOPClassUID, &i.TransferSyntaxUID, &i.Number,
+		&i.Rows, &i.Columns, &i.FrameCount, &i.SHA256, &i.Version, &i.ReceivedAt,
+		&i.Location.PackID, &i.Location.PackKey, &i.Location.Offset, &i.Location.Length, &i.Location.DatasetOffset, &pixels, &i.Attributes)
+	if err == nil && pixels != nil {
+		err = json.Unmarshal(pixels, &i.Location.PixelData)
+	}
+	return i, err
+}
+
+// SeriesPack is a pack with instances of a series that are current.
+type SeriesPack struct {
+	Pack
+	// Current are the SOP Instance UIDs in the pack that are the current
+	// version; Total counts all instances in it.
+	Current []string
+	Total   int
+}
+
+// PacksOf returns the packs that hold a series, oldest first. NotFound when
+// the series is absent or out of scope.
+func (ix *Index) PacksOf(ctx context.Context, scope pacs.Scope, studyUID, seriesUID string) ([]SeriesPack, error) {
+	var c conditions
+	c.scope(scope, "s.facility_row")
+	c.add("s.study_uid = %s AND e.series_uid = %s", studyUID, seriesUID)
+	packs, err := collect(ctx, ix.pool, `
+		SELECT k.id, k.key, k.bytes, k.meta_offset, k.meta_length,
+			array_agg(i.sop_uid) FILTER (WHERE i.current), count(*)
+		FROM study s JOIN series e ON e.study_row = s.id
+			JOIN instance i ON i.study_row = s.id AND i.series_row = e.id
+			JOIN pack k ON k.id = i.pack_row
+		WHERE `+c.where()+`
+		GROUP BY k.id ORDER BY k.id`, c.args, func(row pgx.CollectableRow) (SeriesPack, error) {
+		var p SeriesPack
+		err := row.Scan(&p.ID, &p.Key, &p.Bytes, &p.MetaOffset, &p.MetaLength, &p.Current, &p.Total)
+		return p, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(packs) == 0 {
+		return nil, pacs.Errorf(pacs.NotFound, "There is no such series")
+	}
+	return packs, nil
+}
+
+// Totals counts what the index holds.
+type Totals struct {
+	Studies, Instances, Bytes int64
+}
+
+// Totals sums up the studies in scope.
+func (ix *Index) Totals(ctx context.Context, scope pacs.Scope) (Totals, error) {
+	var c conditions
+	c.scope(scope, "s.facility_row")
+	var t Totals
+	err := ix.pool.QueryRow(ctx, `SELECT count(*), coalesce(sum(instance_count), 0)::bigint, coalesce(sum(bytes), 0)::bigint FROM study s WHERE `+c.where(), c.args...).
+		Scan(&t.Studies, &t.Instances, &t.Bytes)
+	return t, fail(err)
+}
+
+func collect[T any](ctx context.Context, q querier, sql string, args []any, scan pgx.RowToFunc[T]) ([]T, error) {
+	rows, err := q.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, fail(err)
+	}
+	out, err := pgx.CollectRows(rows, scan)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = nil
+	}
+	return out, fail(err)
+}
+
+func orZero(n *int) int {
+	if n == nil {
+		return 0
+	}
+	return *n
+}

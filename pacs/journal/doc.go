@@ -1,0 +1,32 @@
+// Package journal is where an image is safe first: an append-only log on local
+// disk, between the network and everything that may be down.
+//
+// Receive streams one instance into a segment, reading its header on the way
+// (dicom.Scan), seals the record and calls fdatasync; only then does it
+// return, and only then may a sender be told "success". Nothing is held whole
+// in memory, and neither the database nor the object store is touched.
+//
+// # Segments
+//
+// A segment is a file. It has one writer at a time, so that records never
+// interleave; concurrent receivers use different segments. A record is
+//
+//	header   64 bytes   lengths and checksums, written last (see record.go)
+//	body                the PS3.10 file
+//	trailer             the Entry as JSON: UIDs, sender, facility, time
+//
+// The header is written after body and trailer, so a record either has a valid
+// header or does not exist: what a crash cuts off is a torn tail, which Open
+// truncates. A record with a valid header whose bytes don't match its
+// checksums can only stem from a damaged disk, unless it is the last; such a
+// segment is kept under the name *.damaged after its other records have been
+// published.
+//
+// # From here on
+//
+// The publisher calls Take for sealed records, publishes them, and calls Drop;
+// a segment whose records are all dropped is removed. Publishing is
+// idempotent, so a crash between the two only repeats work. Hold keeps a
+// record that can't be published (it contradicts the index) in the journal;
+// it is offered again at the next start.
+package journal

@@ -1,0 +1,331 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+)
+
+// Options configure a journal.
+type Options struct {
+	// Dir is the journal's folder on a local disk; created when absent.
+	Dir string
+	// SegmentSize is the size in bytes after which a segment takes no more
+	// records. Default 128 MiB.
+	SegmentSize int64
+	// MinFree is the free space in bytes below which nothing more is
+	// received, so that the disk is never filled to the brim. Default 512 MiB.
+	MinFree int64
+	// AckPublished makes Receive wait until the record is published, for
+	// those who can't accept that one disk holds the only copy for a second.
+	AckPublished bool
+	Log          *slog.Logger
+}
+
+// Journal is open on one folder by one process. Safe for concurrent use.
+type Journal struct {
+	options Options
+	lock    *os.File
+	names   segmentNames
+
+	mu       sync.Mutex
+	segments map[*segment]struct{}
+	idle     []*segment // open for writing and not leased
+	queue    []*Record  // sealed, not taken
+	taken    int        // taken, not dropped
+	held     map[*Record]string
+	bytes    int64 // of all records not dropped
+	wake     chan struct{}
+	closing  bool
+	writers  sync.WaitGroup
+	space    spaceGauge
+}
+
+// Record is one sealed instance in the journal.
+type Record struct {
+	Entry
+	Length int64  // of the PS3.10 file
+	CRC32  uint32 // IEEE, of the PS3.10 file
+
+	segment *segment
+	offset  int64 // of the body in the segment
+	done    chan error
+}
+
+// Body reads the PS3.10 file. Valid until the record is dropped.
+func (r *Record) Body() *io.SectionReader {
+	return io.NewSectionReader(r.segment.file, r.offset, r.Length)
+}
+
+// Open recovers the journal in a folder and makes it ready to receive.
+// Conflict when another process has it open.
+func Open(o Options) (*Journal, error) {
+	if o.SegmentSize == 0 {
+		o.SegmentSize = 128 << 20
+	}
+	if o.MinFree == 0 {
+		o.MinFree = 512 << 20
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := os.MkdirAll(o.Dir, 0o750); err != nil {
+		return nil, pacs.Wrap(pacs.Internal, err, "The journal's folder can't be made")
+	}
+	lock, err := os.OpenFile(filepath.Join(o.Dir, "lock"), os.O_RDWR|os.O_CREATE, 0o640)
+	if err != nil {
+		return nil, pacs.Wrap(pacs.Internal, err, "The journal's folder can't be written")
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = lock.Close()
+		return nil, pacs.Wrap(pacs.Conflict, err, "Another Tasvir has the journal in "+o.Dir+" open; stop it or choose another --data folder")
+	}
+	j := &Journal{
+		options:  o,
+		lock:     lock,
+		segments: map[*segment]struct{}{},
+		held:     map[*Record]string{},
+		wake:     make(chan struct{}, 1),
+		space:    spaceGauge{dir: o.Dir},
+	}
+	if err := j.recover(); err != nil {
+		_ = lock.Close()
+		return nil, err
+	}
+	return j, nil
+}
+
+func (j *Journal) recover() error {
+	started := time.Now()
+	names, err := filepath.Glob(filepath.Join(j.options.Dir, "*.segment"))
+	if err != nil {
+		return err
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		var number uint64
+		if _, err := fmt.Sscanf(strings.TrimSuffix(filepath.Base(name), ".segment"), "%d", &number); err == nil {
+			j.names.next = max(j.names.next, number)
+		}
+		s, err := openSegment(name, func(r Record) {
+			j.queue = append(j.queue, &r)
+			j.bytes += r.Length
+		})
+		if err != nil {
+			return pacs.Wrap(pacs.Internal, err, "The journal can't be read: "+filepath.Base(name))
+		}
+		if s.damaged {
+			j.options.Log.Error("a journal segment has damaged records; it will be kept", "segment", filepath.Base(name))
+		}
+		j.segments[s] = struct{}{}
+		j.settle(s)
+	}
+	if len(j.queue) > 0 {
+		j.options.Log.Info("journal recovered", "records", len(j.queue), "bytes", j.bytes, "segments", len(names), "took", time.Since(started).Round(time.Millisecond))
+		j.signal()
+	}
+	return nil
+}
+
+// lease gives a segment to one receiver.
+func (j *Journal) lease() (*segment, error) {
+	j.mu.Lock()
+	if j.closing {
+		j.mu.Unlock()
+		return nil, pacs.Errorf(pacs.Unavailable, "The archive is shutting down; send again later")
+	}
+	j.writers.Add(1)
+	if n := len(j.idle); n > 0 {
+		s := j.idle[n-1]
+		j.idle = j.idle[:n-1]
+		s.leased = true
+		j.mu.Unlock()
+		return s, nil
+	}
+	j.mu.Unlock()
+
+	s, err := createSegment(j.names.take(j.options.Dir))
+	if err != nil {
+		j.writers.Done()
+		return nil, err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	s.leased = true
+	j.segments[s] = struct{}{}
+	return s, nil
+}
+
+// giveBack ends a lease. A segment that must not be appended to is closed.
+func (j *Journal) giveBack(s *segment, appendable bool) {
+	defer j.writers.Done()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	s.leased = false
+	if !appendable || s.end >= j.options.SegmentSize || j.closing {
+		s.closed = true
+	} else {
+		j.idle = append(j.idle, s)
+	}
+	j.settle(s)
+}
+
+// settle removes a segment that is of no more use. Callers hold j.mu, or are
+// the only user.
+func (j *Journal) settle(s *segment) {
+	if s.unpublished > 0 || s.leased || s.removed {
+		return
+	}
+	if !s.closed {
+		// Everything in it is published; a small one stays for the next
+		// receiver, a larger one gives its space back.
+		if s.end < j.options.SegmentSize/8 {
+			return
+		}
+		if i := slices.Index(j.idle, s); i >= 0 {
+			j.idle = slices.Delete(j.idle, i, i+1)
+		}
+		s.closed = true
+	}
+	s.removed = true
+	delete(j.segments, s)
+	_ = s.file.Close()
+	var err error
+	if s.damaged {
+		err = os.Rename(s.path, s.path+".damaged")
+	} else {
+		err = os.Remove(s.path)
+	}
+	if err != nil {
+		j.options.Log.Error("a journal segment can't be removed", "segment", filepath.Base(s.path), "error", err)
+	}
+}
+
+func (j *Journal) signal() {
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Take returns all sealed records that nobody has taken, oldest first, and
+// waits for one when there are none. Each must be passed to Drop, Hold or
+// GiveBack.
+func (j *Journal) Take(ctx context.Context) ([]*Record, error) {
+	for {
+		j.mu.Lock()
+		records := j.queue
+		j.queue = nil
+		j.taken += len(records)
+		j.mu.Unlock()
+		if len(records) > 0 {
+			return records, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-j.wake:
+		}
+	}
+}
+
+// Drop forgets records that are published. Their bytes are gone from here.
+func (j *Journal) Drop(records ...*Record) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, r := range records {
+		j.taken--
+		j.bytes -= r.Length
+		r.segment.unpublished--
+		j.settle(r.segment)
+		r.finish(nil)
+	}
+}
+
+// Hold keeps a record that can't be published in the journal and out of the
+// way. It is offered again when the journal is next opened.
+func (j *Journal) Hold(r *Record, reason error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.taken--
+	j.held[r] = reason.Error()
+	r.finish(reason)
+}
+
+// GiveBack returns records to the head of the queue: publishing failed for a
+// reason that will pass.
+func (j *Journal) GiveBack(records ...*Record) {
+	j.mu.Lock()
+	j.taken -= len(records)
+	j.queue = append(slices.Clone(records), j.queue...)
+	j.mu.Unlock()
+	j.signal()
+}
+
+func (r *Record) finish(err error) {
+	if r.done != nil {
+		r.done <- err // buffered, one receiver, sent once
+		r.done = nil
+	}
+}
+
+// Stats says what waits in the journal.
+type Stats struct {
+	Records int   // sealed and not published, without the held
+	Held    int   // kept because they can't be published
+	Bytes   int64 // of both
+	Oldest  time.Time
+}
+
+// Stats counts what waits. Oldest is zero when the queue is empty.
+func (j *Journal) Stats() Stats {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	st := Stats{Records: len(j.queue) + j.taken, Held: len(j.held), Bytes: j.bytes}
+	if len(j.queue) > 0 {
+		st.Oldest = j.queue[0].ReceivedAt
+	}
+	return st
+}
+
+// Ready says whether the journal takes records: OutOfResources when its disk
+// is nearly full.
+func (j *Journal) Ready() error { return j.space.check(j.options.MinFree) }
+
+// Close waits for receivers in progress and closes all files. Sealed records
+// stay on disk for the next Open.
+func (j *Journal) Close() error {
+	j.mu.Lock()
+	if j.closing {
+		j.mu.Unlock()
+		return nil
+	}
+	j.closing = true
+	j.mu.Unlock()
+	j.writers.Wait()
+
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var errs []error
+	for s := range j.segments {
+		if s.unpublished == 0 {
+			s.closed = true
+			j.settle(s)
+			continue
+		}
+		errs = append(errs, s.file.Close())
+	}
+	return errors.Join(append(errs, j.lock.Close())...)
+}

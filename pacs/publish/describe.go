@@ -1,0 +1,195 @@
+package publish
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/dicom"
+)
+
+// Attributes that QIDO-RS may be asked for beside those with a column of
+// their own, by level (PS3.18 Tables 10.6.3-3 to 10.6.3-5, and what viewers
+// ask for in practice).
+var (
+	studyAttributes = []dicom.Tag{
+		dicom.TagTimezoneOffsetFromUTC, dicom.TagInstitutionName, dicom.TagStationName, dicom.TagIssuerOfPatientID,
+		dicom.TagPatientAge, dicom.TagPatientSize, dicom.TagPatientWeight, dicom.TagOtherPatientIDsSequence,
+		dicom.TagReasonForTheRequestedProcedure, dicom.TagRequestedProcedureDescription, dicom.TagAdmittingDiagnosesDescription,
+		dicom.TagNameOfPhysiciansReadingStudy, dicom.TagProcedureCodeSequence,
+	}
+	seriesAttributes = []dicom.Tag{
+		dicom.TagSeriesDate, dicom.TagSeriesTime, dicom.TagManufacturer, dicom.TagManufacturerModelName, dicom.TagStationName,
+		dicom.TagInstitutionName, dicom.TagPerformingPhysicianName, dicom.TagOperatorsName, dicom.TagProtocolName,
+		dicom.TagLaterality, dicom.TagPatientPosition, dicom.TagFrameOfReferenceUID,
+		dicom.TagPerformedProcedureStepStartDate, dicom.TagPerformedProcedureStepStartTime, dicom.TagRequestAttributesSequence,
+	}
+	instanceAttributes = []dicom.Tag{
+		dicom.TagImageType, dicom.TagContentDate, dicom.TagContentTime, dicom.TagAcquisitionNumber, dicom.TagBitsAllocated,
+		dicom.TagImagePositionPatient, dicom.TagImageOrientationPatient, dicom.TagSliceLocation, dicom.TagPixelSpacing,
+		dicom.TagConceptNameCodeSequence, dicom.TagDocumentTitle, dicom.TagContentLabel,
+	}
+)
+
+// subset is the named attributes of a data set as a DICOM JSON object.
+func subset(ds *dicom.Dataset, tags []dicom.Tag) []byte {
+	return dicom.AppendJSON(nil, ds.Select(tags...), dicom.JSONOptions{})
+}
+
+// describePatient reads the patient module. The issuer is the sending
+// facility unless the data set names one.
+func describePatient(ds *dicom.Dataset, facility string) pacs.Patient {
+	p := pacs.Patient{
+		Issuer:    ds.String(dicom.TagIssuerOfPatientID),
+		PatientID: ds.String(dicom.TagPatientID),
+		Name:      ds.String(dicom.TagPatientName),
+		BirthDate: date(ds.String(dicom.TagPatientBirthDate)),
+		PINFL:     pinfl(ds),
+	}
+	if p.Issuer == "" {
+		p.Issuer = facility
+	}
+	switch sex := strings.ToUpper(ds.String(dicom.TagPatientSex)); sex {
+	case "M", "F", "O":
+		p.Sex = sex
+	}
+	return p
+}
+
+// pinflIssuers are the names under which devices and registration systems put
+// the national personal number among a patient's other IDs.
+var pinflIssuers = []string{"PINFL", "JSHSHIR", "JSHSHR", "ПИНФЛ", "ЖШШИР", "https://dhp.uz/fhir/core/sid/pid/uz/ni"}
+
+// pinfl finds the national number: an ID of 14 digits whose issuer says that
+// it is one. Digits alone are not enough, since hospitals number freely.
+func pinfl(ds *dicom.Dataset) string {
+	from := func(issuer, id string) string {
+		if len(id) != 14 || strings.Trim(id, "0123456789") != "" {
+			return ""
+		}
+		for _, known := range pinflIssuers {
+			if strings.EqualFold(issuer, known) {
+				return id
+			}
+		}
+		return ""
+	}
+	if id := from(ds.String(dicom.TagIssuerOfPatientID), ds.String(dicom.TagPatientID)); id != "" {
+		return id
+	}
+	for _, item := range ds.Items(dicom.TagOtherPatientIDsSequence) {
+		if id := from(item.String(dicom.TagIssuerOfPatientID), item.String(dicom.TagPatientID)); id != "" {
+			return id
+		}
+	}
+	return ""
+}
+
+func describeStudy(ds *dicom.Dataset) pacs.Study {
+	question := ds.String(dicom.TagReasonForTheRequestedProcedure)
+	if question == "" {
+		question = ds.Item(dicom.TagRequestAttributesSequence).String(dicom.TagReasonForTheRequestedProcedure)
+	}
+	if question == "" {
+		question = ds.String(dicom.TagAdmittingDiagnosesDescription)
+	}
+	return pacs.Study{
+		StudyInstanceUID:   ds.String(dicom.TagStudyInstanceUID),
+		Date:               date(ds.String(dicom.TagStudyDate)),
+		Time:               ds.String(dicom.TagStudyTime),
+		AccessionNumber:    ds.String(dicom.TagAccessionNumber),
+		StudyID:            ds.String(dicom.TagStudyID),
+		Description:        ds.String(dicom.TagStudyDescription),
+		ReferringPhysician: ds.String(dicom.TagReferringPhysicianName),
+		Question:           question,
+		Attributes:         subset(ds, studyAttributes),
+	}
+}
+
+func describeSeries(ds *dicom.Dataset) pacs.Series {
+	return pacs.Series{
+		StudyInstanceUID:  ds.String(dicom.TagStudyInstanceUID),
+		SeriesInstanceUID: ds.String(dicom.TagSeriesInstanceUID),
+		Modality:          ds.String(dicom.TagModality),
+		Number:            number(ds, dicom.TagSeriesNumber),
+		Description:       ds.String(dicom.TagSeriesDescription),
+		BodyPart:          ds.String(dicom.TagBodyPartExamined),
+		Attributes:        subset(ds, seriesAttributes),
+	}
+}
+
+func describeInstance(h *dicom.Header) pacs.Instance {
+	ds := h.Dataset
+	in := pacs.Instance{
+		StudyInstanceUID:  ds.String(dicom.TagStudyInstanceUID),
+		SeriesInstanceUID: ds.String(dicom.TagSeriesInstanceUID),
+		SOPInstanceUID:    ds.String(dicom.TagSOPInstanceUID),
+		SOPClassUID:       ds.String(dicom.TagSOPClassUID),
+		TransferSyntaxUID: h.TransferSyntax,
+		Number:            number(ds, dicom.TagInstanceNumber),
+		Rows:              size(ds, dicom.TagRows),
+		Columns:           size(ds, dicom.TagColumns),
+		Attributes:        subset(ds, instanceAttributes),
+	}
+	in.Location.DatasetOffset = h.DatasetOffset
+	in.Location.Length = h.Length
+	if h.PixelData != nil {
+		in.Location.PixelData, in.FrameCount = locatePixels(h)
+	}
+	return in
+}
+
+// locatePixels says where the frames are. Frames that can't be told apart
+// leave the location without frames; the instance is still whole.
+func locatePixels(h *dicom.Header) (*pacs.PixelLocation, int) {
+	p := &pacs.PixelLocation{
+		Offset:       h.PixelData.Offset,
+		Length:       h.PixelData.Length,
+		Encapsulated: h.PixelData.Encapsulated,
+		Deflated:     h.Deflated,
+	}
+	count := 1
+	if n, ok := h.Dataset.Int(dicom.TagNumberOfFrames); ok && n > 0 && n <= 1<<24 {
+		count = n
+	}
+	frames, err := h.Frames()
+	if err != nil || len(frames) == 0 {
+		return p, count
+	}
+	if !p.Encapsulated {
+		p.FrameLength = frames[0][0].Length
+		return p, len(frames)
+	}
+	p.Fragments = make([][]pacs.Range, len(frames))
+	for i, frame := range frames {
+		for _, r := range frame {
+			p.Fragments[i] = append(p.Fragments[i], pacs.Range(r))
+		}
+	}
+	return p, len(frames)
+}
+
+// date keeps what sorts as a DICOM date: eight digits. The dotted form of
+// ACR-NEMA (1993.08.22) is read as what it means.
+func date(s string) string {
+	s = strings.ReplaceAll(s, ".", "")
+	if len(s) != 8 || strings.Trim(s, "0123456789") != "" {
+		return ""
+	}
+	return s
+}
+
+// number is an IS attribute, nil when absent or beyond what the index holds.
+func number(ds *dicom.Dataset, tag dicom.Tag) *int {
+	n, err := strconv.ParseInt(strings.TrimSpace(ds.String(tag)), 10, 32)
+	if err != nil {
+		return nil
+	}
+	v := int(n)
+	return &v
+}
+
+func size(ds *dicom.Dataset, tag dicom.Tag) int {
+	n, _ := ds.Int(tag)
+	return max(n, 0)
+}

@@ -1,0 +1,33 @@
+package publish
+
+import "time"
+
+// manifestName and metadataName are the members of a pack that are not
+// instances. Neither is a UID, so they can't collide with one.
+const (
+	manifestName = "manifest.json"
+	metadataName = "metadata.json.gz"
+)
+
+// Manifest is the pack's member manifest.json: what the index knows of the
+// instances that is not in the instances themselves. Together they are enough
+// to rebuild the index.
+type Manifest struct {
+	Format    int             `json:"format"` // 1
+	Facility  string          `json:"facility"`
+	Study     string          `json:"study"`
+	Series    string          `json:"series"`
+	Instances []ManifestEntry `json:"instances"`
+}
+
+// ManifestEntry describes one instance of a pack, in member order.
+type ManifestEntry struct {
+	SOPInstanceUID string    `json:"sop"`
+	Version        int       `json:"version"`
+	SHA256         string    `json:"sha256"` // of the data set without file meta, hexadecimal
+	Sender         string    `json:"sender,omitempty"`
+	Remote         string    `json:"remote,omitempty"`
+	Channel        string    `json:"channel"`
+	Charset        string    `json:"charset,omitempty"`
+	ReceivedAt     time.Time `json:"received_at"`
+}

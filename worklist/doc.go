@@ -1,0 +1,23 @@
+// Package worklist turns complete studies into work for radiologists.
+//
+// # From study to task
+//
+// When the archive calls a study complete it calls Complete in the same
+// transaction. The routing rules (rule.go) are tried in order; the first whose
+// condition holds gives the task its reading group, priority and deadline. A
+// study no rule wants still becomes a task, without a group, so that nothing
+// is forgotten.
+//
+// # From task to report
+//
+// A radiologist claims a task (claim.go): a conditional update, so that two
+// never hold one. The report itself, its drafts, versions and signatures are
+// in package worklist/report; its way to the national platform in
+// worklist/fhir (what is sent) and worklist/delivery (the job that sends it).
+// worklist/api is the HTTP side of all of them.
+//
+// # Who sees what
+//
+// Every read takes a pacs.Scope; a task outside of it does not exist. Claiming
+// further needs membership in the task's group, except for tasks without one.
+package worklist

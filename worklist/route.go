@@ -1,0 +1,71 @@
+package worklist
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/events"
+)
+
+// unroutedDeadline is what a study gets that no rule wants.
+const unroutedDeadline = 24 * time.Hour
+
+// Complete makes the reading task of a study that has just become complete, in
+// the transaction that completes it. A study that has a task keeps it: late
+// images don't undo anyone's work.
+func (w *Worklist) Complete(ctx context.Context, tx pgx.Tx, study pacs.Study) error {
+	now := time.Now()
+	rule, err := w.route(ctx, tx, study, now)
+	if err != nil {
+		return err
+	}
+	var id string
+	err = tx.QueryRow(ctx, `
+		INSERT INTO reading_task (study_row, facility_row, priority, deadline, group_row, rule_row, rule_name)
+		VALUES ($1, $2, $3, $4, nullif($5, 0), nullif($6, 0), $7)
+		ON CONFLICT (study_row) DO UPDATE SET study_row = EXCLUDED.study_row RETURNING id::text`,
+		study.ID, study.Facility.ID, rule.Priority, now.Add(rule.Deadline), rule.GroupID, rule.ID, rule.Name).Scan(&id)
+	if err != nil {
+		return err
+	}
+	return notifyTask(ctx, tx, id, study.StudyInstanceUID, study.Facility.ID)
+}
+
+// route finds the first rule whose condition holds.
+func (w *Worklist) route(ctx context.Context, tx pgx.Tx, study pacs.Study, now time.Time) (Rule, error) {
+	all, err := rules(ctx, tx)
+	if err != nil {
+		return Rule{}, err
+	}
+	for _, r := range all {
+		if !r.Active {
+			continue
+		}
+		c, err := w.compiledCondition(r.Condition)
+		var held bool
+		if err == nil {
+			held, err = c.holds(study, now)
+		}
+		if err != nil {
+			// A rule that fails on one study must not stop the others.
+			slog.WarnContext(ctx, "a routing rule failed and was passed over", "rule", r.ID, "study", study.StudyInstanceUID, "error", err)
+			continue
+		}
+		if held {
+			return r, nil
+		}
+	}
+	return Rule{Priority: Routine, Deadline: unroutedDeadline}, nil
+}
+
+func notifyTask(ctx context.Context, tx pgx.Tx, task, studyUID string, facility int64) error {
+	return events.Notify(ctx, tx, events.Event{
+		Type:     events.Task,
+		Data:     map[string]string{"id": task, "study_uid": studyUID},
+		Facility: facility,
+	})
+}

@@ -1,0 +1,255 @@
+package worklist
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+)
+
+// State is where a task is.
+type State string
+
+const (
+	Open    State = "open"    // waits for a radiologist
+	Claimed State = "claimed" // one holds it
+	Signed  State = "signed"  // has a signed report
+)
+
+// Task is the reading of one study.
+type Task struct {
+	ID            string // UUID
+	StudyID       int64
+	FacilityID    int64
+	State         State
+	Priority      Priority
+	Deadline      time.Time
+	CreatedAt     time.Time
+	RuleID        int64 // 0 when no rule made it or the rule is gone
+	RuleName      string
+	GroupID       int64 // 0 for none
+	GroupName     string
+	ClaimedBy     int64 // 0 when open; stays after signing
+	ClaimedByName string
+	ClaimedAt     time.Time
+	DraftSavedAt  time.Time // zero without a draft
+	PriorCount    int
+}
+
+// View is a way to look at the worklist.
+type View string
+
+const (
+	ViewMine   View = "mine"   // claimed by me, not signed
+	ViewGroups View = "groups" // open or claimed, in my reading groups
+	ViewOpen   View = "open"   // all open or claimed in scope
+	ViewDrafts View = "drafts" // I have an unsigned draft
+	ViewSigned View = "signed" // signed by me today
+)
+
+// viewConditions say in SQL what a view shows. $1 is the person, $2 the start
+// of the server's day.
+var viewConditions = map[View]string{
+	ViewMine:   `t.state = 'claimed' AND t.claimed_by = $1`,
+	ViewGroups: `t.state <> 'signed' AND t.group_row IN (SELECT group_row FROM reading_group_member WHERE user_row = $1)`,
+	ViewOpen:   `t.state <> 'signed'`,
+	ViewDrafts: `EXISTS (SELECT 1 FROM report r JOIN report_draft d ON d.report_id = r.id WHERE r.task_id = t.id AND d.author = $1)`,
+	ViewSigned: `EXISTS (SELECT 1 FROM report r JOIN report_version v ON v.report_id = r.id WHERE r.task_id = t.id AND v.signer = $1 AND v.signed_at >= $2)`,
+}
+
+// Filter narrows a view.
+type Filter struct {
+	View     View
+	UserID   int64
+	Modality string
+	Priority Priority
+	Facility string // code
+	Text     string // name in any script, patient ID or accession number
+	Limit    int
+	After    string
+}
+
+const taskColumns = `
+	t.id::text, t.study_row, t.facility_row, t.state, t.priority, t.deadline, t.created_at,
+	coalesce(t.rule_row, 0), t.rule_name, coalesce(t.group_row, 0), coalesce(g.name, ''),
+	coalesce(t.claimed_by, 0), coalesce(u.name, ''), t.claimed_at,
+	(SELECT d.saved_at FROM report r JOIN report_draft d ON d.report_id = r.id WHERE r.task_id = t.id),
+	(SELECT count(*) FROM study o JOIN patient op ON op.id = o.patient_row
+		WHERE o.id <> s.id AND (o.patient_row = s.patient_row OR op.pinfl <> '' AND op.pinfl = p.pinfl))`
+
+const taskTables = `
+	reading_task t
+	JOIN study s ON s.id = t.study_row JOIN patient p ON p.id = s.patient_row JOIN facility f ON f.id = s.facility_row
+	LEFT JOIN reading_group g ON g.id = t.group_row LEFT JOIN user_account u ON u.id = t.claimed_by`
+
+func scanTask(row pgx.CollectableRow) (Task, error) {
+	var t Task
+	var claimed, saved *time.Time
+	err := row.Scan(&t.ID, &t.StudyID, &t.FacilityID, &t.State, &t.Priority, &t.Deadline, &t.CreatedAt,
+		&t.RuleID, &t.RuleName, &t.GroupID, &t.GroupName, &t.ClaimedBy, &t.ClaimedByName, &claimed, &saved, &t.PriorCount)
+	if claimed != nil {
+		t.ClaimedAt = *claimed
+	}
+	if saved != nil {
+		t.DraftSavedAt = *saved
+	}
+	return t, err
+}
+
+// where is the WHERE clause of a query under construction.
+type where struct {
+	clauses []string
+	args    []any
+}
+
+func (w *where) arg(v any) string {
+	w.args = append(w.args, v)
+	return fmt.Sprintf("$%d", len(w.args))
+}
+
+func (w *where) and(clause string) { w.clauses = append(w.clauses, clause) }
+
+func (w *where) scope(s pacs.Scope) {
+	if !s.All {
+		w.and("t.facility_row = ANY(" + w.arg(append([]int64{}, s.FacilityIDs...)) + "::bigint[])")
+	}
+}
+
+func (w *where) String() string { return strings.Join(append([]string{"true"}, w.clauses...), " AND ") }
+
+// taskCursor is the sort key of a task: rank, deadline, id.
+type taskCursor struct {
+	Rank     int       `json:"r"`
+	Deadline time.Time `json:"d"`
+	ID       string    `json:"i"`
+}
+
+// Tasks returns a page of a view, by deadline within priority, and the cursor
+// of the next page.
+func (w *Worklist) Tasks(ctx context.Context, scope pacs.Scope, f Filter) ([]Task, string, error) {
+	view, ok := viewConditions[f.View]
+	if !ok {
+		return nil, "", pacs.Errorf(pacs.Invalid, "There is no view %q", f.View)
+	}
+	c := where{args: []any{f.UserID, startOfDay()}}
+	c.and("$1::bigint IS NOT NULL AND $2::timestamptz IS NOT NULL") // both are used, whatever the view
+	c.and(view)
+	c.scope(scope)
+	if f.Modality != "" {
+		c.and(c.arg(f.Modality) + " = ANY(s.modalities)")
+	}
+	if f.Priority != "" {
+		c.and("t.priority = " + c.arg(f.Priority))
+	}
+	if f.Facility != "" {
+		c.and("f.code = " + c.arg(f.Facility))
+	}
+	if strings.TrimSpace(f.Text) != "" {
+		matching, _, err := w.index.Studies(ctx, scope, pacs.StudyFilter{Text: f.Text})
+		if err != nil {
+			return nil, "", err
+		}
+		ids := make([]int64, len(matching))
+		for i, s := range matching {
+			ids[i] = s.ID
+		}
+		c.and("s.id = ANY(" + c.arg(ids) + ")")
+	}
+	if f.After != "" {
+		var at taskCursor
+		raw, err := base64.RawURLEncoding.DecodeString(f.After)
+		if err == nil {
+			err = json.Unmarshal(raw, &at)
+		}
+		if err != nil {
+			return nil, "", pacs.Errorf(pacs.Invalid, "The page marker is not one of ours; begin at the first page")
+		}
+		c.and(fmt.Sprintf("(t.rank, t.deadline, t.id) > (%s, %s, %s::uuid)", c.arg(at.Rank), c.arg(at.Deadline), c.arg(at.ID)))
+	}
+	limit := f.Limit
+	if limit <= 0 || limit > 200 {
+		limit = 100
+	}
+	tasks, err := w.collect(ctx, `SELECT `+taskColumns+` FROM `+taskTables+` WHERE `+c.String()+
+		` ORDER BY t.rank, t.deadline, t.id LIMIT `+c.arg(limit+1), c.args)
+	if err != nil || len(tasks) <= limit {
+		return tasks, "", err
+	}
+	tasks = tasks[:limit]
+	last := tasks[limit-1]
+	raw, err := json.Marshal(taskCursor{Rank: rank(last.Priority), Deadline: last.Deadline, ID: last.ID})
+	return tasks, base64.RawURLEncoding.EncodeToString(raw), err
+}
+
+// Counts returns how many tasks each view has.
+func (w *Worklist) Counts(ctx context.Context, scope pacs.Scope, userID int64) (map[View]int, error) {
+	c := where{args: []any{userID, startOfDay()}}
+	c.scope(scope)
+	counts := map[View]int{}
+	var mine, groups, open, drafts, signed int
+	filter := func(v View) string { return "count(*) FILTER (WHERE " + viewConditions[v] + ")" }
+	err := w.pool.QueryRow(ctx, `SELECT `+strings.Join([]string{filter(ViewMine), filter(ViewGroups), filter(ViewOpen), filter(ViewDrafts), filter(ViewSigned)}, ", ")+
+		` FROM reading_task t WHERE `+c.String(), c.args...).Scan(&mine, &groups, &open, &drafts, &signed)
+	counts[ViewMine], counts[ViewGroups], counts[ViewOpen], counts[ViewDrafts], counts[ViewSigned] = mine, groups, open, drafts, signed
+	return counts, Failure(err)
+}
+
+// Task returns one task. NotFound outside the scope.
+func (w *Worklist) Task(ctx context.Context, scope pacs.Scope, id string) (Task, error) {
+	c := where{}
+	c.and("t.id::text = " + c.arg(id))
+	c.scope(scope)
+	return w.one(ctx, c)
+}
+
+// TaskOfStudy returns the task of a study. NotFound when it has none yet.
+func (w *Worklist) TaskOfStudy(ctx context.Context, scope pacs.Scope, studyID int64) (Task, error) {
+	c := where{}
+	c.and("t.study_row = " + c.arg(studyID))
+	c.scope(scope)
+	return w.one(ctx, c)
+}
+
+func (w *Worklist) one(ctx context.Context, c where) (Task, error) {
+	tasks, err := w.collect(ctx, `SELECT `+taskColumns+` FROM `+taskTables+` WHERE `+c.String(), c.args)
+	if err == nil && len(tasks) == 0 {
+		err = pacs.Errorf(pacs.NotFound, "There is no such task")
+	}
+	if err != nil {
+		return Task{}, err
+	}
+	return tasks[0], nil
+}
+
+func (w *Worklist) collect(ctx context.Context, sql string, args []any) ([]Task, error) {
+	rows, err := w.pool.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, Failure(err)
+	}
+	tasks, err := pgx.CollectRows(rows, scanTask)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = nil
+	}
+	return tasks, Failure(err)
+}
+
+func rank(p Priority) int {
+	for i, known := range Priorities {
+		if p == known {
+			return i
+		}
+	}
+	return len(Priorities)
+}
+
+func startOfDay() time.Time {
+	now := time.Now()
+	return time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, now.Location())
+}

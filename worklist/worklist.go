@@ -1,0 +1,69 @@
+package worklist
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/index"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Worklist keeps reading groups, routing rules and reading tasks. Safe for
+// concurrent use.
+type Worklist struct {
+	index *index.Index
+	pool  *pgxpool.Pool
+
+	mu       sync.Mutex
+	compiled map[string]*condition // by source; conditions are few
+}
+
+// Open brings the worklist's tables up to date. The tables of package access
+// must be there.
+func Open(ctx context.Context, ix *index.Index) (*Worklist, error) {
+	if err := index.Migrate(ctx, ix.Pool(), "worklist", migrations); err != nil {
+		return nil, err
+	}
+	return &Worklist{index: ix, pool: ix.Pool(), compiled: map[string]*condition{}}, nil
+}
+
+// Index is the archive's index that the tasks' studies are in.
+func (w *Worklist) Index() *index.Index { return w.index }
+
+// Failure turns a database error into the archive's. The archive's own errors
+// go through unchanged. Unique and foreign keys that a caller can violate
+// become Conflict and NotFound with a message of the caller's kind.
+func Failure(err error) error {
+	var own *pacs.Error
+	if err == nil || errors.As(err, &own) {
+		return err
+	}
+	if errors.Is(err, pgx.ErrNoRows) {
+		return pacs.Errorf(pacs.NotFound, "There is no such thing here")
+	}
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) {
+		switch refused.Code {
+		case "23505":
+			return pacs.Wrap(pacs.Conflict, err, "There is one of that name already")
+		case "23503":
+			return pacs.Wrap(pacs.Conflict, err, "It is still in use, or refers to something that does not exist")
+		case "22P02":
+			return pacs.Wrap(pacs.NotFound, err, "There is no such thing here")
+		}
+	}
+	if index.Transient(err) {
+		return pacs.Wrap(pacs.Unavailable, err, "The database is not available at the moment")
+	}
+	return pacs.Wrap(pacs.Internal, fmt.Errorf("worklist: %w", err), "The database refused the statement")
+}
