@@ -82,9 +82,9 @@ var wordsIn = map[string]words{
 	"uz-Cyrl": {"Тасвирий текширув хулосаси", "Кўрсатма", "Текширув усули", "Тавсиф", "Хулоса",
 		"%s даги %d-версиянинг тузатилгани", "%s даги %d-версияга қўшимча"},
 	"ru": {"Заключение лучевого исследования", "Показания", "Методика", "Описание", "Заключение",
-		"Исправление: от %s, версия %d", "Дополнение: от %s, версия %d"},
+		"Исправление версии %[2]d от %[1]s", "Дополнение к версии %[2]d от %[1]s"},
 	"en": {"Diagnostic imaging report", "Indication", "Technique", "Findings", "Impression",
-		"Correction of the report of %s, version %d", "Addendum to the report of %s, version %d"},
+		"Correction of version %[2]d of %[1]s", "Addendum to version %[2]d of %[1]s"},
 }
 
 func wordsFor(language string) words {
