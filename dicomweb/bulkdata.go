@@ -1,0 +1,136 @@
+package dicomweb
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strconv"
+	"strings"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+)
+
+func shortHash(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:8])
+}
+
+// bulkdata sends a value that the metadata refer to by BulkDataURI: Retrieve
+// Bulkdata, PS3.18 10.4.1.1.4. The address carries where the value is in the
+// instance's file; an instance is one visibility, so any range of it may be
+// had. length=-1 is encapsulated pixel data, sent frame by frame.
+func (s *service) bulkdata(r *request) error {
+	path := strings.Trim(r.Param("path"), "/")
+	offset, length, err := bulkRange(r)
+	if err != nil {
+		return err
+	}
+	i, err := s.one(r)
+	if err != nil {
+		return err
+	}
+	loc := i.Location
+	loc.PixelData = nil
+	px := i.Location.PixelData
+	isPixels := strings.EqualFold(path, "7FE00010") || strings.EqualFold(path, "PixelData")
+
+	if length < 0 || isPixels && px != nil && px.Encapsulated {
+		if px == nil || !isPixels {
+			return pacs.Errorf(pacs.NotFound, "There is no bulk data %q with an open length in this instance.", clip(path))
+		}
+		return s.encapsulated(r, i)
+	}
+
+	chosen := offer{}
+	var p piece
+	tag := instanceTag(i) + "-b" + strconv.FormatInt(offset, 36) + "_" + strconv.FormatInt(length, 36)
+	switch {
+	case isPixels && px != nil:
+		// The archive knows better than the address where the pixels are.
+		offset, length = px.Offset, px.Length
+		chosen, err = s.negotiatePixels(r.Request, i.TransferSyntaxUID, true)
+	default:
+		chosen, err = negotiate(r.Request, []offer{{multipart: true, media: mediaOctets}, {media: mediaOctets}})
+	}
+	if err != nil {
+		return err
+	}
+	if isDeflated(i) {
+		p = s.inflated(loc, offset, length)
+	} else {
+		if offset >= loc.Length {
+			return pacs.Errorf(pacs.NotFound, "Offset %d lies behind the end of the instance, which has %d bytes.", offset, loc.Length)
+		}
+		p = s.stored(loc, offset, min(length, loc.Length-offset))
+	}
+	a := answer{immutable: true, etag: tag, content: &content{}}
+	if chosen.multipart {
+		var boundary string
+		a.content, boundary = multipartContent(tag, []part{{contentType: chosen.contentType(), pieces: []piece{p}}})
+		a.contentType = `multipart/related; type="` + chosen.media + `"; boundary=` + boundary
+	} else {
+		a.etag += "-s"
+		a.contentType = chosen.contentType()
+		a.add(p)
+	}
+	return s.send(r, a)
+}
+
+// encapsulated sends compressed pixel data: one part per frame, or the one
+// stream of a video.
+func (s *service) encapsulated(r *request, i pacs.Instance) error {
+	frames, err := s.framesOf(i)
+	if err != nil {
+		return err
+	}
+	chosen, err := s.negotiatePixels(r.Request, i.TransferSyntaxUID, frames.count == 1)
+	if err != nil {
+		return err
+	}
+	tag := instanceTag(i) + "-p"
+	a := answer{immutable: true, etag: tag, content: &content{}}
+	var parts []part
+	for n := 1; n <= frames.count; n++ {
+		pieces, err := frames.pieces(n)
+		if err != nil {
+			return err
+		}
+		parts = append(parts, part{contentType: chosen.contentType(), pieces: pieces})
+	}
+	if !chosen.multipart {
+		a.etag += "-s"
+		a.contentType = chosen.contentType()
+		for _, p := range parts[0].pieces {
+			a.add(p)
+		}
+		return s.send(r, a)
+	}
+	var boundary string
+	a.content, boundary = multipartContent(tag+chosen.String(), parts)
+	a.contentType = `multipart/related; type="` + chosen.media + `"; boundary=` + boundary
+	return s.send(r, a)
+}
+
+// bulkRange reads the offset and length of a BulkDataURI. Without them it is
+// the pixel data that is meant.
+func bulkRange(r *request) (offset, length int64, err error) {
+	o, hasOffset := r.GetQuery("offset")
+	l, hasLength := r.GetQuery("length")
+	if !hasOffset && !hasLength {
+		return 0, -1, nil
+	}
+	if offset, err = strconv.ParseInt(o, 10, 64); err != nil || offset < 0 {
+		return 0, 0, pacs.Errorf(pacs.Invalid, "The parameter offset is not a number of bytes. Use the BulkDataURI as the metadata give it.")
+	}
+	if length, err = strconv.ParseInt(l, 10, 64); err != nil || length < -1 {
+		return 0, 0, pacs.Errorf(pacs.Invalid, "The parameter length is neither a number of bytes nor -1. Use the BulkDataURI as the metadata give it.")
+	}
+	return offset, length, nil
+}
+
+// clip shortens what a caller sent for use in a message.
+func clip(s string) string {
+	if len(s) > 40 {
+		return strings.ToValidUTF8(s[:40], "") + "…"
+	}
+	return s
+}

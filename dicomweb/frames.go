@@ -1,0 +1,132 @@
+package dicomweb
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+)
+
+// maxFrameList is how many frames one request may name.
+const maxFrameList = 100_000
+
+// frames sends frames of an instance as they are stored: Retrieve Frames,
+// PS3.18 10.4.1.1.3.
+func (s *service) frames(r *request) error {
+	numbers, err := parseFrameList(r.Param("frames"))
+	if err != nil {
+		return err
+	}
+	i, err := s.one(r)
+	if err != nil {
+		return err
+	}
+	frames, err := s.framesOf(i)
+	if err != nil {
+		return err
+	}
+	for _, n := range numbers {
+		if n > frames.count {
+			return pacs.Errorf(pacs.NotFound, "There is no frame %d: the instance has %s.", n, plural(frames.count, "frame"))
+		}
+	}
+	chosen, err := s.negotiatePixels(r.Request, i.TransferSyntaxUID, len(numbers) == 1)
+	if err != nil {
+		return err
+	}
+
+	tag := instanceTag(i)
+	if len(numbers) <= 8 {
+		tag += "-f" + strings.ReplaceAll(r.Param("frames"), ",", "_")
+	} else {
+		tag += "-f" + shortHash(r.Param("frames"))
+	}
+	a := answer{immutable: true}
+	if !chosen.multipart {
+		a.contentType = chosen.contentType()
+		a.etag = tag + "-s"
+		a.content = &content{}
+		pieces, err := frames.pieces(numbers[0])
+		if err != nil {
+			return err
+		}
+		for _, p := range pieces {
+			a.add(p)
+		}
+		return s.send(r, a)
+	}
+	parts := make([]part, 0, len(numbers))
+	for _, n := range numbers {
+		pieces, err := frames.pieces(n)
+		if err != nil {
+			return err
+		}
+		parts = append(parts, part{contentType: chosen.contentType(), pieces: pieces})
+	}
+	a.etag = tag
+	var boundary string
+	a.content, boundary = multipartContent(tag+chosen.String(), parts)
+	a.contentType = `multipart/related; type="` + chosen.media + `"; boundary=` + boundary
+	return s.send(r, a)
+}
+
+// contentType is the Content-Type of a body or part in this form. It has no
+// quotes and no blank: Cornerstone3D and dicomweb-client split it at ; and =.
+func (o offer) contentType() string {
+	if o.transferSyntax == "" {
+		return o.media
+	}
+	return o.media + ";transfer-syntax=" + o.transferSyntax
+}
+
+// negotiatePixels picks the form in which frames or pixel data are sent; a
+// single one may also be sent as a body of its own.
+func (s *service) negotiatePixels(r *http.Request, stored string, single bool) (offer, error) {
+	var offers []offer
+	for _, multipart := range []bool{true, false} {
+		if !multipart && !single {
+			break
+		}
+		for _, ts := range pixelSyntaxes(stored) {
+			offers = append(offers, offer{multipart: multipart, media: mediaOctets, transferSyntax: ts})
+		}
+		for _, media := range frameMedia[stored] {
+			offers = append(offers, offer{multipart: multipart, media: media, transferSyntax: stored})
+		}
+	}
+	chosen, err := negotiate(r, offers)
+	if err != nil {
+		return chosen, pacs.Errorf(pacs.NotAcceptable, "%s Pixel data are sent as they are stored, here with transfer syntax %s (%s), "+
+			"and not transcoded; transfer-syntax=* accepts any.", pacs.MessageOf(err), stored, syntaxName(stored))
+	}
+	return chosen, nil
+}
+
+// parseFrameList reads "1,2,5".
+func parseFrameList(s string) ([]int, error) {
+	if strings.Count(s, ",") >= maxFrameList {
+		return nil, pacs.Errorf(pacs.TooLarge, "Ask for at most %d frames at a time.", maxFrameList)
+	}
+	fields := strings.Split(s, ",")
+	numbers := make([]int, 0, len(fields))
+	for _, f := range fields {
+		n, err := strconv.ParseUint(strings.TrimSpace(f), 10, 31)
+		if err != nil || n == 0 {
+			if len(f) > 20 {
+				f = f[:20] + "…"
+			}
+			return nil, pacs.Errorf(pacs.Invalid, "%q is not a frame number. Frames count from 1; several are separated by commas, as in frames/1,2,5.", f)
+		}
+		numbers = append(numbers, int(n))
+	}
+	return numbers, nil
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}

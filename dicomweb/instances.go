@@ -1,0 +1,140 @@
+package dicomweb
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+)
+
+// pageSize is how many rows are asked of the index at a time where all are
+// wanted.
+const pageSize = 1000
+
+// filter is the filter for what the address names.
+func (r *request) filter() pacs.InstanceFilter {
+	var f pacs.InstanceFilter
+	if r.study != "" {
+		f.Series.Study.StudyInstanceUIDs = []string{r.study}
+	}
+	if r.series != "" {
+		f.Series.SeriesInstanceUIDs = []string{r.series}
+	}
+	if r.instance != "" {
+		f.SOPInstanceUIDs = []string{r.instance}
+	}
+	return f
+}
+
+// one finds the instance of the address.
+func (s *service) one(r *request) (pacs.Instance, error) {
+	f := r.filter()
+	f.Limit = 1
+	rows, _, err := s.Index.Instances(r.Request.Context(), r.scope, f)
+	if err != nil {
+		return pacs.Instance{}, err
+	}
+	if len(rows) == 0 {
+		return pacs.Instance{}, pacs.Errorf(pacs.NotFound, "There is no such instance.")
+	}
+	return rows[0], nil
+}
+
+// each calls fn for every instance of the address, in the order of the index.
+func (s *service) each(r *request, fn func(pacs.Instance)) (n int, err error) {
+	f := r.filter()
+	f.Limit = pageSize
+	for {
+		rows, next, err := s.Index.Instances(r.Request.Context(), r.scope, f)
+		if err != nil {
+			return n, err
+		}
+		for _, row := range rows {
+			fn(row)
+		}
+		n += len(rows)
+		if next == "" {
+			return n, nil
+		}
+		f.After = next
+	}
+}
+
+// instanceTag identifies the bytes of an instance.
+func instanceTag(i pacs.Instance) string {
+	if len(i.SHA256) == 0 {
+		return i.SOPInstanceUID + "-" + strconv.Itoa(i.Version)
+	}
+	return hex.EncodeToString(i.SHA256[:min(16, len(i.SHA256))]) + "-" + strconv.Itoa(i.Version)
+}
+
+// retrieveInstances sends the instances of a study or series, or one instance,
+// as the PS3.10 files that are kept, byte for byte: Retrieve Study, Series and
+// Instance, PS3.18 10.4.
+func (s *service) retrieveInstances(r *request) error {
+	var offers []offer
+	known := map[string]bool{}
+	sum := sha256.New()
+	var parts []part
+	var only pacs.Instance
+	n, err := s.each(r, func(i pacs.Instance) {
+		only = i
+		if !known[i.TransferSyntaxUID] {
+			known[i.TransferSyntaxUID] = true
+			offers = append(offers, offer{multipart: true, media: mediaDICOM, transferSyntax: i.TransferSyntaxUID})
+		}
+		fmt.Fprintln(sum, i.SOPInstanceUID, instanceTag(i))
+		loc := i.Location
+		loc.PixelData = nil // not needed to read all, and large for many frames
+		parts = append(parts, part{
+			contentType: mediaDICOM + ";transfer-syntax=" + i.TransferSyntaxUID,
+			pieces:      []piece{s.stored(loc, 0, loc.Length)},
+		})
+	})
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return pacs.Errorf(pacs.NotFound, "There is no such %s.", r.level())
+	}
+	// Every instance has to be acceptable as it is stored: nothing is
+	// transcoded, and leaving some out would pass for completeness.
+	var chosen offer
+	for _, o := range offers {
+		forms := []offer{o}
+		if r.instance != "" {
+			forms = append(forms, offer{media: mediaDICOM, transferSyntax: o.transferSyntax})
+		}
+		if chosen, err = negotiate(r.Request, forms); err != nil {
+			return pacs.Errorf(pacs.NotAcceptable, "%s Stored data sets are sent as they were received, "+
+				"here with transfer syntax %s (%s), and not transcoded; transfer-syntax=* accepts any.",
+				pacs.MessageOf(err), o.transferSyntax, syntaxName(o.transferSyntax))
+		}
+	}
+	a := answer{etag: hex.EncodeToString(sum.Sum(nil)[:16])}
+	if !chosen.multipart {
+		a.contentType = mediaDICOM + ";transfer-syntax=" + chosen.transferSyntax
+		a.content = &content{}
+		a.add(parts[0].pieces[0])
+		a.download = only.SOPInstanceUID + ".dcm"
+		a.etag += "-s" // another representation than the multipart one
+	} else {
+		var boundary string
+		a.content, boundary = multipartContent(a.etag, parts)
+		a.contentType = `multipart/related; type="` + mediaDICOM + `"; boundary=` + boundary
+	}
+	return s.send(r, a)
+}
+
+// level is the word for what the address names.
+func (r *request) level() string {
+	switch {
+	case r.instance != "":
+		return "instance"
+	case r.series != "":
+		return "series"
+	}
+	return "study"
+}

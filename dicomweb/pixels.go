@@ -1,0 +1,186 @@
+package dicomweb
+
+import (
+	"bufio"
+	"compress/flate"
+	"context"
+	"io"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/dicom"
+)
+
+// frameSet cuts frames out of the stored pixel data of one instance.
+type frameSet struct {
+	count int
+	// pieces returns the bytes of frame n, counted from 1 and at most count.
+	pieces func(n int) ([]piece, error)
+}
+
+// framesOf tells how the frames of an instance are found in its file.
+func (s *service) framesOf(i pacs.Instance) (frameSet, error) {
+	px := i.Location.PixelData
+	if px == nil || i.FrameCount < 1 {
+		return frameSet{}, pacs.Errorf(pacs.NotFound, "The instance has no pixel data, so there are no frames.")
+	}
+	loc := i.Location
+	loc.PixelData = nil
+	switch {
+	case px.Encapsulated:
+		if px.Fragments == nil {
+			return frameSet{}, pacs.Errorf(pacs.Unsupported, "The %d frames of this instance can't be told apart in the stored pixel data (%s). "+
+				"Retrieve the whole instance instead.", i.FrameCount, syntaxName(i.TransferSyntaxUID))
+		}
+		return frameSet{len(px.Fragments), func(n int) ([]piece, error) {
+			fragments := px.Fragments[n-1]
+			pieces := make([]piece, 0, len(fragments))
+			for _, f := range fragments {
+				if f.Offset < 0 || f.Length < 0 || f.Offset > loc.Length || f.Length > loc.Length-f.Offset {
+					return nil, outside(n)
+				}
+				pieces = append(pieces, s.stored(loc, f.Offset, f.Length))
+			}
+			return pieces, nil
+		}}, nil
+	case px.FrameLength > 0:
+		return frameSet{i.FrameCount, func(n int) ([]piece, error) {
+			return s.nativePiece(loc, px, int64(n-1)*px.FrameLength, px.FrameLength, n)
+		}}, nil
+	case i.FrameCount == 1:
+		return frameSet{1, func(n int) ([]piece, error) {
+			return s.nativePiece(loc, px, 0, px.Length, n)
+		}}, nil
+	}
+	// Frames that don't begin at byte boundaries: one bit per pixel, PS3.5 8.1.1.
+	bits := int64(i.Rows) * int64(i.Columns)
+	if bits > 0 && bits <= px.Length*8/int64(i.FrameCount) && bits*int64(i.FrameCount)+15 >= px.Length*8 {
+		return frameSet{i.FrameCount, func(n int) ([]piece, error) {
+			return s.bitPiece(loc, px, int64(n-1)*bits, bits, n)
+		}}, nil
+	}
+	return frameSet{}, pacs.Errorf(pacs.Unsupported, "The %d frames of this instance can't be told apart: its pixel data have %d bytes, which don't fit %d rows and %d columns. "+
+		"Retrieve the whole instance instead.", i.FrameCount, px.Length, i.Rows, i.Columns)
+}
+
+func outside(frame int) error {
+	return pacs.Errorf(pacs.NotFound, "Frame %d lies outside the stored pixel data.", frame)
+}
+
+// nativePiece is a run of native pixel data; offset counts from their beginning.
+func (s *service) nativePiece(loc pacs.Location, px *pacs.PixelLocation, offset, length int64, frame int) ([]piece, error) {
+	if offset < 0 || length < 0 || length > px.Length || offset > px.Length-length {
+		return nil, outside(frame)
+	}
+	if px.Deflated {
+		return []piece{s.inflated(loc, px.Offset+offset, length)}, nil
+	}
+	if px.Offset < 0 || px.Offset > loc.Length-px.Length {
+		return nil, outside(frame)
+	}
+	return []piece{s.stored(loc, px.Offset+offset, length)}, nil
+}
+
+// bitPiece is a frame that begins within a byte: its bits are moved to the
+// beginning of the first byte (the first pixel is the lowest bit) and the last
+// byte is filled up with zeros, as PS3.18 8.7.3.3 wants single frames.
+func (s *service) bitPiece(loc pacs.Location, px *pacs.PixelLocation, offset, bits int64, frame int) ([]piece, error) {
+	first, shift := offset/8, uint(offset%8)
+	source, err := s.nativePiece(loc, px, first, (offset+bits+7)/8-first, frame)
+	if err != nil {
+		return nil, err
+	}
+	raw := source[0]
+	return []piece{{size: (bits + 7) / 8, open: func(ctx context.Context, from, n int64) (io.ReadCloser, error) {
+		// One byte more than asked for, where there is one, to shift in.
+		rc, err := raw.open(ctx, from, min(n+1, raw.size-from))
+		if err != nil {
+			return nil, err
+		}
+		b := &bitReader{src: bufio.NewReaderSize(rc, 32<<10), Closer: rc, shift: shift, left: n}
+		if tail := bits % 8; tail != 0 && from+n == (bits+7)/8 {
+			b.mask = 1<<tail - 1
+		}
+		return b, nil
+	}}}, nil
+}
+
+// bitReader shifts a stream of bits, lowest bit first, down by shift bits.
+type bitReader struct {
+	src *bufio.Reader
+	io.Closer
+	shift uint
+	left  int64 // bytes to deliver
+	mask  byte  // of the last byte, 0 for all bits
+	begun bool
+	cur   byte
+}
+
+func (b *bitReader) Read(p []byte) (n int, err error) {
+	if b.left == 0 {
+		return 0, io.EOF
+	}
+	if !b.begun {
+		if b.cur, err = b.src.ReadByte(); err != nil {
+			return 0, short(err)
+		}
+		b.begun = true
+	}
+	for n < len(p) && b.left > 0 {
+		next, err := b.src.ReadByte()
+		// The last byte may end where the source does.
+		if err != nil && (err != io.EOF || b.left > 1) {
+			return n, short(err)
+		}
+		p[n] = byte((uint16(next)<<8 | uint16(b.cur)) >> b.shift)
+		b.cur = next
+		b.left--
+		if b.left == 0 && b.mask != 0 {
+			p[n] &= b.mask
+		}
+		n++
+	}
+	return n, nil
+}
+
+// short makes an early end of a source an error.
+func short(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// maxInflated bounds how much of a deflated data set is inflated to reach what
+// is asked for; 80 KB can become 80 MB. It is what the scanner accepts.
+const maxInflated = 2 << 30
+
+// inflated is a run of a deflated data set; offset counts in the inflated one,
+// PS3.5 A.5.
+func (s *service) inflated(loc pacs.Location, offset, length int64) piece {
+	return piece{size: length, open: func(ctx context.Context, from, n int64) (io.ReadCloser, error) {
+		skip := offset + from
+		if skip < 0 || n < 0 || skip > maxInflated-n {
+			return nil, pacs.Errorf(pacs.Unsupported, "The data set inflates to more than %d bytes.", int64(maxInflated))
+		}
+		rc, err := s.Packs.Open(ctx, loc, loc.DatasetOffset, -1)
+		if err != nil {
+			return nil, err
+		}
+		z := flate.NewReader(bufio.NewReaderSize(rc, 64<<10))
+		if _, err := io.CopyN(io.Discard, z, skip); err != nil {
+			rc.Close()
+			return nil, pacs.Wrap(pacs.Internal, short(err), "The deflated data set can't be read.")
+		}
+		return struct {
+			io.Reader
+			io.Closer
+		}{io.LimitReader(z, n), rc}, nil
+	}}
+}
+
+// isDeflated tells whether offsets into an instance count in its inflated
+// data set.
+func isDeflated(i pacs.Instance) bool {
+	ts, _ := dicom.LookupTransferSyntax(i.TransferSyntaxUID)
+	return ts.Deflated || i.Location.PixelData != nil && i.Location.PixelData.Deflated
+}

@@ -1,0 +1,420 @@
+package dicomweb
+
+import (
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/dicom"
+)
+
+// query is a search request understood: PS3.18 8.3.4.
+type query struct {
+	// filter holds the match keys of all levels; the level searched uses its
+	// own part of it.
+	filter   pacs.InstanceFilter
+	include  include
+	limit    int // -1 when not given
+	offset   int
+	after    string
+	warnings []string
+}
+
+// matchKey is an attribute that searches can match by.
+type matchKey struct {
+	level level
+	// set puts the values of one parameter into the filter. values is never
+	// empty and holds no empty string.
+	set func(f *pacs.InstanceFilter, values []string) error
+}
+
+// matchKeys are the attributes that are matched: all that PS3.18 tables
+// 10.6.1-5, 10.6.1-6 and 10.6.1-7 require, and more.
+var matchKeys = map[dicom.Tag]matchKey{
+	dicom.TagStudyInstanceUID: {studyLevel, uids(func(f *pacs.InstanceFilter) *[]string { return &f.Series.Study.StudyInstanceUIDs })},
+	dicom.TagStudyDate:        {studyLevel, dates(func(f *pacs.InstanceFilter) *pacs.DateRange { return &f.Series.Study.Date })},
+	dicom.TagStudyTime: {studyLevel, one(func(f *pacs.InstanceFilter, v string) (err error) {
+		f.Series.Study.Time, err = parseTimeRange(v)
+		return err
+	})},
+	dicom.TagAccessionNumber:        {studyLevel, pattern(func(f *pacs.InstanceFilter) *string { return &f.Series.Study.AccessionNumber })},
+	dicom.TagModalitiesInStudy:      {studyLevel, codes(func(f *pacs.InstanceFilter) *[]string { return &f.Series.Study.Modalities })},
+	dicom.TagReferringPhysicianName: {studyLevel, pattern(func(f *pacs.InstanceFilter) *string { return &f.Series.Study.Referring })},
+	dicom.TagPatientName:            {studyLevel, pattern(func(f *pacs.InstanceFilter) *string { return &f.Series.Study.PatientName })},
+	dicom.TagPatientID:              {studyLevel, pattern(func(f *pacs.InstanceFilter) *string { return &f.Series.Study.PatientID })},
+	dicom.TagIssuerOfPatientID:      {studyLevel, literal(func(f *pacs.InstanceFilter) *string { return &f.Series.Study.Issuer })},
+	dicom.TagPatientBirthDate:       {studyLevel, dates(func(f *pacs.InstanceFilter) *pacs.DateRange { return &f.Series.Study.BirthDate })},
+	dicom.TagPatientSex:             {studyLevel, literal(func(f *pacs.InstanceFilter) *string { return &f.Series.Study.Sex })},
+	dicom.TagStudyID:                {studyLevel, pattern(func(f *pacs.InstanceFilter) *string { return &f.Series.Study.StudyID })},
+	dicom.TagStudyDescription:       {studyLevel, pattern(func(f *pacs.InstanceFilter) *string { return &f.Series.Study.Description })},
+
+	dicom.TagSeriesInstanceUID: {seriesLevel, uids(func(f *pacs.InstanceFilter) *[]string { return &f.Series.SeriesInstanceUIDs })},
+	dicom.TagModality:          {seriesLevel, pattern(func(f *pacs.InstanceFilter) *string { return &f.Series.Modality })},
+	dicom.TagSeriesNumber:      {seriesLevel, integer(func(f *pacs.InstanceFilter) **int { return &f.Series.Number })},
+	dicom.TagSeriesDescription: {seriesLevel, pattern(func(f *pacs.InstanceFilter) *string { return &f.Series.Description })},
+	dicom.TagBodyPartExamined:  {seriesLevel, pattern(func(f *pacs.InstanceFilter) *string { return &f.Series.BodyPart })},
+
+	dicom.TagSOPInstanceUID: {imageLevel, uids(func(f *pacs.InstanceFilter) *[]string { return &f.SOPInstanceUIDs })},
+	dicom.TagSOPClassUID:    {imageLevel, uids(func(f *pacs.InstanceFilter) *[]string { return &f.SOPClassUIDs })},
+	dicom.TagInstanceNumber: {imageLevel, integer(func(f *pacs.InstanceFilter) **int { return &f.Number })},
+}
+
+// invalid is the error of a value that can't be used; parseQuery adds which
+// parameter it was.
+type invalid string
+
+func (e invalid) Error() string { return string(e) }
+
+// one takes a single value.
+func one(set func(f *pacs.InstanceFilter, v string) error) func(*pacs.InstanceFilter, []string) error {
+	return func(f *pacs.InstanceFilter, values []string) error {
+		if len(values) > 1 {
+			return invalid("takes one value, but is given several times")
+		}
+		return set(f, values[0])
+	}
+}
+
+// maxValue is the longest value that any of the matched attributes can have,
+// in bytes, with room for UTF-8: PN has 64 characters in each of 3 groups.
+const maxValue = 1024
+
+func pattern(target func(*pacs.InstanceFilter) *string) func(*pacs.InstanceFilter, []string) error {
+	return one(func(f *pacs.InstanceFilter, v string) error {
+		if len(v) > maxValue {
+			return invalid("is too long")
+		}
+		if strings.Trim(v, "*") != "" { // a lone * matches everything
+			*target(f) = v
+		}
+		return nil
+	})
+}
+
+func literal(target func(*pacs.InstanceFilter) *string) func(*pacs.InstanceFilter, []string) error {
+	return one(func(f *pacs.InstanceFilter, v string) error {
+		if len(v) > maxValue {
+			return invalid("is too long")
+		}
+		if v == "*" {
+			return nil
+		}
+		if strings.ContainsAny(v, "*?") {
+			return invalid("takes no wildcards")
+		}
+		*target(f) = v
+		return nil
+	})
+}
+
+func integer(target func(*pacs.InstanceFilter) **int) func(*pacs.InstanceFilter, []string) error {
+	return one(func(f *pacs.InstanceFilter, v string) error {
+		n, err := strconv.ParseInt(v, 10, 32)
+		if err != nil {
+			return invalid("is not a whole number")
+		}
+		i := int(n)
+		*target(f) = &i
+		return nil
+	})
+}
+
+// list splits values at commas (PS3.18 8.3.4.1) and backslashes (PS3.4
+// C.2.2.2.2).
+func list(values []string) []string {
+	var out []string
+	for _, v := range values {
+		for _, s := range strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == '\\' }) {
+			if s = strings.TrimSpace(s); s != "" {
+				out = append(out, s)
+			}
+		}
+	}
+	return out
+}
+
+// maxList is how many UIDs or codes one parameter may list.
+const maxList = 1000
+
+func uids(target func(*pacs.InstanceFilter) *[]string) func(*pacs.InstanceFilter, []string) error {
+	return func(f *pacs.InstanceFilter, values []string) error {
+		all := list(values)
+		if len(all) > maxList {
+			return invalid("lists more than 1000 UIDs")
+		}
+		if len(all) == 1 && all[0] == "*" {
+			return nil
+		}
+		for _, uid := range all {
+			if !uidPattern.MatchString(uid) {
+				return invalid("holds something that is not a UID: " + strconv.Quote(clip(uid)))
+			}
+		}
+		t := target(f)
+		if *t == nil {
+			*t = all
+			return nil
+		}
+		// The address names one already: both must hold.
+		*t = slices.DeleteFunc(slices.Clone(*t), func(uid string) bool { return !slices.Contains(all, uid) })
+		if len(*t) == 0 {
+			return errNothing
+		}
+		return nil
+	}
+}
+
+// errNothing says that the match keys contradict each other, so nothing matches.
+const errNothing = invalid("matches nothing")
+
+func codes(target func(*pacs.InstanceFilter) *[]string) func(*pacs.InstanceFilter, []string) error {
+	return func(f *pacs.InstanceFilter, values []string) error {
+		all := list(values)
+		if len(all) > maxList {
+			return invalid("lists more than 1000 values")
+		}
+		if len(all) == 1 && all[0] == "*" {
+			return nil
+		}
+		for _, v := range all {
+			if len(v) > 16 || strings.ContainsAny(v, "*?") {
+				return invalid("takes modality codes such as CT or MR, without wildcards, not " + strconv.Quote(clip(v)))
+			}
+		}
+		*target(f) = all
+		return nil
+	}
+}
+
+func dates(target func(*pacs.InstanceFilter) *pacs.DateRange) func(*pacs.InstanceFilter, []string) error {
+	return one(func(f *pacs.InstanceFilter, v string) (err error) {
+		*target(f), err = parseDateRange(v)
+		return err
+	})
+}
+
+// parseDateRange reads a DA value or range, PS3.4 C.2.2.2.5.1.
+func parseDateRange(v string) (pacs.DateRange, error) {
+	const want = invalid("takes a date as YYYYMMDD or a range as YYYYMMDD-YYYYMMDD, open at either end")
+	from, to, isRange := strings.Cut(strings.TrimSpace(v), "-")
+	if !isRange {
+		to = from
+	}
+	if from == "" && to == "" {
+		return pacs.DateRange{}, want
+	}
+	for _, d := range []string{from, to} {
+		if d == "" {
+			continue
+		}
+		if _, err := time.Parse("20060102", d); err != nil {
+			return pacs.DateRange{}, want
+		}
+	}
+	if from != "" && to != "" && from > to {
+		return pacs.DateRange{}, invalid("is a range that ends before it begins")
+	}
+	return pacs.DateRange{From: from, To: to}, nil
+}
+
+// parseTimeRange reads a TM value or range, PS3.4 C.2.2.2.5.2. A value without
+// minutes, seconds or fractions means all that it leaves open: 10 is from
+// 100000 to 105959.999999.
+func parseTimeRange(v string) (pacs.DateRange, error) {
+	const want = invalid("takes a time as HH, HHMM or HHMMSS or a range of them as HHMM-HHMM, open at either end")
+	from, to, isRange := strings.Cut(strings.TrimSpace(v), "-")
+	if !isRange {
+		to = from
+	}
+	if from == "" && to == "" {
+		return pacs.DateRange{}, want
+	}
+	if from != "" {
+		whole, fraction, ok := splitTime(from)
+		if !ok {
+			return pacs.DateRange{}, want
+		}
+		from = whole + "000000"[len(whole):]
+		if fraction != "" {
+			from += "." + fraction
+		}
+	}
+	if to != "" {
+		whole, fraction, ok := splitTime(to)
+		if !ok {
+			return pacs.DateRange{}, want
+		}
+		to = whole + "235959"[len(whole):] + "." + fraction + "999999"[len(fraction):]
+	}
+	if from != "" && to != "" && from > to {
+		return pacs.DateRange{}, invalid("is a range that ends before it begins")
+	}
+	return pacs.DateRange{From: from, To: to}, nil
+}
+
+// splitTime checks a TM value and takes the fraction off it.
+func splitTime(s string) (whole, fraction string, ok bool) {
+	whole, fraction, dot := strings.Cut(s, ".")
+	if dot && (len(whole) != 6 || len(fraction) < 1 || len(fraction) > 6) {
+		return "", "", false
+	}
+	for _, digits := range []string{whole, fraction} {
+		if strings.Trim(digits, "0123456789") != "" {
+			return "", "", false
+		}
+	}
+	switch {
+	case len(whole) != 2 && len(whole) != 4 && len(whole) != 6,
+		whole[:2] > "23",
+		len(whole) >= 4 && whole[2:4] > "59",
+		len(whole) == 6 && whole[4:] > "60": // a leap second
+		return "", "", false
+	}
+	return whole, fraction, true
+}
+
+// standardParameters are names of PS3.18 8.3.4 and 8.3.3 that are no
+// attributes and are not evaluated here.
+var standardParameters = map[string]bool{
+	"accept": true, "charset": true,
+	"emptyvaluematching": true, "multiplevaluematching": true, "timezoneadjustment": true,
+}
+
+// parseQuery understands the query of a search at a level, within what the
+// address names already. nothing tells that the match keys exclude each other.
+func parseQuery(r *request, at level) (q query, nothing bool, err error) {
+	q = query{filter: r.filter(), limit: -1}
+	values, err := url.ParseQuery(r.Request.URL.RawQuery)
+	if err != nil {
+		return q, false, pacs.Errorf(pacs.Invalid, "The query can't be read: a %% must be followed by two hexadecimal digits, and parameters are separated by &.")
+	}
+	names := make([]string, 0, len(values))
+	for name := range values {
+		names = append(names, name)
+	}
+	slices.Sort(names) // so that the same query gives the same answer
+	given := map[dicom.Tag]string{}
+	for _, name := range names {
+		err := q.parameter(name, values[name], at, given)
+		if err == errNothing {
+			nothing = true
+			continue
+		}
+		if why, ok := err.(invalid); ok {
+			return q, false, pacs.Errorf(pacs.Invalid, "The parameter %s %s.", clip(name), string(why))
+		}
+		if err != nil {
+			return q, false, err
+		}
+	}
+	return q, nothing, nil
+}
+
+// parameter takes in one parameter of a query.
+func (q *query) parameter(name string, values []string, at level, given map[dicom.Tag]string) (err error) {
+	switch name {
+	case "limit":
+		q.limit, err = count(values)
+		return err
+	case "offset":
+		q.offset, err = count(values)
+		return err
+	case "after":
+		if len(values) != 1 || len(values[0]) > 1024 {
+			return invalid("is not a cursor that this server gave")
+		}
+		q.after = values[0]
+		return nil
+	case "fuzzymatching":
+		switch {
+		case len(values) == 1 && values[0] == "true":
+			q.filter.Series.Study.Fuzzy = true
+		case len(values) != 1 || values[0] != "false":
+			return invalid("is true or false")
+		}
+		return nil
+	case "includefield":
+		return q.includes(values)
+	}
+	if standardParameters[name] {
+		if name != "accept" && name != "charset" {
+			q.warn("The parameter " + name + " was ignored.")
+		}
+		return nil
+	}
+
+	path := strings.Split(name, ".")
+	var tag dicom.Tag
+	for i, step := range path {
+		t, err := dicom.ParseTag(step)
+		if err != nil {
+			return invalid("is neither a keyword (PatientName; upper and lower case matter) nor a tag of eight hexadecimal digits (00100010), nor limit, offset, includefield or fuzzymatching")
+		}
+		if i == 0 {
+			tag = t
+		}
+	}
+	if other, twice := given[tag]; twice && len(path) == 1 {
+		return invalid("is the same attribute as " + other + "; give it once")
+	}
+	key, ok := matchKeys[tag]
+	if tag == dicom.TagModality && at == studyLevel {
+		// Not a study's attribute, but what it means is plain.
+		key, ok = matchKeys[dicom.TagModalitiesInStudy], true
+		if other, twice := given[dicom.TagModalitiesInStudy]; twice {
+			return invalid("says the same as " + other + " in a search for studies; give one of them")
+		}
+	}
+	values = slices.DeleteFunc(slices.Clone(values), func(v string) bool { return v == "" })
+	if len(values) == 0 {
+		// A key without a value matches everything and asks for the
+		// attribute, as in C-FIND (PS3.4 C.2.2.2.3).
+		q.want(tag)
+		return nil
+	}
+	if len(path) > 1 || !ok || key.level > at {
+		q.warn("The parameter " + name + " was not used for matching: searches for " + plural(2, at.String())[2:] + " don't match by it.")
+		return nil
+	}
+	given[tag] = name
+	return key.set(&q.filter, values)
+}
+
+func (q *query) warn(text string) { q.warnings = append(q.warnings, text) }
+
+func (q *query) want(t dicom.Tag) {
+	if q.include.tags == nil {
+		q.include.tags = make(map[dicom.Tag]bool)
+	}
+	q.include.tags[t] = true
+}
+
+// includes reads includefield, PS3.18 8.3.4.3.
+func (q *query) includes(values []string) error {
+	for _, name := range list(values) {
+		if name == "all" {
+			q.include.all = true
+			continue
+		}
+		first, _, _ := strings.Cut(name, ".")
+		t, err := dicom.ParseTag(first)
+		if err != nil {
+			return invalid("names " + strconv.Quote(clip(name)) + ", which is neither a keyword, nor a tag of eight hexadecimal digits, nor all")
+		}
+		q.want(t)
+	}
+	return nil
+}
+
+// count reads limit and offset.
+func count(values []string) (int, error) {
+	if len(values) == 1 {
+		if n, err := strconv.ParseInt(values[0], 10, 32); err == nil && n >= 0 {
+			return int(n), nil
+		}
+	}
+	return 0, invalid("is not a whole number from 0")
+}

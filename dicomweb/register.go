@@ -1,0 +1,192 @@
+package dicomweb
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+	"github.com/tasvir-pacs/tasvir/pacs"
+)
+
+// Index answers queries within a scope: what lies outside is not there.
+// next is the cursor of the following page, "" at the end; a page may hold
+// fewer rows than Limit asks for and still have a following one.
+//
+// A cursor that the index did not give is pacs.Invalid.
+type Index interface {
+	Studies(ctx context.Context, scope pacs.Scope, f pacs.StudyFilter) (rows []pacs.Study, next string, err error)
+	Series(ctx context.Context, scope pacs.Scope, f pacs.SeriesFilter) (rows []pacs.Series, next string, err error)
+	Instances(ctx context.Context, scope pacs.Scope, f pacs.InstanceFilter) (rows []pacs.Instance, next string, err error)
+}
+
+// Packs reads the archive's bytes.
+type Packs interface {
+	// Open streams length bytes from offset relative to the instance's PS3.10
+	// file (length -1: to its end). Reading ends with io.EOF only when every
+	// byte was delivered. The caller closes the reader.
+	Open(ctx context.Context, loc pacs.Location, offset, length int64) (io.ReadCloser, error)
+	// Metadata returns the DICOM JSON (PS3.18 Annex F) of the current instances
+	// of a series: a gzipped JSON array, as stored where possible, in instance
+	// order. NotFound outside the scope. The caller closes Body.
+	Metadata(ctx context.Context, scope pacs.Scope, studyUID, seriesUID string) (*pacs.SeriesMetadata, error)
+}
+
+// Options are what the service needs from the rest of the archive.
+type Options struct {
+	Index    Index
+	Packs    Packs
+	Receiver pacs.Receiver
+
+	// Identity says who makes a request: what they may see, the name under
+	// which what they store is recorded, the code of the facility that owns it
+	// ("" when the caller may not store), and the fallback character set for
+	// their text. ok is false when nobody is signed in.
+	Identity func(*gin.Context) (scope pacs.Scope, sender string, facility string, charset string, ok bool)
+	// Problem answers a request with an error, as RFC 9457 problem details.
+	Problem func(*gin.Context, error)
+
+	// Base is the path under which the routes are mounted, for the URLs in
+	// answers; "/dicom-web" when empty.
+	Base string
+	// Origin is scheme and host of those URLs, e.g. "https://pacs.example.uz".
+	// When empty they are taken from the request.
+	Origin string
+	// TrustForwarded lets X-Forwarded-Proto and X-Forwarded-Host name the
+	// origin: set it only behind a proxy that sets or removes them itself.
+	TrustForwarded bool
+
+	// MaxPartSize is the largest instance STOW-RS takes, in bytes; 16 GiB when 0.
+	MaxPartSize int64
+	// MaxParts is how many instances one STOW-RS request may hold; 50,000
+	// when 0.
+	MaxParts int
+}
+
+// service is the state of the handlers: nothing but the options.
+type service struct {
+	Options
+}
+
+// Register mounts the DICOMweb routes on r.
+func Register(r gin.IRouter, o Options) {
+	if o.Base == "" {
+		o.Base = "/dicom-web"
+	}
+	o.Base = "/" + strings.Trim(o.Base, "/")
+	if o.MaxPartSize == 0 {
+		o.MaxPartSize = 16 << 30
+	}
+	if o.MaxParts == 0 {
+		o.MaxParts = 50_000
+	}
+	s := &service{o}
+	get := func(path string, h handler) {
+		r.GET(path, s.handle(h))
+		r.HEAD(path, s.handle(h))
+	}
+	const (
+		study    = "/studies/:study"
+		series   = study + "/series/:series"
+		instance = series + "/instances/:instance"
+	)
+
+	// Search, PS3.18 10.6.
+	get("/studies", s.searchStudies)
+	get("/series", s.searchSeries)
+	get("/instances", s.searchInstances)
+	get(study+"/series", s.searchSeries)
+	get(study+"/instances", s.searchInstances)
+	get(series+"/instances", s.searchInstances)
+
+	// Retrieve, PS3.18 10.4.
+	get(study, s.retrieveInstances)
+	get(series, s.retrieveInstances)
+	get(instance, s.retrieveInstances)
+	get(study+"/metadata", s.studyMetadata)
+	get(series+"/metadata", s.seriesMetadata)
+	get(instance+"/metadata", s.instanceMetadata)
+	get(instance+"/frames/:frames", s.frames)
+	get(instance+"/bulkdata/*path", s.bulkdata)
+
+	// Store, PS3.18 10.5.
+	r.POST("/studies", s.handle(s.store))
+	r.POST(study, s.handle(s.store))
+}
+
+// request is one call: gin's context, who calls, and the address.
+type request struct {
+	*gin.Context
+	scope                     pacs.Scope
+	sender, facility, charset string
+
+	// UIDs of the address, "" where the route has none.
+	study, series, instance string
+}
+
+// handler does the work of one route. An error it returns becomes the answer,
+// unless the answer has begun.
+type handler func(*request) error
+
+// uidPattern is what a UID in an address or a query may look like. It is wider
+// than PS3.5 9.1, because archives hold images of devices that invent UIDs, and
+// narrow enough for any place a UID is put into.
+var uidPattern = regexp.MustCompile(`^[0-9A-Za-z._-]{1,64}$`)
+
+func (s *service) handle(h handler) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		scope, sender, facility, charset, ok := s.Identity(c)
+		if !ok {
+			s.Problem(c, pacs.Errorf(pacs.Unauthenticated, "Sign in, or send a bearer token."))
+			return
+		}
+		r := &request{
+			Context: c, scope: scope, sender: sender, facility: facility, charset: charset,
+			study: c.Param("study"), series: c.Param("series"), instance: c.Param("instance"),
+		}
+		for _, uid := range []struct{ name, value string }{
+			{"Study", r.study}, {"Series", r.series}, {"SOP", r.instance},
+		} {
+			if uid.value != "" && !uidPattern.MatchString(uid.value) {
+				s.Problem(c, pacs.Errorf(pacs.Invalid, "The %s Instance UID in the address is not a UID.", uid.name))
+				return
+			}
+		}
+		if err := h(r); err != nil {
+			if c.Writer.Written() {
+				s.breakOff(r, err)
+				return
+			}
+			for _, name := range bodyHeaders {
+				c.Writer.Header().Del(name)
+			}
+			s.Problem(c, err)
+		}
+	}
+}
+
+// origin is scheme and host of the URLs in an answer.
+func (s *service) origin(r *http.Request) string {
+	if s.Origin != "" {
+		return strings.TrimSuffix(s.Origin, "/")
+	}
+	scheme, host := "http", r.Host
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	if s.TrustForwarded {
+		// Behind several proxies the first value is the client's view.
+		if v, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ","); strings.TrimSpace(v) == "https" || strings.TrimSpace(v) == "http" {
+			scheme = strings.TrimSpace(v)
+		}
+		if v, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Host"), ","); strings.TrimSpace(v) != "" {
+			host = strings.TrimSpace(v)
+		}
+	}
+	return scheme + "://" + host
+}
+
+// serviceURL is the address of the DICOMweb service, {s} in PS3.18.
+func (s *service) serviceURL(r *http.Request) string { return s.origin(r) + s.Base }
