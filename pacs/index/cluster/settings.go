@@ -44,7 +44,7 @@ func settings(sockets string, unsafe bool) map[string]string {
 	}
 	if unsafe {
 		s["fsync"], s["synchronous_commit"], s["full_page_writes"] = "off", "off", "off"
-		s["wal_level"], s["max_wal_senders"] = "minimal", "0"
+		s["wal_level"], s["max_wal_senders"], s["wal_compression"] = "minimal", "0", "off"
 		s["shared_buffers"] = mib(128)
 		s["checkpoint_timeout"] = "1h"
 	}
