@@ -123,3 +123,6 @@ func violates(err error, code string) bool {
 	var server *pgconn.PgError
 	return errors.As(err, &server) && server.Code == code
 }
+
+// SessionLife is how long a session lasts at most.
+func (a *Access) SessionLife() time.Duration { return a.settings.SessionLife }

@@ -137,10 +137,30 @@ func (a *Access) StartSession(ctx context.Context, user *User, remote string) (t
 //	Unavailable      the database is down: says nothing about the session
 func (a *Access) SessionByToken(ctx context.Context, token string) (*Identity, error) {
 	id := sha256.Sum256([]byte(token))
-	return a.recent.get(id, func() (*Identity, error) { return a.sessionByID(ctx, id) })
+	return a.recent.get(id, func() (*Identity, error) { return a.sessionByID(ctx, id, true) })
 }
 
-func (a *Access) sessionByID(ctx context.Context, id [32]byte) (*Identity, error) {
+// Renew looks again at who a caller is, for a request that goes on for hours:
+// their session or token may have ended, their roles changed. It does not
+// count as use of the session.
+func (a *Access) Renew(ctx context.Context, id *Identity) (*Identity, error) {
+	var renewed *Identity
+	var err error
+	switch {
+	case id.Session != nil:
+		renewed, err = a.sessionByID(ctx, id.Session.ID, false)
+	case id.Token != nil:
+		renewed, err = a.tokenByHash(ctx, id.Token.hash)
+	default:
+		return id, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return renewed.From(id.Remote), nil
+}
+
+func (a *Access) sessionByID(ctx context.Context, id [32]byte, use bool) (*Identity, error) {
 	session := &Session{ID: id}
 	var stale bool
 	user, err := scanUser(a.pool.QueryRow(ctx, `SELECT `+userColumns+`, s.user_row, s.csrf, s.created_at, s.last_used_at, s.expires_at,
@@ -154,7 +174,7 @@ func (a *Access) sessionByID(ctx context.Context, id [32]byte) (*Identity, error
 	if err != nil {
 		return nil, failure(err)
 	}
-	if stale {
+	if stale && use {
 		if _, err := a.pool.Exec(ctx, `UPDATE session SET last_used_at = now() WHERE id = $1`, id[:]); err != nil {
 			return nil, failure(err)
 		}

@@ -27,6 +27,8 @@ type Token struct {
 	ExpiresAt  time.Time // zero: until revoked
 	RevokedAt  time.Time // zero: valid
 	LastUsedAt time.Time // to the minute
+
+	hash [32]byte
 }
 
 // NewToken is what IssueToken needs.
@@ -114,6 +116,7 @@ func (a *Access) tokenByHash(ctx context.Context, hash [32]byte) (*Identity, err
 		return nil, pacs.Errorf(pacs.Unauthenticated, "The token is unknown, expired or revoked. Ask an administrator for a new one (tasvir token create)")
 	}
 	token := &tokens[0]
+	token.hash = hash
 	if time.Since(token.LastUsedAt) > time.Minute {
 		if _, err := a.pool.Exec(ctx, `UPDATE access_token SET last_used_at = now() WHERE id = $1`, token.ID); err != nil {
 			return nil, failure(err)

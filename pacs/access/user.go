@@ -62,6 +62,7 @@ type NewUser struct {
 
 // UserChange is what UpdateUser changes; what is nil stays.
 type UserChange struct {
+	Login         *string // may only repeat the login: it names the person in the audit trail
 	Name          *string
 	Password      *string
 	Roles         []pacs.Role
@@ -356,6 +357,9 @@ func (u *User) apply(ctx context.Context, tx pgx.Tx, change UserChange) (err err
 		if from != nil {
 			*to = strings.TrimSpace(*from)
 		}
+	}
+	if change.Login != nil && !strings.EqualFold(strings.TrimSpace(*change.Login), u.Login) {
+		return pacs.Errorf(pacs.Invalid, "A login can't change: the record of who did what names people by it. Add another person")
 	}
 	set(&u.Name, change.Name)
 	set(&u.PINFL, change.PINFL)

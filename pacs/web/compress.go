@@ -1,0 +1,172 @@
+package web
+
+import (
+	"compress/gzip"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// compressFrom is the size from which an answer is worth compressing.
+const compressFrom = 1024
+
+// compressible are the media types that shrink. Pixel data travels in
+// multipart answers and is sent as it is stored.
+func compressible(contentType string) bool {
+	media, _, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		return false
+	}
+	switch media {
+	case "application/json", "application/dicom+json", "application/problem+json", "application/yaml", "image/svg+xml",
+		"application/javascript", "application/wasm", "application/xml", "application/manifest+json":
+		return true
+	case "text/event-stream":
+		return false
+	}
+	return strings.HasPrefix(media, "text/")
+}
+
+// acceptsGzip reads Accept-Encoding (RFC 9110 12.5.3).
+func acceptsGzip(r *http.Request) bool { return acceptsEncoding(r, "gzip") }
+
+func acceptsEncoding(r *http.Request, encoding string) bool {
+	any := false
+	for _, value := range r.Header.Values("Accept-Encoding") {
+		for item := range strings.SplitSeq(value, ",") {
+			name, parameters, _ := strings.Cut(strings.TrimSpace(item), ";")
+			name = strings.TrimSpace(name)
+			weight, ok := strings.CutPrefix(strings.ReplaceAll(parameters, " ", ""), "q=")
+			refused := false
+			if q, err := strconv.ParseFloat(weight, 64); ok && err == nil && q == 0 {
+				refused = true
+			}
+			switch {
+			case strings.EqualFold(name, encoding):
+				return !refused
+			case name == "*":
+				any = !refused
+			}
+		}
+	}
+	return any
+}
+
+var gzipWriters = sync.Pool{New: func() any {
+	w, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level exists
+	return w
+}}
+
+// compressWriter compresses an answer of a compressible type once it has
+// compressFrom bytes or is flushed. An answer that has an encoding, or is part
+// of something (206), passes untouched.
+type compressWriter struct {
+	http.ResponseWriter
+	request *http.Request
+	status  int    // 0 until WriteHeader
+	held    []byte // what was written while it is not decided
+	holding bool
+	zip     *gzip.Writer
+}
+
+func compress(w http.ResponseWriter, r *http.Request) *compressWriter {
+	return &compressWriter{ResponseWriter: w, request: r}
+}
+
+// Unwrap is for http.ResponseController.
+func (w *compressWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *compressWriter) WriteHeader(status int) {
+	if status < 200 {
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
+	if w.status != 0 {
+		return
+	}
+	w.status = status
+	header := w.Header()
+	if compressible(header.Get("Content-Type")) {
+		if !strings.Contains(header.Get("Vary"), "Accept-Encoding") {
+			header.Add("Vary", "Accept-Encoding")
+		}
+		length, err := strconv.ParseInt(header.Get("Content-Length"), 10, 64)
+		w.holding = header.Get("Content-Encoding") == "" && header.Get("Content-Range") == "" &&
+			status != http.StatusNoContent && status != http.StatusNotModified && status != http.StatusPartialContent &&
+			w.request.Method != http.MethodHead && (err != nil || length >= compressFrom) && acceptsGzip(w.request)
+	}
+	if !w.holding {
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+func (w *compressWriter) Write(data []byte) (int, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	switch {
+	case w.zip != nil:
+		return w.zip.Write(data)
+	case !w.holding:
+		return w.ResponseWriter.Write(data)
+	case len(w.held)+len(data) < compressFrom:
+		w.held = append(w.held, data...)
+		return len(data), nil
+	}
+	if err := w.begin(); err != nil {
+		return 0, err
+	}
+	return w.zip.Write(data)
+}
+
+// begin starts to compress, with what was held first.
+func (w *compressWriter) begin() error {
+	w.holding = false
+	header := w.Header()
+	header.Set("Content-Encoding", "gzip")
+	header.Del("Content-Length")
+	if tag := header.Get("Etag"); tag != "" && !strings.HasPrefix(tag, "W/") {
+		header.Set("Etag", "W/"+tag) // the bytes differ, the meaning does not
+	}
+	w.ResponseWriter.WriteHeader(w.status)
+	w.zip = gzipWriters.Get().(*gzip.Writer)
+	w.zip.Reset(w.ResponseWriter)
+	_, err := w.zip.Write(w.held)
+	w.held = nil
+	return err
+}
+
+// Flush sends what there is.
+func (w *compressWriter) Flush() {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.holding && w.begin() != nil {
+		return
+	}
+	if w.zip != nil && w.zip.Flush() != nil {
+		return
+	}
+	if flusher, ok := w.ResponseWriter.(http.Flusher); ok {
+		flusher.Flush()
+	}
+}
+
+// finish ends the answer. Without it a compressed answer is truncated, which
+// the client notices.
+func (w *compressWriter) finish() {
+	switch {
+	case w.zip != nil:
+		_ = w.zip.Close()
+		w.zip.Reset(nil)
+		gzipWriters.Put(w.zip)
+		w.zip = nil
+	case w.holding:
+		w.holding = false
+		w.Header().Set("Content-Length", strconv.Itoa(len(w.held)))
+		w.ResponseWriter.WriteHeader(w.status)
+		_, _ = w.ResponseWriter.Write(w.held)
+	}
+}

@@ -1,0 +1,75 @@
+package web
+
+import (
+	"io"
+	"net/http"
+	"time"
+)
+
+// A peer must take or give at least paceBytes every paceTime (about 2 KB/s),
+// or the connection is dropped. A limit on the whole request would cut off a
+// large study on a thin link; no limit would let a stalled peer stay for ever.
+const (
+	paceBytes = 64 << 10
+	paceTime  = 30 * time.Second
+)
+
+// pace gives each read of the request's body and each write of the answer a
+// deadline of its own.
+func pace(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
+	return paceAt(w, r, paceTime)
+}
+
+func paceAt(w http.ResponseWriter, r *http.Request, each time.Duration) http.ResponseWriter {
+	control := http.NewResponseController(w)
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = &pacedBody{ReadCloser: r.Body, control: control, each: each}
+	}
+	return &pacedWriter{ResponseWriter: w, control: control, each: each}
+}
+
+type pacedBody struct {
+	io.ReadCloser
+	control *http.ResponseController
+	each    time.Duration
+}
+
+func (b *pacedBody) Read(p []byte) (int, error) {
+	_ = b.control.SetReadDeadline(time.Now().Add(b.each)) // a test's recorder has none
+	n, err := b.ReadCloser.Read(p[:min(len(p), paceBytes)])
+	if err != nil {
+		// After the body, net/http watches the connection for its end; a
+		// deadline would look like one.
+		_ = b.control.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+type pacedWriter struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	each    time.Duration
+}
+
+// Unwrap is for http.ResponseController.
+func (w *pacedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *pacedWriter) Write(data []byte) (written int, err error) {
+	for first := true; first || len(data) > 0; first = false {
+		part := data[:min(len(data), paceBytes)]
+		_ = w.control.SetWriteDeadline(time.Now().Add(w.each))
+		n, err := w.ResponseWriter.Write(part)
+		written += n
+		if err != nil {
+			return written, err
+		}
+		data = data[len(part):]
+	}
+	return written, nil
+}
+
+// Flush sends what is buffered.
+func (w *pacedWriter) Flush() {
+	_ = w.control.SetWriteDeadline(time.Now().Add(w.each))
+	_ = w.control.Flush()
+}
