@@ -234,6 +234,9 @@ func (c *Cluster) Stop(ctx context.Context) error {
 		return nil
 	}
 	err := c.server.stop(ctx)
+	if c.sockets != c.dir {
+		_ = os.Remove(c.sockets) // the short folder of socketDir, empty now
+	}
 	c.lock.release()
 	return err
 }
