@@ -77,6 +77,19 @@ export class Repository extends MemoryRepository {
     return this.createResourceSync(resource, options, update);
   }
 
+  // The base class knows nothing of the backslash that R5 (search, 3.2.1.5.7)
+  // puts before a separator inside a value, and compares without regard to case.
+  searchSync(request) {
+    const plain = (request.filters ?? []).filter((filter) => filter.code !== 'identifier');
+    const tokens = (request.filters ?? []).filter((filter) => filter.code === 'identifier');
+    if (tokens.length === 0) return super.searchSync(request);
+    const { count, offset = 0 } = request;
+    const all = super.searchSync({ ...request, filters: plain, count: undefined, offset: undefined });
+    const matches = (all.entry ?? []).filter(({ resource }) => tokens.every((filter) => hasIdentifier(resource, filter.value)));
+    const page = matches.slice(offset, count === undefined ? undefined : offset + count);
+    return { ...all, entry: page.length > 0 ? page : undefined, total: matches.length };
+  }
+
   // The base class turns the stored array round in place.
   async readHistory(resourceType, id) {
     await this.readResource(resourceType, id);
@@ -127,4 +140,25 @@ export class Repository extends MemoryRepository {
   all(resourceType) {
     return [...(this.resources.get(resourceType)?.values() ?? [])];
   }
+}
+
+function hasIdentifier(resource, value) {
+  return split(value, ',').some((one) => {
+    const parts = split(one, '|').map((part) => part.replace(/\\(.)/g, '$1'));
+    return (resource.identifier ?? []).some((identifier) => {
+      if (parts.length === 1) return identifier.value === parts[0];
+      return (identifier.system ?? '') === parts[0] && (parts[1] === '' || identifier.value === parts[1]);
+    });
+  });
+}
+
+// split cuts at separators that no backslash guards.
+function split(text, separator) {
+  const parts = [''];
+  for (let i = 0; i < text.length; i++) {
+    if (text[i] === '\\' && i + 1 < text.length) parts[parts.length - 1] += text[i] + text[++i];
+    else if (text[i] === separator) parts.push('');
+    else parts[parts.length - 1] += text[i];
+  }
+  return parts;
 }
