@@ -1,0 +1,245 @@
+package phantom
+
+import "math"
+
+// plane is where a picture lies in the patient: origin is the centre of its
+// first pixel, u and v the unit directions along a row and down a column.
+type plane struct {
+	origin, u, v vec
+	spacing      float32 // mm between pixel centres, both ways
+	nx, ny       int
+}
+
+func (p *plane) normal() vec { return p.u.cross(p.v) }
+
+// canvas is one slice while it is being painted. Anatomy paints materials; the
+// palette says what a material is worth: Hounsfield units for CT, signal for
+// MR, attenuation for a radiograph. A canvas is reused from slice to slice.
+type canvas struct {
+	plane
+	n    vec
+	pal  *palette
+	edge float32 // mm over which one material turns into another
+
+	val     []float32 // nx*ny values, row by row
+	x, y, z []float32 // where each pixel lies in the unbent anatomy
+	field   []float32 // spare nx*ny for one noise field
+	coarse  []float32
+	spare   [3][]float32
+	bend    float32 // the largest displacement of x, y, z, mm
+}
+
+// scratch is one of three spare buffers of the picture's size.
+func (c *canvas) scratch(i int) []float32 {
+	c.spare[i] = grownTo(c.spare[i], c.nx*c.ny)
+	return c.spare[i]
+}
+
+// fillPart paints a shape of a list; a tube goes rod by rod.
+func (c *canvas) fillPart(p part) {
+	if t, ok := p.shape.(*tube); ok {
+		c.fillTube(t, p.m)
+		return
+	}
+	c.fill(p.shape, p.m)
+}
+
+// bending is the smooth displacement that makes symmetric shapes anatomical.
+type bending struct {
+	noise     *noise
+	amplitude float32 // mm
+	scale     float32 // mm from one bump to the next
+}
+
+func grownTo(s []float32, n int) []float32 {
+	if cap(s) < n {
+		return make([]float32, n)
+	}
+	return s[:n]
+}
+
+// reset turns the canvas to a plane and fills it with a material.
+func (c *canvas) reset(p plane, pal *palette, edge float32, b bending, m material) {
+	c.plane, c.n, c.pal = p, p.normal(), pal
+	c.edge = max(edge, p.spacing)
+	n := p.nx * p.ny
+	c.val, c.x, c.y, c.z = grownTo(c.val, n), grownTo(c.x, n), grownTo(c.y, n), grownTo(c.z, n)
+	c.field = grownTo(c.field, n)
+	for i := range c.val {
+		c.val[i] = pal[m]
+	}
+	c.bend = 0
+	k := 1 / b.scale
+	for axis, out := range [3][]float32{c.x, c.y, c.z} {
+		shift := float32(axis) * 37.3
+		if b.amplitude > 0 {
+			c.bend = b.amplitude * 1.8
+			c.fill16(out, func(x, y, z float32) float32 {
+				return b.amplitude * b.noise.at(x*k+shift, y*k-shift, z*k+shift)
+			})
+		} else {
+			clear(out)
+		}
+		du, dv, o := pick(p.u, axis)*p.spacing, pick(p.v, axis)*p.spacing, pick(p.origin, axis)
+		i := 0
+		for row := range p.ny {
+			base := o + dv*float32(row)
+			for col := range p.nx {
+				out[i] += base + du*float32(col)
+				i++
+			}
+		}
+	}
+}
+
+func pick(v vec, axis int) float32 {
+	switch axis {
+	case 0:
+		return v.x
+	case 1:
+		return v.y
+	default:
+		return v.z
+	}
+}
+
+// fill16 evaluates f on a grid of about 8 mm and interpolates between.
+func (c *canvas) fill16(out []float32, f func(x, y, z float32) float32) {
+	c.interpolate(out, max(1, int(8/c.spacing)), f)
+}
+
+// texture evaluates f every step millimetres into c.field and interpolates
+// between; f sees rigid patient coordinates.
+func (c *canvas) texture(step float32, f func(x, y, z float32) float32) []float32 {
+	c.interpolate(c.field, max(1, int(step/c.spacing)), f)
+	return c.field
+}
+
+func (c *canvas) interpolate(out []float32, stride int, f func(x, y, z float32) float32) {
+	gx, gy := (c.nx-1)/stride+2, (c.ny-1)/stride+2
+	c.coarse = grownTo(c.coarse, gx*gy)
+	for j := range gy {
+		for i := range gx {
+			p := c.origin.add(c.u.times(c.spacing * float32(i*stride))).add(c.v.times(c.spacing * float32(j*stride)))
+			c.coarse[j*gx+i] = f(p.x, p.y, p.z)
+		}
+	}
+	c.spread(out, stride)
+}
+
+// sampled evaluates f every step millimetres and interpolates between; f gets
+// the index of a pixel, so it sees the bent anatomy.
+func (c *canvas) sampled(out []float32, step float32, f func(k int) float32) {
+	stride := max(1, int(step/c.spacing))
+	gx, gy := (c.nx-1)/stride+2, (c.ny-1)/stride+2
+	c.coarse = grownTo(c.coarse, gx*gy)
+	for j := range gy {
+		for i := range gx {
+			c.coarse[j*gx+i] = f(min(j*stride, c.ny-1)*c.nx + min(i*stride, c.nx-1))
+		}
+	}
+	c.spread(out, stride)
+}
+
+// spread interpolates the coarse grid into a full picture.
+func (c *canvas) spread(out []float32, stride int) {
+	gx := (c.nx-1)/stride + 2
+	inv := 1 / float32(stride)
+	k := 0
+	for row := range c.ny {
+		j, fy := row/stride, float32(row%stride)*inv
+		a, b := c.coarse[j*gx:(j+1)*gx], c.coarse[(j+1)*gx:(j+2)*gx]
+		for i := 0; i*stride < c.nx; i++ {
+			l, r := mix(a[i], b[i], fy), mix(a[i+1], b[i+1], fy)
+			d := (r - l) * inv
+			for range min(stride, c.nx-i*stride) {
+				out[k] = l
+				l += d
+				k++
+			}
+		}
+	}
+}
+
+// window is the part of the picture a shape can touch, in pixels.
+type window struct{ x0, x1, y0, y1 int }
+
+func (c *canvas) whole() window { return window{0, c.nx, 0, c.ny} }
+
+func (c *canvas) windowOf(s shape) (window, bool) {
+	m := c.bend + c.edge
+	at := c.origin.dot(c.n)
+	if lo, hi := s.reach(c.n); at < lo-m || at > hi+m {
+		return window{}, false
+	}
+	side := func(d vec, n int) (int, int) {
+		lo, hi := s.reach(d)
+		o := c.origin.dot(d)
+		a := math.Floor(float64((lo - m - o) / c.spacing))
+		b := math.Ceil(float64((hi+m-o)/c.spacing)) + 1
+		return int(max(a, 0)), int(min(b, float64(n)))
+	}
+	var w window
+	w.x0, w.x1 = side(c.u, c.nx)
+	w.y0, w.y1 = side(c.v, c.ny)
+	return w, w.x0 < w.x1 && w.y0 < w.y1
+}
+
+// cover turns a depth into the fraction of a pixel that lies inside.
+func (c *canvas) cover(depth float32) float32 { return clamp01(0.5 + depth/c.edge) }
+
+// fill paints a shape with one material.
+func (c *canvas) fill(s shape, m material) {
+	v := c.pal[m]
+	c.each(s, func(k int, depth float32) {
+		c.val[k] += (v - c.val[k]) * c.cover(depth)
+	})
+}
+
+// fillBoth paints a shape and its mirror image.
+func (c *canvas) fillBoth(e *ellipsoid, m material) {
+	c.fill(e, m)
+	c.fill(e.mirrored(), m)
+}
+
+// fillTube paints a tube rod by rod, so that each rod only visits its own
+// neighbourhood.
+func (c *canvas) fillTube(t *tube, m material) {
+	for i := range t.rods {
+		c.fill(&t.rods[i], m)
+	}
+}
+
+// each calls f with the index and depth of every pixel that a shape covers at
+// least in part.
+func (c *canvas) each(s shape, f func(k int, depth float32)) {
+	w, ok := c.windowOf(s)
+	if !ok {
+		return
+	}
+	h := c.edge * 0.5
+	for row := w.y0; row < w.y1; row++ {
+		k := row*c.nx + w.x0
+		for range w.x1 - w.x0 {
+			if d := s.depth(c.x[k], c.y[k], c.z[k]); d > -h {
+				f(k, d)
+			}
+			k++
+		}
+	}
+}
+
+// rigid calls f for every pixel with its true position, unbent: for what is
+// not anatomy.
+func (c *canvas) rigid(f func(k int, p vec)) {
+	k := 0
+	for row := range c.ny {
+		for col := range c.nx {
+			f(k, c.origin.add(c.u.times(c.spacing*float32(col))).add(c.v.times(c.spacing*float32(row))))
+			k++
+		}
+	}
+}
+
+// lay paints a value over one pixel with the given coverage.
+func (c *canvas) lay(k int, v, coverage float32) { c.val[k] += (v - c.val[k]) * coverage }
