@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/csv"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -40,11 +39,24 @@ func readSample(t testing.TB, name string) []byte {
 	return b
 }
 
+// scanExceptions are the files where we disagree with dcmdump, and what we do.
+var scanExceptions = map[string]error{
+	// Declared explicit, but the data set is implicit. dcmdump gives up;
+	// nothing in the file is lost or in doubt.
+	"pydicom/test_files/SC_rgb_jpeg.dcm": nil,
+	// A directory whose last record claims 24 bytes more than the file has.
+	// Truncation is an error here, even where an element ends.
+	"pydicom/test_files/dicomdirtests/DICOMDIR-nooffset": &ScanError{Kind: Truncated},
+}
+
 // What dcmdump reads we read, and what it refuses we refuse.
 func TestScanAgreesWithDcmdump(t *testing.T) {
 	for name, readable := range corpus(t) {
 		b := readSample(t, name)
 		h, err := Scan(bytes.NewReader(b), ScanOptions{})
+		if exception, ok := scanExceptions[name]; ok {
+			readable = exception == nil
+		}
 		if (err == nil) != readable {
 			t.Errorf("%s: dcmdump reads it: %v; Scan: %v", name, readable, err)
 			continue
@@ -75,5 +87,3 @@ func TestScanAgreesWithDcmdump(t *testing.T) {
 		}
 	}
 }
-
-var _ = io.EOF

@@ -217,13 +217,16 @@ func (w *jsonWriter) strings(ds *Dataset, e *Element) {
 	if strings.Trim(text, " ") == "" {
 		return
 	}
+	if e.VR == PN && strings.Trim(text, " ^=") == "" {
+		return
+	}
 	w.raw(`,"Value":[`)
 	for more := true; more; {
 		var v string
 		v, text, more = strings.Cut(text, `\`)
 		v = trimSpace(v)
 		switch {
-		case v == "":
+		case v == "", e.VR == PN && strings.Trim(v, " ^=") == "":
 			w.raw("null")
 		case e.VR == PN:
 			w.personName(v)
@@ -250,9 +253,11 @@ func (w *jsonWriter) personName(v string) {
 		} else {
 			group, v = v, ""
 		}
-		if group = trimSpace(group); group == "" {
+		// Delimiters behind the last component may be left out (PS3.5 6.2.1.1).
+		if group = strings.TrimRight(group, " ^"); group == "" {
 			continue
 		}
+		group = strings.TrimLeft(group, " ")
 		if !first {
 			w.raw(",")
 		}

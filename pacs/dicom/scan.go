@@ -202,7 +202,10 @@ func (s *scanner) chooseSyntax() error {
 	ts, known := LookupTransferSyntax(h.Declared)
 	switch {
 	case h.Declared == "":
-		guess, ok := guessSyntax(s.src.peek(16), false)
+		guess, ok := guessSyntax(s.src.peek(16), true)
+		if !ok {
+			guess, ok = guessSyntax(s.src.peek(16), false)
+		}
 		if !ok {
 			if s.src.atEnd() {
 				return s.src.short()

@@ -269,11 +269,10 @@ func (s *scanner) readItems(parent *Dataset, end int64, depth int) error {
 	for {
 		s.tag = sequence
 		if end >= 0 {
-			if s.src.offset == end {
+			// The last item may end behind its sequence: file sets are
+			// edited without the lengths being kept up.
+			if s.src.offset >= end {
 				return nil
-			}
-			if s.src.offset > end {
-				return s.fail(Malformed, "an item ends behind its sequence")
 			}
 		}
 		b := s.src.peek(8)
@@ -299,9 +298,6 @@ func (s *scanner) readItems(parent *Dataset, end int64, depth int) error {
 		itemEnd := int64(-1)
 		if length != undefined {
 			itemEnd = s.src.offset + int64(length)
-			if end >= 0 && itemEnd > end {
-				return s.fail(Malformed, "an item of %d bytes where its sequence has %d left", length, end-s.src.offset)
-			}
 		}
 		item := s.newDataset()
 		item.BigEndian = s.order == binary.BigEndian
