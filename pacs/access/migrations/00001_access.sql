@@ -37,7 +37,7 @@ CREATE TABLE session (
     last_used_at timestamptz NOT NULL DEFAULT now(),
     expires_at   timestamptz NOT NULL
 );
-CREATE INDEX session_user ON session (user_row, created_at);
+CREATE INDEX session_of_user ON session (user_row, created_at);
 CREATE INDEX session_expiry ON session (expires_at);
 
 CREATE TABLE access_token (
