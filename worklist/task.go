@@ -253,3 +253,17 @@ func startOfDay() time.Time {
 	now := time.Now()
 	return time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, now.Location())
 }
+
+// TaskIDs returns the ids of studies' tasks by study row. The caller has
+// established that the studies are in scope.
+func (w *Worklist) TaskIDs(ctx context.Context, studyIDs []int64) (map[int64]string, error) {
+	rows, err := w.pool.Query(ctx, `SELECT study_row, id::text FROM reading_task WHERE study_row = ANY($1)`, studyIDs)
+	if err != nil {
+		return nil, Failure(err)
+	}
+	ids := map[int64]string{}
+	var study int64
+	var id string
+	_, err = pgx.ForEachRow(rows, []any{&study, &id}, func() error { ids[study] = id; return nil })
+	return ids, Failure(err)
+}

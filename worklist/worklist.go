@@ -28,9 +28,9 @@ type Worklist struct {
 	compiled map[string]*condition // by source; conditions are few
 }
 
-// Open brings the worklist's tables up to date. The tables of package access
+// New brings the worklist's tables up to date. The tables of package access
 // must be there.
-func Open(ctx context.Context, ix *index.Index) (*Worklist, error) {
+func New(ctx context.Context, ix *index.Index) (*Worklist, error) {
 	if err := index.Migrate(ctx, ix.Pool(), "worklist", migrations); err != nil {
 		return nil, err
 	}

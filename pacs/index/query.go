@@ -249,3 +249,27 @@ func orZero(n *int) int {
 	}
 	return *n
 }
+
+// MiddleInstances returns, by series row, the SOP Instance UID in the middle
+// of each series of a study in scope that has pixels: what a thumbnail shows.
+func (ix *Index) MiddleInstances(ctx context.Context, scope pacs.Scope, studyID int64) (map[int64]string, error) {
+	var c conditions
+	c.scope(scope, "s.facility_row")
+	c.add("s.id = %s AND i.study_row = %s", studyID, studyID)
+	rows, err := ix.pool.Query(ctx, `
+		SELECT series_row, sop_uid FROM (
+			SELECT i.series_row, i.sop_uid,
+				row_number() OVER w AS place, count(*) OVER (PARTITION BY i.series_row) AS total
+			FROM instance i JOIN study s ON s.id = i.study_row
+			WHERE i.current AND i.frames > 0 AND `+c.where()+`
+			WINDOW w AS (PARTITION BY i.series_row ORDER BY coalesce(i.number, 0), i.sop_uid)) numbered
+		WHERE place = total / 2 + 1`, c.args...)
+	if err != nil {
+		return nil, fail(err)
+	}
+	middle := map[int64]string{}
+	var series int64
+	var uid string
+	_, err = pgx.ForEachRow(rows, []any{&series, &uid}, func() error { middle[series] = uid; return nil })
+	return middle, fail(err)
+}

@@ -1,0 +1,102 @@
+package api
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/access"
+	"github.com/tasvir-pacs/tasvir/pacs/index"
+	"github.com/tasvir-pacs/tasvir/pacs/web"
+	"github.com/tasvir-pacs/tasvir/worklist"
+	"github.com/tasvir-pacs/tasvir/worklist/report"
+)
+
+// API answers the client's requests about work.
+type API struct {
+	Index    *index.Index
+	Worklist *worklist.Worklist
+	Reports  *report.Reports
+	// Platform is the address of the FHIR server that reports go to, "" when
+	// none is configured.
+	Platform string
+}
+
+// Register adds the routes to /api.
+func (a *API) Register(r gin.IRouter) {
+	may := web.Require
+	r.GET("/tasks", may(access.TaskRead), a.listTasks)
+	r.POST("/tasks/next", may(access.TaskClaim), a.claimNext)
+	r.GET("/tasks/:task", may(access.TaskRead), a.getTask)
+	r.POST("/tasks/:task/claim", may(access.TaskClaim), a.claim)
+	r.POST("/tasks/:task/release", may(access.TaskClaim), a.release)
+
+	r.GET("/tasks/:task/report", may(access.ReportRead), a.getReport)
+	r.PUT("/tasks/:task/report/draft", may(access.ReportWrite), a.saveDraft)
+	r.DELETE("/tasks/:task/report/draft", may(access.ReportWrite), a.discardDraft)
+	r.POST("/tasks/:task/report/sign", may(access.ReportSign), a.sign)
+	r.POST("/tasks/:task/report/amend", may(access.ReportWrite), a.amend)
+	r.GET("/reports/:report/versions/:version/pdf", may(access.ReportRead), a.pdf)
+
+	r.GET("/studies", may(access.StudyRead), a.listStudies)
+	r.GET("/studies/:study", may(access.StudyRead), a.getStudy)
+
+	r.GET("/deliveries", may(access.DeliveryRead), a.listDeliveries)
+	r.POST("/deliveries/:report/:version/retry", may(access.DeliveryRetry), a.retryDelivery)
+
+	r.GET("/admin/groups", may(access.AdminRules), a.listGroups)
+	r.POST("/admin/groups", may(access.AdminRules), a.addGroup)
+	r.PUT("/admin/groups/:id", may(access.AdminRules), a.updateGroup)
+	r.GET("/admin/rules", may(access.AdminRules), a.listRules)
+	r.POST("/admin/rules", may(access.AdminRules), a.addRule)
+	r.PUT("/admin/rules/:id", may(access.AdminRules), a.updateRule)
+	r.DELETE("/admin/rules/:id", may(access.AdminRules), a.removeRule)
+}
+
+// answer sends a value, or the problem.
+func answer(c *gin.Context, status int, value any, err error) {
+	switch {
+	case err != nil:
+		web.Problem(c, err)
+	case value == nil:
+		c.Status(status)
+	default:
+		c.JSON(status, value)
+	}
+}
+
+func done(c *gin.Context, status int, err error) { answer(c, status, nil, err) }
+
+// scope is what the caller may see.
+func scope(c *gin.Context) pacs.Scope { return web.Identity(c).Scope }
+
+func user(c *gin.Context) int64 { return web.Identity(c).UserID() }
+
+// limit reads the page length.
+func limit(c *gin.Context, otherwise int) int {
+	n, err := strconv.Atoi(c.Query("limit"))
+	if err != nil || n < 1 {
+		return otherwise
+	}
+	return min(n, 200)
+}
+
+// number reads a path parameter that is a row number.
+func number(c *gin.Context, name string) (int64, error) {
+	n, err := strconv.ParseInt(c.Param(name), 10, 64)
+	if err != nil {
+		return 0, pacs.Errorf(pacs.NotFound, "There is no such %s", name)
+	}
+	return n, nil
+}
+
+func text(id int64) string { return strconv.FormatInt(id, 10) }
+
+const (
+	ok        = http.StatusOK
+	created   = http.StatusCreated
+	accepted  = http.StatusAccepted
+	noContent = http.StatusNoContent
+)

@@ -1,0 +1,109 @@
+package delivery
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/index"
+	"github.com/tasvir-pacs/tasvir/worklist"
+	"github.com/tasvir-pacs/tasvir/worklist/fhir"
+	"github.com/tasvir-pacs/tasvir/worklist/report"
+)
+
+// Composer gathers from the index and the people's records what the platform
+// is told about a report.
+type Composer struct {
+	Index *index.Index
+}
+
+// scope is that of the outbox: it delivers for every facility.
+var scope = pacs.System("delivery")
+
+// Compose gathers one version.
+func (c *Composer) Compose(ctx context.Context, signed report.Signed) (*fhir.Report, error) {
+	studies, err := c.Index.StudiesByID(ctx, scope, []int64{signed.StudyID})
+	if err != nil {
+		return nil, err
+	}
+	study, ok := studies[signed.StudyID]
+	if !ok {
+		return nil, pacs.Errorf(pacs.NotFound, "The study of the report is not in the index")
+	}
+	series, _, err := c.Index.Series(ctx, scope, pacs.SeriesFilter{Study: pacs.StudyFilter{StudyInstanceUIDs: []string{study.StudyInstanceUID}}})
+	if err != nil {
+		return nil, err
+	}
+	radiologist, err := radiologist(ctx, c.Index.Pool(), signed)
+	if err != nil {
+		return nil, err
+	}
+	family, given, patronymic := pacs.NameParts(study.Patient.Name)
+	out := &fhir.Report{
+		ID:       signed.ReportID,
+		Version:  signed.Version.Version,
+		Kind:     fhir.Kind(signed.Kind),
+		Language: report.PlatformLanguage(signed.Language),
+		Sections: fhir.Sections{
+			Indication: signed.Sections.Indication, Technique: signed.Sections.Technique,
+			Findings: signed.Sections.Findings, Impression: signed.Sections.Impression,
+		},
+		SignedAt:    signed.SignedAt,
+		Radiologist: radiologist,
+		Patient: fhir.Patient{
+			Name:      fhir.PersonName{Family: family, Given: given, Patronymic: patronymic},
+			DICOMName: study.Patient.Name,
+			IDs:       []fhir.PatientID{{Issuer: study.Patient.Issuer, Value: study.Patient.PatientID}},
+			PINFL:     study.Patient.PINFL,
+			Sex:       study.Patient.Sex,
+			BirthDate: dashed(study.Patient.BirthDate),
+		},
+		Facility: fhir.Facility{Code: study.Facility.Code, Name: study.Facility.Name, TaxID: study.Facility.TaxID},
+		Study: fhir.Study{
+			UID: study.StudyInstanceUID, Accession: study.AccessionNumber, Description: study.Description,
+			Started: report.StudyTime(study), Modalities: study.Modalities,
+		},
+		PDF: signed.PDF,
+	}
+	if signed.Before != nil {
+		out.Predecessor = &fhir.Predecessor{Version: signed.Before.Version, SignedAt: signed.Before.SignedAt}
+	}
+	for _, s := range series {
+		number := -1
+		if s.Number != nil {
+			number = *s.Number
+		}
+		out.Study.Series = append(out.Study.Series, fhir.Series{
+			UID: s.SeriesInstanceUID, Number: number, Modality: s.Modality, Description: s.Description,
+			BodyPart: s.BodyPart, InstanceCount: s.InstanceCount,
+		})
+	}
+	return out, nil
+}
+
+// radiologist reads the signer's identifiers. The name is the one that was
+// signed with.
+func radiologist(ctx context.Context, pool *pgxpool.Pool, signed report.Signed) (fhir.Radiologist, error) {
+	r := fhir.Radiologist{}
+	name := strings.Fields(signed.SignedBy)
+	for i, part := range []*string{&r.Name.Family, &r.Name.Given} {
+		if i < len(name) {
+			*part = name[i]
+		}
+	}
+	if len(name) > 2 {
+		r.Name.Patronymic = strings.Join(name[2:], " ")
+	}
+	err := pool.QueryRow(ctx, `SELECT pinfl, argos FROM user_account WHERE id = $1`, signed.SignerID).Scan(&r.PINFL, &r.ArgosID)
+	return r, worklist.Failure(err)
+}
+
+func dashed(date string) string {
+	if t, err := time.Parse("20060102", date); err == nil {
+		return t.Format(time.DateOnly)
+	}
+	return ""
+}

@@ -1,0 +1,221 @@
+package report
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/events"
+	"github.com/tasvir-pacs/tasvir/worklist"
+)
+
+// DeliveryState is where a version is on its way to the platform.
+type DeliveryState string
+
+const (
+	Queued    DeliveryState = "queued"    // not tried yet
+	Retrying  DeliveryState = "retrying"  // failed for a reason that may pass
+	Delivered DeliveryState = "delivered" // the platform has it
+	Failed    DeliveryState = "failed"    // refused; a person must act
+)
+
+// Delivery says what became of a version.
+type Delivery struct {
+	State         DeliveryState
+	Attempts      int
+	LastError     string // in the platform's words
+	NextAttemptAt time.Time
+	DeliveredAt   time.Time
+	Receipt       json.RawMessage // what the platform gave back; nil before
+}
+
+const deliveryColumns = `d.state, d.attempts, d.last_error, d.next_attempt_at, d.delivered_at, d.receipt`
+
+// deliveryRow scans the columns of an outer join.
+type deliveryRow struct {
+	state           *DeliveryState
+	attempts        *int
+	lastError       *string
+	next, delivered *time.Time
+	receipt         []byte
+}
+
+func (d *deliveryRow) fields() []any {
+	return []any{&d.state, &d.attempts, &d.lastError, &d.next, &d.delivered, &d.receipt}
+}
+
+func (d *deliveryRow) delivery() *Delivery {
+	if d.state == nil {
+		return nil
+	}
+	out := &Delivery{State: *d.state, Attempts: *d.attempts, LastError: *d.lastError, Receipt: d.receipt}
+	if d.next != nil {
+		out.NextAttemptAt = *d.next
+	}
+	if d.delivered != nil {
+		out.DeliveredAt = *d.delivered
+	}
+	return out
+}
+
+// Signed is a signed version with what is needed to deliver or list it.
+type Signed struct {
+	Version
+	TaskID  string
+	StudyID int64
+	// Before is the version before this one, nil for the first.
+	Before *Version
+	PDF    []byte // only from Get
+}
+
+// Get returns one signed version for its delivery. It is the outbox's own
+// read, so it takes no scope.
+func (r *Reports) Get(ctx context.Context, reportID string, version int) (Signed, error) {
+	all, err := versions(ctx, r.pool, "v.report_id::text = $1 AND v.version <= $2", reportID, version)
+	if err != nil {
+		return Signed{}, err
+	}
+	if len(all) == 0 || all[len(all)-1].Version != version {
+		return Signed{}, pacs.Errorf(pacs.NotFound, "There is no such report")
+	}
+	s := Signed{Version: all[len(all)-1]}
+	if len(all) > 1 {
+		s.Before = &all[len(all)-2]
+	}
+	err = r.pool.QueryRow(ctx, `
+		SELECT t.id::text, t.study_row, v.pdf FROM report r JOIN reading_task t ON t.id = r.task_id JOIN report_version v ON v.report_id = r.id
+		WHERE r.id::text = $1 AND v.version = $2`, reportID, version).Scan(&s.TaskID, &s.StudyID, &s.PDF)
+	return s, worklist.Failure(err)
+}
+
+// Deliveries returns a page of signed versions with their delivery, newest
+// first, optionally of one state, and the cursor of the next page.
+func (r *Reports) Deliveries(ctx context.Context, scope pacs.Scope, state DeliveryState, studyIDs []int64, limit int, after time.Time) ([]Signed, error) {
+	rows, err := r.pool.Query(ctx, `
+		SELECT v.report_id::text, v.version, v.kind, v.language, v.signer, v.signed_by, v.signed_at, t.id::text, t.study_row, `+deliveryColumns+`
+		FROM report_version v JOIN report_delivery d ON d.report_id = v.report_id AND d.version = v.version
+			JOIN report r ON r.id = v.report_id JOIN reading_task t ON t.id = r.task_id
+		WHERE ($1 OR t.facility_row = ANY($2::bigint[])) AND ($3 = '' OR d.state = $3)
+			AND ($4::bigint[] IS NULL OR t.study_row = ANY($4)) AND ($5::timestamptz IS NULL OR v.signed_at < $5)
+		ORDER BY v.signed_at DESC, v.report_id LIMIT $6`,
+		scope.All, append([]int64{}, scope.FacilityIDs...), state, studyIDs, orNull(after), limit)
+	if err != nil {
+		return nil, worklist.Failure(err)
+	}
+	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Signed, error) {
+		var s Signed
+		var d deliveryRow
+		err := row.Scan(append([]any{&s.ReportID, &s.Version.Version, &s.Kind, &s.Language, &s.SignerID, &s.SignedBy, &s.SignedAt, &s.TaskID, &s.StudyID}, d.fields()...)...)
+		s.Delivery = d.delivery()
+		return s, err
+	})
+	return out, worklist.Failure(err)
+}
+
+// DeliveryCounts counts deliveries in scope by state.
+func (r *Reports) DeliveryCounts(ctx context.Context, scope pacs.Scope) (map[DeliveryState]int, error) {
+	rows, err := r.pool.Query(ctx, `
+		SELECT d.state, count(*) FROM report_delivery d JOIN report r ON r.id = d.report_id JOIN reading_task t ON t.id = r.task_id
+		WHERE $1 OR t.facility_row = ANY($2::bigint[]) GROUP BY d.state`, scope.All, append([]int64{}, scope.FacilityIDs...))
+	if err != nil {
+		return nil, worklist.Failure(err)
+	}
+	counts := map[DeliveryState]int{Queued: 0, Retrying: 0, Delivered: 0, Failed: 0}
+	var state DeliveryState
+	var n int
+	_, err = pgx.ForEachRow(rows, []any{&state, &n}, func() error { counts[state] = n; return nil })
+	return counts, worklist.Failure(err)
+}
+
+// Undelivered counts the versions of a report before version that are still on
+// their way to the platform. One the platform refused does not count.
+func (r *Reports) Undelivered(ctx context.Context, reportID string, version int) (int, error) {
+	var n int
+	err := r.pool.QueryRow(ctx, `SELECT count(*) FROM report_delivery WHERE report_id::text = $1 AND version < $2 AND state IN ('queued', 'retrying')`,
+		reportID, version).Scan(&n)
+	return n, worklist.Failure(err)
+}
+
+// LastReceipt returns the receipt of the newest delivered version before
+// version, nil when there is none.
+func (r *Reports) LastReceipt(ctx context.Context, reportID string, version int) (json.RawMessage, error) {
+	var receipt []byte
+	err := r.pool.QueryRow(ctx, `
+		SELECT receipt FROM report_delivery WHERE report_id::text = $1 AND version < $2 AND state = 'delivered' ORDER BY version DESC LIMIT 1`,
+		reportID, version).Scan(&receipt)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	return receipt, worklist.Failure(err)
+}
+
+// RecordDelivery writes what became of an attempt. Nothing leaves "delivered".
+func (r *Reports) RecordDelivery(ctx context.Context, reportID string, version int, d Delivery) error {
+	err := pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
+		var receipt any
+		if d.Receipt != nil {
+			receipt = d.Receipt
+		}
+		tag, err := tx.Exec(ctx, `
+			UPDATE report_delivery SET state = $3, attempts = $4, last_error = $5, next_attempt_at = $6, delivered_at = $7, receipt = $8, updated_at = clock_timestamp()
+			WHERE report_id::text = $1 AND version = $2 AND state <> 'delivered'`,
+			reportID, version, d.State, d.Attempts, d.LastError, orNull(d.NextAttemptAt), orNull(d.DeliveredAt), receipt)
+		if err != nil || tag.RowsAffected() == 0 {
+			return err
+		}
+		return notifyDelivery(ctx, tx, reportID, version)
+	})
+	return worklist.Failure(err)
+}
+
+// Requeue marks a version to be sent again now and enqueues it. Conflict when
+// it has arrived already; NotFound outside the scope.
+func (r *Reports) Requeue(ctx context.Context, scope pacs.Scope, reportID string, version int) error {
+	err := pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
+		var state DeliveryState
+		var facility int64
+		err := tx.QueryRow(ctx, `
+			SELECT d.state, t.facility_row FROM report_delivery d JOIN report r ON r.id = d.report_id JOIN reading_task t ON t.id = r.task_id
+			WHERE d.report_id::text = $1 AND d.version = $2 FOR UPDATE OF d`, reportID, version).Scan(&state, &facility)
+		if errors.Is(err, pgx.ErrNoRows) || err == nil && !scope.Sees(facility) {
+			return pacs.Errorf(pacs.NotFound, "There is no such report")
+		}
+		if err != nil {
+			return err
+		}
+		if state == Delivered {
+			return pacs.Errorf(pacs.Conflict, "The platform has this report already")
+		}
+		if r.Deliver == nil {
+			return pacs.Errorf(pacs.Conflict, "No platform is configured; start the server with --fhir")
+		}
+		if _, err := tx.Exec(ctx, `UPDATE report_delivery SET state = 'queued', next_attempt_at = NULL, updated_at = clock_timestamp()
+			WHERE report_id::text = $1 AND version = $2`, reportID, version); err != nil {
+			return err
+		}
+		if err := r.Deliver(ctx, tx, reportID, version); err != nil {
+			return err
+		}
+		return notifyDelivery(ctx, tx, reportID, version)
+	})
+	return worklist.Failure(err)
+}
+
+func notifyDelivery(ctx context.Context, tx pgx.Tx, reportID string, version int) error {
+	var facility int64
+	if err := tx.QueryRow(ctx, `SELECT t.facility_row FROM report r JOIN reading_task t ON t.id = r.task_id WHERE r.id::text = $1`, reportID).Scan(&facility); err != nil {
+		return err
+	}
+	return events.Notify(ctx, tx, events.Event{Type: events.Delivery, Data: map[string]any{"report": reportID, "version": version}, Facility: facility})
+}
+
+func orNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
