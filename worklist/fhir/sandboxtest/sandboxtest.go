@@ -124,6 +124,13 @@ func (s *Sandbox) Restart() {
 	s.start(strings.TrimSuffix(port, "/fhir"))
 }
 
+// RestartWith is Restart with these flags besides the ones of Start.
+func (s *Sandbox) RestartWith(flags ...string) {
+	s.t.Helper()
+	s.flags = append(s.flags, flags...)
+	s.Restart()
+}
+
 // Fault is one failure to come; deploy/fhir-sandbox/faults.mjs says what each
 // field does.
 type Fault struct {
