@@ -1,6 +1,9 @@
 // Failures on demand, and a memory of what was asked: a sandbox that never
 // fails proves nothing about the sender.
 
+import { issue } from './definitions.mjs';
+import { refuse } from './repository.mjs';
+
 const FIELDS = ['status', 'count', 'delayMs', 'dropAfterCommit', 'drop', 'method', 'path', 'retryAfter', 'message'];
 const KEPT = 500;
 
@@ -18,7 +21,7 @@ export class Faults {
   // method and path (a regular expression) narrow what it hits.
   add(fault) {
     for (const key of Object.keys(fault)) {
-      if (!FIELDS.includes(key)) throw new Error(`unknown fault ${key}: use ${FIELDS.join(', ')}`);
+      if (!FIELDS.includes(key)) throw refuse('invalid', issue('value', `unknown fault ${key}: use ${FIELDS.join(', ')}`));
     }
     const count = fault.count ?? (Number(fault.dropAfterCommit) || Number(fault.drop) || 1);
     this.active.push({ ...fault, count });
