@@ -96,7 +96,6 @@ type scanner struct {
 	bytesSlab    []byte
 	elementSlab  []Element
 	datasetSlab  []Dataset
-	declaredRead bool
 }
 
 func (s *scanner) release() {
@@ -199,6 +198,9 @@ func (s *scanner) readFileMeta() error {
 func (s *scanner) chooseSyntax() error {
 	h := s.h
 	h.TransferSyntax = h.Declared
+	if h.Meta != nil && len(s.src.peek(8)) < 8 {
+		return s.src.short() // an instance has at least one element
+	}
 	ts, known := LookupTransferSyntax(h.Declared)
 	switch {
 	case h.Declared == "":
@@ -207,9 +209,6 @@ func (s *scanner) chooseSyntax() error {
 			guess, ok = guessSyntax(s.src.peek(16), false)
 		}
 		if !ok {
-			if s.src.atEnd() {
-				return s.src.short()
-			}
 			return s.fail(NotDICOM, "no transfer syntax is declared and the first element can't be recognised")
 		}
 		h.TransferSyntax = guess
@@ -273,9 +272,13 @@ func guessSyntax(b []byte, strict bool) (uid string, ok bool) {
 			}
 			continue
 		}
-		// An implicit length of 4 upper-case letters' size would be over 1 GB.
-		length := order.Uint32(b[4:])
-		if !vr.Known() && (length == undefined || length < 1<<24) {
+		// The first attribute is short; rubbish in place of a VR, read as an
+		// implicit length, is not.
+		longest := uint32(1 << 24)
+		if strict {
+			longest = 4 << 10
+		}
+		if length := order.Uint32(b[4:]); !vr.Known() && (length == undefined || length < longest) {
 			return uid, true
 		}
 	}

@@ -187,15 +187,38 @@ func (s *scanner) readOddHeader(vr VR, b []byte) (VR, uint32, error) {
 		s.src.advance(12)
 		return UN, length, nil
 	}
-	short, long := uint32(s.order.Uint16(b[6:])), s.order.Uint32(b[4:])
-	s.src.advance(8)
 	// Either the element is implicit, alone among explicit ones, or the VR
-	// was filled with rubbish ("??", blanks, zeros).
-	first, second := byte(vr>>8), byte(vr)
-	if first == second && (first == '?' || first == ' ' || first == '-' || first == 0 && long != 0 && short != 0) {
-		return s.rubbishVR(), short, nil
+	// was filled with rubbish ("??", blanks, zeros, small letters). What
+	// follows the value tells; failing that, a value has under 64 KiB.
+	short, long := uint32(s.order.Uint16(b[6:])), s.order.Uint32(b[4:])
+	implicit := long>>16 == 0 || long == undefined
+	if a, b := s.tagFollows(short), s.tagFollows(long); a != b {
+		implicit = b
 	}
-	return s.implicitVR(), long, nil
+	s.src.advance(8)
+	if implicit {
+		return s.implicitVR(), long, nil
+	}
+	return s.rubbishVR(), short, nil
+}
+
+// tagFollows tells whether a value of n bytes behind the header that comes
+// next is followed by a greater tag of a group nearby, a delimiter, or nothing.
+func (s *scanner) tagFollows(n uint32) bool {
+	const ahead = 4 << 10 // looking further would make a hostile stream slow
+	if n > ahead {
+		return false
+	}
+	b := s.src.peek(8 + int(n) + 4)
+	if len(b) == 8+int(n) {
+		return true
+	}
+	if len(b) < 8+int(n)+4 {
+		return false
+	}
+	b = b[8+n:]
+	next := NewTag(s.order.Uint16(b), s.order.Uint16(b[2:]))
+	return next > s.tag && next.Group()-s.tag.Group() <= 0x100 || next.Group() == 0xFFFE
 }
 
 func (s *scanner) implicitVR() VR { return LookupVR(s.tag, s.signed) }
@@ -317,15 +340,26 @@ func (s *scanner) readItems(parent *Dataset, end int64, depth int) error {
 	}
 }
 
-// looksExplicit tells whether the element that comes next carries a VR that
-// can't be the length of an implicit one.
+// looksExplicit tells whether the element that comes next is explicit where an
+// implicit one is expected: it carries a VR, which as a length would be some
+// tens of thousands, and what follows agrees.
 func (s *scanner) looksExplicit() bool {
+	if transferSyntaxByUID[s.h.TransferSyntax].Implicit {
+		return false
+	}
 	b := s.src.peek(8)
-	if len(b) < 8 || s.h.TransferSyntax != "" && transferSyntaxByUID[s.h.TransferSyntax].Implicit {
+	if len(b) < 8 {
 		return false
 	}
 	vr := VR(b[4])<<8 | VR(b[5])
-	return vr.Known() && s.order.Uint32(b[4:]) > 1<<24 && b[0] != 0xFE
+	if !vr.Known() {
+		return false
+	}
+	if vr.is(vrLong) {
+		return b[6] == 0 && b[7] == 0
+	}
+	s.tag = NewTag(s.order.Uint16(b), s.order.Uint16(b[2:]))
+	return s.tagFollows(uint32(s.order.Uint16(b[6:])))
 }
 
 // readValue keeps or skips a value of n bytes.
