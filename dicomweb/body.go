@@ -4,15 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 )
@@ -276,18 +273,6 @@ func (s *service) send(r *request, a answer) error {
 var bodyHeaders = []string{
 	"Accept-Ranges", "Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Length",
 	"Content-Range", "Content-Type", "ETag", "Link", "Warning",
-}
-
-// breakOff ends an answer that has begun and can't be finished in such a way
-// that the client notices: the connection ends before the body does.
-func (s *service) breakOff(r *request, err error) {
-	if !errors.Is(err, context.Canceled) && r.Request.Context().Err() == nil {
-		slog.Error("DICOMweb answer broken off", "route", r.FullPath(), "error", err)
-	}
-	// An elapsed deadline fails the final flush, for HTTP/1.1 and HTTP/2 alike.
-	if err := http.NewResponseController(r.Writer).SetWriteDeadline(time.Unix(1, 0)); err != nil {
-		panic(http.ErrAbortHandler)
-	}
 }
 
 // etagMatches evaluates If-None-Match, RFC 9110 13.1.2, by weak comparison.

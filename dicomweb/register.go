@@ -45,7 +45,9 @@ type Options struct {
 	// ("" when the caller may not store), and the fallback character set for
 	// their text. ok is false when nobody is signed in.
 	Identity func(*gin.Context) (scope pacs.Scope, sender string, facility string, charset string, ok bool)
-	// Problem answers a request with an error, as RFC 9457 problem details.
+	// Problem answers a request with an error, as RFC 9457 problem details. Of
+	// an answer that has begun it cuts the connection, so that the client
+	// doesn't take what it has for all.
 	Problem func(*gin.Context, error)
 
 	// Base is the path under which the routes are mounted, for the URLs in
@@ -126,14 +128,13 @@ type request struct {
 	study, series, instance string
 }
 
-// handler does the work of one route. An error it returns becomes the answer,
-// unless the answer has begun.
+// handler does the work of one route. An error it returns goes to
+// Options.Problem.
 type handler func(*request) error
 
-// uidPattern is what a UID in an address or a query may look like. It is wider
-// than PS3.5 9.1, because archives hold images of devices that invent UIDs, and
-// narrow enough for any place a UID is put into.
-var uidPattern = regexp.MustCompile(`^[0-9A-Za-z._-]{1,64}$`)
+// uidPattern is what a UID in an address or a query may look like. PS3.5 9.1
+// is stricter, but what it forbids beyond this simply matches nothing.
+var uidPattern = regexp.MustCompile(`^[0-9.]{1,64}$`)
 
 func (s *service) handle(h handler) gin.HandlerFunc {
 	return func(c *gin.Context) {
@@ -155,12 +156,10 @@ func (s *service) handle(h handler) gin.HandlerFunc {
 			}
 		}
 		if err := h(r); err != nil {
-			if c.Writer.Written() {
-				s.breakOff(r, err)
-				return
-			}
-			for _, name := range bodyHeaders {
-				c.Writer.Header().Del(name)
+			if !c.Writer.Written() {
+				for _, name := range bodyHeaders {
+					c.Writer.Header().Del(name)
+				}
 			}
 			s.Problem(c, err)
 		}
