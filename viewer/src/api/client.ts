@@ -27,6 +27,11 @@ export function problemOf(err: unknown): s.Problem {
 }
 
 let csrf = '';
+let clockOffset = 0;
+
+/** The server's clock: the computers that people sit at are often minutes off, and deadlines are the server's. */
+export const serverNow = () => Date.now() + clockOffset;
+
 let onUnauthenticated: () => void = () => {};
 
 /** Calls back once a request finds the session gone. */
@@ -61,6 +66,9 @@ async function send<T>(method: string, path: string, body?: unknown, keepalive =
   } catch (err) {
     throw new ApiError({ title: 'no connection', status: 0, code: 'offline', detail: String(err) });
   }
+  const date = Date.parse(response.headers.get('Date') ?? '');
+  // The header has whole seconds; less than two of them are not worth a correction.
+  if (Number.isFinite(date)) clockOffset = Math.abs(date - Date.now()) < 2000 ? 0 : date - Date.now();
   if (!response.ok) {
     let problem: s.Problem;
     try {

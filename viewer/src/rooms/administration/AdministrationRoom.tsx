@@ -1,0 +1,479 @@
+import { type FormEvent, type ReactNode, useEffect, useState } from 'react';
+import { ApiError, api } from '../../api/client';
+import { useResource } from '../../api/resource';
+import type { Device, Facility, GroupRecord, Priority, Role, Rule, UserRecord } from '../../api/schema';
+import { Dialog } from '../../parts/dialog';
+import { Icon } from '../../parts/icons';
+import { explain, ProblemNote } from '../../parts/problem';
+import { goTo, href } from '../../parts/route';
+import { useUser } from '../../parts/session';
+import { languageNames, languages, useWords } from '../../words';
+import { moment } from '../../words/dates';
+import { StatusPage } from './StatusPage';
+
+const tabs = ['facilities', 'devices', 'people', 'groups', 'rules', 'status'] as const;
+type Tab = (typeof tabs)[number];
+const ofFacility: Tab[] = ['devices', 'people'];
+
+/** What administrators set up: a list on the left, a table, a side panel that edits. */
+export default function AdministrationRoom({ tab }: { tab: string | undefined }) {
+  const { t } = useWords();
+  const user = useUser();
+  const open = user.roles.includes('administrator') ? [...tabs] : ofFacility;
+  const now = open.includes(tab as Tab) ? (tab as Tab) : open[0];
+  useEffect(() => {
+    if (tab !== now) goTo('administration', now);
+  }, [tab, now]);
+  const pages: Record<Tab, () => ReactNode> = {
+    facilities: () => <Facilities />,
+    devices: () => <Devices />,
+    people: () => <People />,
+    groups: () => <Groups />,
+    rules: () => <Rules />,
+    status: () => <StatusPage />,
+  };
+  return (
+    <main className="administration">
+      <nav aria-label={t('rooms.administration')}>
+        {open.map((name) => (
+          <a key={name} href={href('administration', name)} aria-current={name === now ? 'page' : undefined}>
+            {t(`admin.${name}.title`)}
+          </a>
+        ))}
+      </nav>
+      <div className="administration-page" key={now}>
+        {pages[now]()}
+      </div>
+    </main>
+  );
+}
+
+interface Column<T> {
+  head: string;
+  cell: (item: T) => ReactNode;
+}
+
+interface TableProps<T> {
+  name: Exclude<Tab, 'status'>;
+  load: () => Promise<T[]>;
+  columns: Column<T>[];
+  keyOf: (item: T) => string;
+  make: () => T;
+  /** Undefined: new. */
+  save: (item: T, old: T | undefined) => Promise<void>;
+  remove?: (item: T) => Promise<void>;
+  nameOf: (item: T) => string;
+  form: (item: T, change: (patch: Partial<T>) => void, isNew: boolean) => ReactNode;
+}
+
+/** A table with a side panel: what facilities, devices, people, groups and rules share. */
+function TablePage<T extends object>({ name, load, columns, keyOf, make, save, remove, nameOf, form }: TableProps<T>) {
+  const { t } = useWords();
+  const list = useResource(name, load);
+  const [edited, setEdited] = useState<{ item: T; old?: T }>();
+  const [error, setError] = useState<unknown>();
+  const [busy, setBusy] = useState(false);
+  const [asking, setAsking] = useState(false);
+  const [saved, setSaved] = useState(false);
+
+  const begin = (item: T, old?: T) => {
+    setError(undefined);
+    setSaved(false);
+    setEdited({ item: { ...item }, old });
+  };
+  const act = async (work: () => Promise<void>) => {
+    setBusy(true);
+    setError(undefined);
+    try {
+      await work();
+      setEdited(undefined);
+      setSaved(true);
+      await list.reload();
+    } catch (err) {
+      setError(err);
+    } finally {
+      setBusy(false);
+    }
+  };
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    if (edited) void act(() => save(edited.item, edited.old));
+  };
+
+  return (
+    <>
+      <div className="admin-table">
+        <div className="room-head">
+          <h1>{t(`admin.${name}.title`)}</h1>
+          <span className="secondary" role="status">
+            {saved ? t('admin.saved') : ''}
+          </span>
+          <span className="spread" />
+          <button type="button" className="primary" onClick={() => begin(make())}>
+            {t(`admin.${name}.add`)}
+          </button>
+        </div>
+        <p className="secondary lead">{t(`admin.${name}.lead`)}</p>
+        <ProblemNote error={list.error} retry={() => void list.reload()} />
+        {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard */}
+        <section className="table-scroll" tabIndex={0} aria-label={t(`admin.${name}.title`)}>
+          <table>
+            <thead>
+              <tr>
+                {columns.map((column) => (
+                  <th key={column.head} scope="col">
+                    {column.head}
+                  </th>
+                ))}
+                <th scope="col">
+                  <span className="hidden">{t('do.actions')}</span>
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              {list.data?.map((item) => (
+                <tr key={keyOf(item)} data-selected={(edited?.old && keyOf(edited.old) === keyOf(item)) || undefined}>
+                  {columns.map((column) => (
+                    <td key={column.head}>{column.cell(item)}</td>
+                  ))}
+                  <td className="c-action">
+                    <button type="button" className="quiet" aria-label={t('admin.editNamed', { name: nameOf(item) })} onClick={() => begin(item, item)}>
+                      {t('do.edit')}
+                    </button>
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+          {list.data?.length === 0 && <p className="empty">{t('admin.empty')}</p>}
+        </section>
+      </div>
+      {edited && (
+        <aside className="side-panel" aria-label={edited.old ? t('admin.editNamed', { name: nameOf(edited.old) }) : t(`admin.${name}.add`)}>
+          <header>
+            <h2>{edited.old ? nameOf(edited.old) : t(`admin.${name}.add`)}</h2>
+            <button type="button" className="icon-button" aria-label={t('do.close')} title={t('do.close')} onClick={() => setEdited(undefined)}>
+              <Icon name="close" />
+            </button>
+          </header>
+          <form className="stacked" onSubmit={submit}>
+            {form(edited.item, (patch) => setEdited({ ...edited, item: { ...edited.item, ...patch } }), !edited.old)}
+            {error !== undefined && (
+              <p className="problem" role="alert">
+                {error instanceof ApiError && error.problem.code === 'conflict' && !error.problem.reason ? t('admin.exists') : explain(t, error)}
+              </p>
+            )}
+            <div className="actions start">
+              <button type="submit" className="primary" disabled={busy}>
+                {t('do.save')}
+              </button>
+              <button type="button" onClick={() => setEdited(undefined)}>
+                {t('do.cancel')}
+              </button>
+              <span className="spread" />
+              {remove && edited.old && (
+                <button type="button" className="danger" onClick={() => setAsking(true)}>
+                  {t('do.remove')}
+                </button>
+              )}
+            </div>
+          </form>
+        </aside>
+      )}
+      {asking && edited?.old && remove && (
+        <Dialog title={t(`admin.${name}.removeAsk`, { name: nameOf(edited.old) })} onClose={() => setAsking(false)}>
+          <p className="secondary">{t(`admin.${name}.removeMeaning`)}</p>
+          <div className="actions">
+            <button type="button" onClick={() => setAsking(false)}>
+              {t('do.cancel')}
+            </button>
+            <button
+              type="button"
+              className="danger"
+              onClick={() => {
+                setAsking(false);
+                const { old } = edited;
+                if (old) void act(() => remove(old));
+              }}
+            >
+              {t('do.remove')}
+            </button>
+          </div>
+        </Dialog>
+      )}
+    </>
+  );
+}
+
+function Field({ label, hint, children }: { label: string; hint?: string; children: ReactNode }) {
+  return (
+    // biome-ignore lint/a11y/noLabelWithoutControl: the control is the child
+    <label>
+      <span>{label}</span>
+      {children}
+      {hint && <small className="secondary">{hint}</small>}
+    </label>
+  );
+}
+
+function Choices<T extends string>({ legend, all, chosen, onChange, nameOf, hint }: { legend: string; all: T[]; chosen: T[]; onChange: (chosen: T[]) => void; nameOf: (item: T) => string; hint?: string }) {
+  return (
+    <fieldset>
+      <legend>{legend}</legend>
+      {hint && <small className="secondary">{hint}</small>}
+      {all.map((item) => (
+        <label key={item} className="check">
+          <input type="checkbox" checked={chosen.includes(item)} onChange={(event) => onChange(event.target.checked ? [...chosen, item] : chosen.filter((x) => x !== item))} />
+          <span>{nameOf(item)}</span>
+        </label>
+      ))}
+    </fieldset>
+  );
+}
+
+function Facilities() {
+  const { t } = useWords();
+  return (
+    <TablePage<Facility>
+      name="facilities"
+      load={async () => (await api.facilities()).facilities ?? []}
+      keyOf={(f) => f.code}
+      nameOf={(f) => f.name}
+      make={() => ({ code: '', name: '', tax_id: '' })}
+      save={(item, old) => (old ? api.putFacility(item) : api.addFacility(item))}
+      columns={[
+        { head: t('admin.code'), cell: (f) => <code>{f.code}</code> },
+        { head: t('admin.name'), cell: (f) => f.name },
+        { head: t('admin.taxId'), cell: (f) => <span className="figures">{f.tax_id}</span> },
+      ]}
+      form={(f, change, isNew) => (
+        <>
+          <Field label={t('admin.code')} hint={t('admin.codeHint')}>
+            <input value={f.code} disabled={!isNew} required pattern="[A-Z0-9_\-]{1,32}" onChange={(e) => change({ code: e.target.value.toUpperCase() })} />
+          </Field>
+          <Field label={t('admin.name')}>
+            <input value={f.name} required onChange={(e) => change({ name: e.target.value })} />
+          </Field>
+          <Field label={t('admin.taxId')} hint={t('admin.taxIdHint')}>
+            <input value={f.tax_id ?? ''} inputMode="numeric" onChange={(e) => change({ tax_id: e.target.value })} />
+          </Field>
+        </>
+      )}
+    />
+  );
+}
+
+function Devices() {
+  const { t } = useWords();
+  const user = useUser();
+  const { facilities } = user;
+  return (
+    <TablePage<Device>
+      name="devices"
+      load={async () => (await api.devices()).devices ?? []}
+      keyOf={(d) => d.ae_title}
+      nameOf={(d) => d.ae_title}
+      make={() => ({ ae_title: '', facility: facilities[0]?.code ?? '', description: '', charset: '' })}
+      save={(item, old) => (old ? api.putDevice(item) : api.addDevice(item))}
+      remove={(d) => api.deleteDevice(d.ae_title)}
+      columns={[
+        { head: t('admin.aeTitle'), cell: (d) => <code>{d.ae_title}</code> },
+        { head: t('study.facility'), cell: (d) => facilities.find((f) => f.code === d.facility)?.name ?? d.facility },
+        { head: t('admin.description'), cell: (d) => d.description },
+        { head: t('admin.charset'), cell: (d) => d.charset },
+        { head: t('admin.lastSeen'), cell: (d) => <span className="figures">{d.last_seen_at ? moment(d.last_seen_at) : t('admin.never')}</span> },
+      ]}
+      form={(d, change, isNew) => (
+        <>
+          <Field label={t('admin.aeTitle')} hint={t('admin.aeTitleHint')}>
+            <input value={d.ae_title} disabled={!isNew} required maxLength={16} spellCheck={false} onChange={(e) => change({ ae_title: e.target.value })} />
+          </Field>
+          <Field label={t('study.facility')}>
+            <select value={d.facility} required onChange={(e) => change({ facility: e.target.value })}>
+              {facilities.map((f) => (
+                <option key={f.code} value={f.code}>
+                  {f.name}
+                </option>
+              ))}
+            </select>
+          </Field>
+          <Field label={t('admin.description')}>
+            <input value={d.description ?? ''} onChange={(e) => change({ description: e.target.value })} />
+          </Field>
+          <Field label={t('admin.charset')} hint={t('admin.charsetHint')}>
+            <select value={d.charset ?? ''} onChange={(e) => change({ charset: e.target.value })}>
+              <option value="">{t('admin.charsetDeclared')}</option>
+              <option value="windows-1251">windows-1251</option>
+              <option value="iso-8859-5">iso-8859-5</option>
+              <option value="koi8-r">koi8-r</option>
+              <option value="utf-8">utf-8</option>
+            </select>
+          </Field>
+        </>
+      )}
+    />
+  );
+}
+
+const roles: Role[] = ['radiologist', 'clinician', 'technician', 'facility_administrator', 'administrator'];
+
+function People() {
+  const { t } = useWords();
+  const user = useUser();
+  const whole = user.roles.includes('administrator');
+  return (
+    <TablePage<UserRecord>
+      name="people"
+      load={async () => (await api.users()).users ?? []}
+      keyOf={(u) => u.id ?? u.login}
+      nameOf={(u) => u.name}
+      make={() => ({ login: '', name: '', roles: ['clinician'], facilities: user.facilities.length === 1 ? [user.facilities[0].code] : [], all_facilities: false, active: true, language: 'uz-Latn', password: '' })}
+      save={(item, old) => {
+        const { password, ...rest } = item;
+        const body = password ? item : rest;
+        return old ? api.putUser(body) : api.addUser(body);
+      }}
+      columns={[
+        { head: t('admin.fullName'), cell: (u) => u.name },
+        { head: t('signin.login'), cell: (u) => <code>{u.login}</code> },
+        { head: t('admin.roles'), cell: (u) => u.roles.map((role) => t(`roles.${role}`)).join(', ') },
+        { head: t('admin.facilitiesSeen'), cell: (u) => (u.all_facilities ? t('admin.allFacilities') : (u.facilities ?? []).map((code) => user.facilities.find((f) => f.code === code)?.name ?? code).join(', ')) },
+        { head: t('admin.active'), cell: (u) => (u.active === false ? <span className="secondary">{t('admin.inactive')}</span> : <span className="fine">{t('admin.isActive')}</span>) },
+      ]}
+      form={(u, change, isNew) => (
+        <>
+          <Field label={t('admin.fullName')} hint={t('admin.fullNameHint')}>
+            <input value={u.name} required onChange={(e) => change({ name: e.target.value })} />
+          </Field>
+          <Field label={t('signin.login')}>
+            <input value={u.login} required autoCapitalize="none" spellCheck={false} autoComplete="off" onChange={(e) => change({ login: e.target.value })} />
+          </Field>
+          <Field label={isNew ? t('signin.password') : t('settings.newPassword')} hint={isNew ? t('admin.passwordHint') : t('admin.passwordChangeHint')}>
+            <input type="password" value={u.password ?? ''} required={isNew} minLength={8} autoComplete="new-password" onChange={(e) => change({ password: e.target.value })} />
+          </Field>
+          <Choices legend={t('admin.roles')} all={whole ? roles : roles.filter((r) => r === 'clinician' || r === 'technician')} chosen={u.roles} onChange={(chosen) => change({ roles: chosen })} nameOf={(role) => t(`roles.${role}`)} />
+          {whole && (
+            <label className="check">
+              <input type="checkbox" checked={u.all_facilities ?? false} onChange={(e) => change({ all_facilities: e.target.checked })} />
+              <span>{t('admin.allFacilities')}</span>
+            </label>
+          )}
+          {!u.all_facilities && <Choices legend={t('admin.facilitiesSeen')} all={user.facilities.map((f) => f.code)} chosen={u.facilities ?? []} onChange={(chosen) => change({ facilities: chosen })} nameOf={(code) => user.facilities.find((f) => f.code === code)?.name ?? code} />}
+          <Field label={t('settings.language')}>
+            <select value={u.language ?? 'uz-Latn'} onChange={(e) => change({ language: e.target.value as UserRecord['language'] })}>
+              {languages.map((code) => (
+                <option key={code} value={code}>
+                  {languageNames[code]}
+                </option>
+              ))}
+            </select>
+          </Field>
+          <Field label={t('patient.pinfl')} hint={t('admin.pinflHint')}>
+            <input value={u.pinfl ?? ''} inputMode="numeric" pattern="\d{14}" onChange={(e) => change({ pinfl: e.target.value })} />
+          </Field>
+          <Field label={t('admin.argos')} hint={t('admin.argosHint')}>
+            <input value={u.argos ?? ''} onChange={(e) => change({ argos: e.target.value })} />
+          </Field>
+          <label className="check">
+            <input type="checkbox" checked={u.active !== false} onChange={(e) => change({ active: e.target.checked })} />
+            <span>{t('admin.mayCome')}</span>
+          </label>
+        </>
+      )}
+    />
+  );
+}
+
+function Groups() {
+  const { t } = useWords();
+  const users = useResource('users', async () => (await api.users()).users ?? []);
+  const nameOf = (id: string) => users.data?.find((u) => u.id === id)?.name ?? id;
+  return (
+    <TablePage<GroupRecord>
+      name="groups"
+      load={async () => (await api.groups()).groups ?? []}
+      keyOf={(g) => g.id ?? g.name}
+      nameOf={(g) => g.name}
+      make={() => ({ name: '', members: [] })}
+      save={(item, old) => (old ? api.putGroup(item) : api.addGroup(item))}
+      columns={[
+        { head: t('admin.name'), cell: (g) => g.name },
+        { head: t('admin.members'), cell: (g) => (g.members ?? []).map(nameOf).join(', ') },
+      ]}
+      form={(g, change) => (
+        <>
+          <Field label={t('admin.name')}>
+            <input value={g.name} required onChange={(e) => change({ name: e.target.value })} />
+          </Field>
+          <Choices legend={t('admin.members')} hint={t('admin.membersHint')} all={(users.data ?? []).filter((u) => u.roles.includes('radiologist')).map((u) => u.id ?? '')} chosen={g.members ?? []} onChange={(members) => change({ members })} nameOf={nameOf} />
+        </>
+      )}
+    />
+  );
+}
+
+function Rules() {
+  const { t } = useWords();
+  const groups = useResource('groups', async () => (await api.groups()).groups ?? []);
+  const groupName = (id: string) => groups.data?.find((g) => g.id === id)?.name ?? id;
+  return (
+    <TablePage<Rule>
+      name="rules"
+      load={async () => [...((await api.rules()).rules ?? [])].sort((a, b) => (a.position ?? 0) - (b.position ?? 0))}
+      keyOf={(r) => r.id ?? r.name}
+      nameOf={(r) => r.name}
+      make={() => ({ position: 1, name: '', condition: '', group: groups.data?.[0]?.id ?? '', priority: 'routine', deadline_minutes: 720, active: true })}
+      save={(item, old) => (old ? api.putRule(item) : api.addRule(item))}
+      remove={(r) => api.deleteRule(r.id ?? '')}
+      columns={[
+        { head: '№', cell: (r) => <span className="figures">{r.position}</span> },
+        { head: t('admin.name'), cell: (r) => <span className={r.active === false ? 'secondary' : ''}>{r.name}{r.active === false ? ` (${t('admin.off')})` : ''}</span> },
+        { head: t('admin.condition'), cell: (r) => (r.condition ? <code>{r.condition}</code> : <span className="secondary">{t('admin.always')}</span>) },
+        { head: t('admin.group'), cell: (r) => groupName(r.group) },
+        { head: t('worklist.priority'), cell: (r) => <span data-priority={r.priority}>{t(`priority.${r.priority}`)}</span> },
+        { head: t('admin.deadline'), cell: (r) => <span className="figures">{r.deadline_minutes}</span> },
+      ]}
+      form={(r, change) => (
+        <>
+          <Field label={t('admin.name')}>
+            <input value={r.name} required onChange={(e) => change({ name: e.target.value })} />
+          </Field>
+          <Field label={t('admin.position')} hint={t('admin.positionHint')}>
+            <input type="number" min={1} value={r.position ?? 1} onChange={(e) => change({ position: Number(e.target.value) })} />
+          </Field>
+          <Field label={t('admin.condition')} hint={t('admin.conditionHint')}>
+            <textarea className="code" rows={3} spellCheck={false} value={r.condition} onChange={(e) => change({ condition: e.target.value })} />
+          </Field>
+          <Field label={t('admin.group')}>
+            <select value={r.group} required onChange={(e) => change({ group: e.target.value })}>
+              <option value="" disabled>
+                –
+              </option>
+              {groups.data?.map((g) => (
+                <option key={g.id} value={g.id}>
+                  {g.name}
+                </option>
+              ))}
+            </select>
+          </Field>
+          <Field label={t('worklist.priority')}>
+            <select value={r.priority} onChange={(e) => change({ priority: e.target.value as Priority })}>
+              {(['stat', 'urgent', 'routine'] as const).map((p) => (
+                <option key={p} value={p}>
+                  {t(`priority.${p}`)}
+                </option>
+              ))}
+            </select>
+          </Field>
+          <Field label={t('admin.deadline')}>
+            <input type="number" min={1} required value={r.deadline_minutes} onChange={(e) => change({ deadline_minutes: Number(e.target.value) })} />
+          </Field>
+          <label className="check">
+            <input type="checkbox" checked={r.active !== false} onChange={(e) => change({ active: e.target.checked })} />
+            <span>{t('admin.ruleActive')}</span>
+          </label>
+        </>
+      )}
+    />
+  );
+}

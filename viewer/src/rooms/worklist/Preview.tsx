@@ -1,0 +1,77 @@
+import { lazy, Suspense } from 'react';
+import { api } from '../../api/client';
+import { useResource } from '../../api/resource';
+import type { Task } from '../../api/schema';
+import { Icon } from '../../parts/icons';
+import { useWords } from '../../words';
+import { dicomDate } from '../../words/dates';
+
+const Thumbnail = lazy(() => import('../../parts/thumbnail'));
+
+/** What is known of the selected study before it is opened. */
+export function Preview({ task, onOpen, onReserve, onClose }: { task: Task; onOpen: () => void; onReserve: () => void; onClose: () => void }) {
+  const { t } = useWords();
+  const { study } = task;
+  const detail = useResource(study.study_uid, () => api.study(study.study_uid));
+  const known = detail.data?.study_uid === study.study_uid ? detail.data : undefined;
+  return (
+    <aside className="preview" aria-label={t('worklist.preview')}>
+      <dl>
+        <div>
+          <dt>{t('study.question')}</dt>
+          <dd>{study.question || '–'}</dd>
+        </div>
+        <div>
+          <dt>{t('study.referrer')}</dt>
+          <dd>{study.referring_physician || '–'}</dd>
+        </div>
+        <div>
+          <dt>{t('worklist.priors')}</dt>
+          <dd>
+            {known
+              ? known.priors.length === 0
+                ? t('worklist.noPriors')
+                : known.priors
+                    .slice(0, 3)
+                    .map((prior) => `${prior.modalities.join(' ')} ${prior.description} ${dicomDate(prior.date)}`)
+                    .join('; ')
+              : (task.prior_count ?? '…')}
+          </dd>
+        </div>
+        <div>
+          <dt>{t('worklist.rule')}</dt>
+          <dd>
+            {task.rule?.name ?? '–'}
+            {task.group ? ` → ${task.group.name}` : ''}
+          </dd>
+        </div>
+      </dl>
+      <div className="preview-series">
+        {known?.series
+          .filter((series) => series.has_pixels !== false)
+          .slice(0, 6)
+          .map((series) => (
+            <figure key={series.series_uid} data-picture>
+              <Suspense fallback={<div className="thumbnail" />}>
+                <Thumbnail studyUID={study.study_uid} series={series} />
+              </Suspense>
+              <figcaption title={series.description}>{series.description || series.modality}</figcaption>
+            </figure>
+          ))}
+      </div>
+      <div className="preview-actions">
+        <button type="button" className="primary" onClick={onOpen}>
+          {t('do.open')} <kbd>Enter</kbd>
+        </button>
+        {task.state !== 'signed' && (!task.claimed_by || task.claimed_by.me) && (
+          <button type="button" onClick={onReserve}>
+            {t(task.claimed_by?.me ? 'worklist.release' : 'worklist.reserve')} <kbd>R</kbd>
+          </button>
+        )}
+      </div>
+      <button type="button" className="icon-button preview-close" aria-label={t('do.close')} title={t('do.close')} onClick={onClose}>
+        <Icon name="close" />
+      </button>
+    </aside>
+  );
+}

@@ -1,0 +1,440 @@
+import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
+import { api, serverNow } from '../../api/client';
+import { listen } from '../../api/events';
+import { useResource } from '../../api/resource';
+import type { Priority, Task, View } from '../../api/schema';
+import { Icon } from '../../parts/icons';
+import { type KeyHelp, KeyList, useKeys } from '../../parts/keys';
+import { Sex } from '../../parts/patient';
+import { explain, ProblemNote } from '../../parts/problem';
+import { goTo } from '../../parts/route';
+import { useUser } from '../../parts/session';
+import { TopBar } from '../../parts/topbar';
+import { useWords } from '../../words';
+import { countdown } from '../../words/countdown';
+import { dicomDate, time } from '../../words/dates';
+import { merge } from './merge';
+import { Preview } from './Preview';
+
+const views: View[] = ['mine', 'groups', 'open', 'drafts', 'signed'];
+const modalities = ['CT', 'MR', 'CR', 'DX', 'US', 'MG'];
+const priorities: Priority[] = ['stat', 'urgent', 'routine'];
+
+const help: KeyHelp = [
+  [['↑', '↓'], 'keys.move'],
+  [['Enter'], 'keys.open'],
+  [['Space'], 'keys.preview'],
+  [['R'], 'keys.reserve'],
+  [['N'], 'keys.nextForMe'],
+  [['1', '…', '5'], 'keys.views'],
+  [['/'], 'keys.search'],
+  [['U'], 'keys.update'],
+  [['?'], 'keys.help'],
+];
+
+interface Filter {
+  view: View;
+  modality: string;
+  priority: string;
+  facility: string;
+  q: string;
+}
+
+const remembered = 'tasvir.worklist';
+
+function firstFilter(): Filter {
+  const filter: Filter = { view: 'groups', modality: '', priority: '', facility: '', q: '' };
+  try {
+    const last = JSON.parse(sessionStorage.getItem(remembered) ?? '{}') as Partial<Filter>;
+    return { ...filter, ...last, view: views.includes(last.view as View) ? (last.view as View) : 'groups' };
+  } catch {
+    return filter;
+  }
+}
+
+/** The list of what is to be read. */
+export function WorklistRoom({ warmUp, onSignOut }: { warmUp: () => Promise<unknown>; onSignOut: () => void }) {
+  const { t } = useWords();
+  const user = useUser();
+  const [filter, setFilter] = useState(firstFilter);
+  const [typed, setTyped] = useState(filter.q);
+  const [selected, setSelected] = useState<string>();
+  const [preview, setPreview] = useState(true);
+  const [helping, setHelping] = useState(false);
+  const [problem, setProblem] = useState<unknown>();
+  const [shown, setShown] = useState<{ tasks: Task[]; gone: Set<string>; waiting: number }>({ tasks: [], gone: new Set(), waiting: 0 });
+  const search = useRef<HTMLInputElement>(null);
+  const body = useRef<HTMLTableSectionElement>(null);
+  const over = useRef(false);
+  const filterShown = useRef('');
+
+  const key = JSON.stringify(filter);
+  const page = useResource(key, () => api.tasks({ ...filter, limit: 200 }));
+  const reload = page.reload;
+
+  useEffect(() => {
+    sessionStorage.setItem(remembered, key);
+  }, [key]);
+  useEffect(() => {
+    const timer = setTimeout(() => setFilter((f) => (f.q === typed ? f : { ...f, q: typed })), 250);
+    return () => clearTimeout(timer);
+  }, [typed]);
+
+  // Fresh answers come into the list at once when it is another list, else so that no row jumps.
+  useEffect(() => {
+    const fresh = page.data?.tasks;
+    if (!fresh) return;
+    const another = filterShown.current !== key;
+    filterShown.current = key;
+    setShown((now) => merge(now.tasks, fresh, another || !over.current));
+  }, [page.data, key]);
+
+  useEffect(() => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const stop = listen((event) => {
+      if (event.kind === 'delivery') return;
+      // Events come in swarms while a study arrives; one request answers for all.
+      timer ??= setTimeout(() => {
+        timer = undefined;
+        void reload();
+      }, 400);
+    });
+    return () => {
+      clearTimeout(timer);
+      stop();
+    };
+  }, [reload]);
+
+  // The viewer is fetched while nobody waits for it.
+  useEffect(() => {
+    const idle = window.requestIdleCallback ?? ((run: () => void) => setTimeout(run, 1500));
+    idle(() => void warmUp().catch(() => {}), { timeout: 4000 });
+  }, [warmUp]);
+
+  const now = useNow(10_000);
+  const { tasks, gone, waiting } = shown;
+  const index = tasks.findIndex((task) => task.id === selected);
+  const task = tasks[index];
+
+  const bringIn = useCallback(() => {
+    if (page.data) setShown(merge([], page.data.tasks, true));
+  }, [page.data]);
+
+  const move = (by: number) => {
+    if (tasks.length === 0) return;
+    // Enter belongs to the row from here on, not to the button that was clicked before.
+    if (document.activeElement instanceof HTMLElement) document.activeElement.blur();
+    const next = tasks[Math.min(tasks.length - 1, Math.max(0, index < 0 ? 0 : index + by))];
+    setSelected(next.id);
+    body.current?.querySelector(`[data-task="${CSS.escape(next.id)}"]`)?.scrollIntoView({ block: 'nearest' });
+  };
+
+  const open = async (which: Task | undefined) => {
+    if (!which) return;
+    setProblem(undefined);
+    try {
+      if (which.state === 'open') await api.claim(which.id);
+      goTo('read', which.id);
+    } catch (err) {
+      setProblem(err);
+      void reload();
+    }
+  };
+
+  const reserve = async () => {
+    if (!task) return;
+    setProblem(undefined);
+    try {
+      if (task.claimed_by?.me) await api.release(task.id);
+      else await api.claim(task.id);
+      await reload();
+    } catch (err) {
+      setProblem(err);
+      void reload();
+    }
+  };
+
+  const nextForMe = async () => {
+    setProblem(undefined);
+    try {
+      goTo('read', (await api.nextTask()).id);
+    } catch (err) {
+      setProblem(err);
+    }
+  };
+
+  useKeys(
+    {
+      ArrowDown: () => move(1),
+      ArrowUp: () => move(-1),
+      Home: () => move(-tasks.length),
+      End: () => move(tasks.length),
+      Enter: () => void open(task),
+      Space: () => setPreview((on) => !on),
+      R: () => void reserve(),
+      N: () => void nextForMe(),
+      U: bringIn,
+      Slash: () => search.current?.focus(),
+      'Shift+Slash': () => setHelping(true),
+      '1': () => setFilter((f) => ({ ...f, view: 'mine' })),
+      '2': () => setFilter((f) => ({ ...f, view: 'groups' })),
+      '3': () => setFilter((f) => ({ ...f, view: 'open' })),
+      '4': () => setFilter((f) => ({ ...f, view: 'drafts' })),
+      '5': () => setFilter((f) => ({ ...f, view: 'signed' })),
+    },
+    {},
+  );
+
+  const counts = page.data?.counts;
+  const filtered = Boolean(filter.modality || filter.priority || filter.facility || filter.q);
+  const facilities = useMemo(() => [...user.facilities].sort((a, b) => a.name.localeCompare(b.name)), [user.facilities]);
+
+  return (
+    <>
+      <TopBar room="worklist" onSignOut={onSignOut}>
+        <div className="search">
+          <Icon name="search" />
+          <input
+            ref={search}
+            type="search"
+            placeholder={t('worklist.search')}
+            aria-label={t('worklist.search')}
+            value={typed}
+            onChange={(event) => setTyped(event.target.value)}
+            onKeyDown={(event) => {
+              if (event.key === 'Escape') {
+                setTyped('');
+                event.currentTarget.blur();
+              }
+              if (event.key === 'Enter' || event.key === 'ArrowDown') {
+                event.preventDefault();
+                event.currentTarget.blur();
+                move(0);
+              }
+            }}
+          />
+          <kbd aria-hidden="true">/</kbd>
+        </div>
+      </TopBar>
+      <main className="worklist">
+        <h1 className="hidden">{t('rooms.worklist')}</h1>
+        <div className="worklist-head">
+          <div className="tabs" role="group" aria-label={t('worklist.views')}>
+            {views.map((view) => (
+              <button key={view} type="button" aria-pressed={filter.view === view} onClick={() => setFilter({ ...filter, view })}>
+                {t(`worklist.view.${view}`)} <span className="count">{counts?.[view] ?? '–'}</span>
+              </button>
+            ))}
+          </div>
+          <button type="button" className="primary" onClick={() => void nextForMe()}>
+            {t('worklist.nextForMe')} <kbd>N</kbd>
+          </button>
+        </div>
+        <div className="filters">
+          <div className="chips" role="group" aria-label={t('worklist.modality')}>
+            {modalities.map((name) => (
+              <button key={name} type="button" aria-pressed={filter.modality === name} onClick={() => setFilter({ ...filter, modality: filter.modality === name ? '' : name })}>
+                {name}
+              </button>
+            ))}
+          </div>
+          <select aria-label={t('worklist.priority')} value={filter.priority} onChange={(event) => setFilter({ ...filter, priority: event.target.value })}>
+            <option value="">{t('worklist.anyPriority')}</option>
+            {priorities.map((name) => (
+              <option key={name} value={name}>
+                {t(`priority.${name}`)}
+              </option>
+            ))}
+          </select>
+          <select aria-label={t('study.facility')} value={filter.facility} onChange={(event) => setFilter({ ...filter, facility: event.target.value })}>
+            <option value="">{t('worklist.anyFacility')}</option>
+            {facilities.map((facility) => (
+              <option key={facility.code} value={facility.code}>
+                {facility.name}
+              </option>
+            ))}
+          </select>
+          {filtered && (
+            <button
+              type="button"
+              className="quiet"
+              onClick={() => {
+                setTyped('');
+                setFilter({ ...filter, modality: '', priority: '', facility: '', q: '' });
+              }}
+            >
+              {t('worklist.clearFilters')}
+            </button>
+          )}
+          <span className="spread" />
+          <button type="button" className="quiet" onClick={() => setHelping(true)}>
+            {t('keys.title')} <kbd>?</kbd>
+          </button>
+        </div>
+        {problem !== undefined && (
+          <div className="note problem" role="alert">
+            <Icon name="warn" />
+            <span>{explain(t, problem)}</span>
+            <button type="button" className="icon-button" aria-label={t('do.close')} onClick={() => setProblem(undefined)}>
+              <Icon name="close" />
+            </button>
+          </div>
+        )}
+        <ProblemNote error={page.error} retry={() => void reload()} />
+        <div className="table-frame" aria-live="off">
+          {waiting > 0 && (
+            <button type="button" className="news" onClick={bringIn}>
+              {t('worklist.news', { n: waiting })} <kbd>U</kbd>
+            </button>
+          )}
+          {/* biome-ignore lint/a11y/noStaticElementInteractions: only notes where the pointer is, so that rows hold still under it */}
+          <div
+            className="table-scroll"
+            onPointerEnter={() => {
+              over.current = true;
+            }}
+            onPointerLeave={() => {
+              over.current = false;
+              bringIn();
+            }}
+          >
+            <table className="tasks">
+              <thead>
+                <tr>
+                  <th scope="col" className="c-due">{t('worklist.due')}</th>
+                  <th scope="col" className="c-priority">{t('worklist.priority')}</th>
+                  <th scope="col">{t('worklist.patient')}</th>
+                  <th scope="col" className="c-age">{t('patient.age')}</th>
+                  <th scope="col">{t('worklist.study')}</th>
+                  <th scope="col" className="c-facility">{t('study.facility')}</th>
+                  <th scope="col" className="c-images">{t('worklist.images')}</th>
+                  <th scope="col" className="c-state">{t('worklist.state')}</th>
+                </tr>
+              </thead>
+              <tbody ref={body}>
+                {tasks.map((row) => (
+                  <Row
+                    key={row.id}
+                    task={row}
+                    now={now}
+                    selected={row.id === selected}
+                    gone={gone.has(row.id)}
+                    onSelect={() => setSelected(row.id)}
+                    onOpen={() => void open(row)}
+                  />
+                ))}
+              </tbody>
+            </table>
+            {page.data && tasks.length === 0 && <p className="empty">{t(filtered ? 'worklist.emptyFiltered' : `worklist.empty.${filter.view}`)}</p>}
+          </div>
+        </div>
+        {preview && task && <Preview task={task} onOpen={() => void open(task)} onReserve={() => void reserve()} onClose={() => setPreview(false)} />}
+      </main>
+      {helping && <KeyList keys={help} onClose={() => setHelping(false)} />}
+    </>
+  );
+}
+
+function Row({ task, now, selected, gone, onSelect, onOpen }: { task: Task; now: number; selected: boolean; gone: boolean; onSelect: () => void; onOpen: () => void }) {
+  const { t } = useWords();
+  const { study } = task;
+  const left = countdown(task.deadline, now, t('units.d'));
+  const signed = task.state === 'signed';
+  return (
+    // biome-ignore lint/a11y/useKeyWithClickEvents: the room's keys move and open the selection
+    <tr data-task={task.id} data-selected={selected || undefined} data-gone={gone || undefined} aria-current={selected || undefined} onClick={onSelect} onDoubleClick={onOpen}>
+      <td className="c-due figures" data-pressure={signed ? undefined : left.pressure}>
+        {signed ? (
+          ''
+        ) : (
+          <span title={t(`pressure.${left.pressure}`)}>
+            {(left.pressure === 'over' || left.pressure === 'urgent') && <Icon name={left.pressure === 'over' ? 'warn' : 'clock'} />}
+            {left.text}
+          </span>
+        )}
+      </td>
+      <td className="c-priority" data-priority={task.priority}>
+        {t(`priority.${task.priority}`)}
+      </td>
+      <td>
+        <button
+          type="button"
+          className="row-name"
+          tabIndex={-1}
+          onClick={(event) => {
+            event.stopPropagation();
+            onSelect();
+            onOpen();
+          }}
+        >
+          <bdi>{study.patient.name}</bdi> <Sex sex={study.patient.sex} />
+        </button>
+        <small>{study.patient.name_other ?? ' '}</small>
+      </td>
+      <td className="c-age figures">{study.patient.age ?? ''}</td>
+      <td>
+        <span className="line">
+          <span className="modality">{study.modalities.join(' ')}</span> {study.description || t('study.noDescription')}
+        </span>
+        <small className="figures">
+          {dicomDate(study.date)} {study.accession}
+        </small>
+      </td>
+      <td className="c-facility">
+        <span className="line" title={study.facility.name}>
+          {study.facility.name}
+        </span>
+      </td>
+      <td className="c-images figures">
+        {study.instance_count}
+        {!study.complete && (
+          <span className="arriving" title={t('worklist.arriving')}>
+            <Icon name="arriving" />
+          </span>
+        )}
+      </td>
+      <td className="c-state">
+        <State task={task} />
+        <small>{task.rule?.name ?? ' '}</small>
+      </td>
+    </tr>
+  );
+}
+
+function State({ task }: { task: Task }) {
+  const { t } = useWords();
+  if (task.state === 'signed') {
+    return (
+      <span className="line fine">
+        <Icon name="check" /> {t('state.signed')}
+      </span>
+    );
+  }
+  const draft = task.draft_saved_at ? (
+    <span title={t('state.draftAt', { time: time(task.draft_saved_at) })}>
+      <Icon name="pen" />
+    </span>
+  ) : null;
+  if (task.claimed_by) {
+    return (
+      <span className="line" title={task.claimed_by.name}>
+        {draft} {task.claimed_by.me ? t('state.mine') : t('state.claimedBy', { who: task.claimed_by.name })}
+      </span>
+    );
+  }
+  return (
+    <span className="line">
+      {draft} {task.study.complete ? t('state.open') : t('worklist.arriving')}
+    </span>
+  );
+}
+
+/** The server's time, looked at every so often. */
+function useNow(every: number): number {
+  const [now, set] = useState(serverNow);
+  useEffect(() => {
+    const timer = setInterval(() => set(serverNow()), every);
+    return () => clearInterval(timer);
+  }, [every]);
+  return now;
+}
