@@ -72,6 +72,7 @@ func New(t testing.TB, migrate Migrate) string {
 
 type throwaway struct {
 	*cluster.Cluster
+	life  io.Closer // never closed: its end means our end
 	count atomic.Int64
 
 	mu        sync.Mutex
@@ -95,10 +96,11 @@ var shared = sync.OnceValues(func() (*throwaway, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	if err := removeAfterUs(dir, c.PID()); err != nil {
+	life, err := removeAfterUs(dir, c.PID())
+	if err != nil {
 		return nil, err
 	}
-	return &throwaway{Cluster: c, templates: map[uintptr]string{}}, nil
+	return &throwaway{Cluster: c, life: life, templates: map[uintptr]string{}}, nil
 })
 
 // parent is where the cluster's folder goes: copying a database in memory is
@@ -115,7 +117,7 @@ func parent() string {
 // removeAfterUs has a shell wait for the end of this process (the pipe closes,
 // whatever the reason), then for the server's end, and remove the folder. Go
 // has no hook that would run after a panic in a test or a timeout.
-func removeAfterUs(dir string, pid int) error {
+func removeAfterUs(dir string, pid int) (life io.Closer, err error) {
 	const script = `cat >/dev/null
 		kill -QUIT "$1" 2>/dev/null
 		n=0
@@ -123,16 +125,11 @@ func removeAfterUs(dir string, pid int) error {
 		rm -rf "$2"`
 	cmd := exec.Command("/bin/sh", "-c", script, "sh", strconv.Itoa(pid), dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a Ctrl-C is not for it
-	life, err := cmd.StdinPipe()
-	if err != nil {
-		return err
+	if life, err = cmd.StdinPipe(); err != nil {
+		return nil, err
 	}
-	keep = life
-	return cmd.Start()
+	return life, cmd.Start()
 }
-
-// keep holds the pipe's end, lest it be collected and closed.
-var keep io.Closer
 
 // template returns the database that migrate has made.
 func (c *throwaway) template(ctx context.Context, migrate Migrate) (string, error) {
