@@ -128,8 +128,9 @@ func parseCharsetValue(v []byte) []string {
 }
 
 // chooseSet reduces the values of (0008,0005) to the set at the beginning of a
-// value. known is false when nothing of it is understood.
-func chooseSet(charset []string) (set codedSet, known bool) {
+// value; without a value that is understood it is ASCII.
+func chooseSet(charset []string) codedSet {
+	set := codedSet{g0: setASCII}
 	for i, term := range charset {
 		c, ok := lookupCharset(term)
 		if !ok {
@@ -138,25 +139,30 @@ func chooseSet(charset []string) (set codedSet, known bool) {
 		// A complete encoding doesn't mix with others; where it is
 		// nevertheless one of several values it is the one that is meant.
 		if c.isUTF8 || c.whole != nil {
-			return c, true
+			return c
 		}
 		if i == 0 {
-			set, known = c, true
+			set = c
+		}
+		// Value 1 may be empty and the rest code extensions. Korean and
+		// Chinese in G1 are designated by escape sequences, but some
+		// writers forget them.
+		if i > 0 && set.g1 == nil && c.g1 != nil && c.g1.pairs != nil {
+			set.g1 = c.g1
 		}
 	}
-	if !known {
-		set.g0 = setASCII
-	}
-	// Value 1 may be empty and the rest code extensions; Korean and Chinese
-	// in G1 are designated by escape sequences, but some writers forget them.
-	if len(charset) > 1 && set.g1 == nil {
-		for _, term := range charset[1:] {
-			if c, ok := lookupCharset(term); ok && c.g1 != nil && c.g1.pairs != nil {
-				set.g1 = c.g1
-			}
+	return set
+}
+
+// hasExtension tells whether a value behind the first announces characters
+// beyond ASCII.
+func hasExtension(charset []string) bool {
+	for i, term := range charset {
+		if c, ok := lookupCharset(term); i > 0 && ok && (c.g1 != nil || strings.HasSuffix(term, "87") || strings.HasSuffix(term, "159")) {
+			return true
 		}
 	}
-	return set, known || len(charset) == 0
+	return false
 }
 
 // DecodeText turns the raw bytes of a text value into UTF-8. charset are the
@@ -182,7 +188,7 @@ func decodeText(raw []byte, charset []string, fallback string, name bool) string
 	if !high && !escape {
 		return dropNUL(string(raw))
 	}
-	set, known := chooseSet(charset)
+	set := chooseSet(charset)
 	if set.isUTF8 {
 		if utf8.Valid(raw) {
 			return dropNUL(string(raw))
@@ -213,7 +219,7 @@ func decodeText(raw []byte, charset []string, fallback string, name bool) string
 			}
 		}
 	}
-	if set.g1 == nil && (!known || len(charset) < 2) {
+	if set.g1 == nil && !hasExtension(charset) {
 		set.g1 = setLatin1
 	}
 	return dropNUL(decodeISO2022(raw, set, name))

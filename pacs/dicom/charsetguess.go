@@ -77,7 +77,7 @@ var cyrillicFrequency = map[rune]float64{
 // writer mixes them. ASCII counts for nothing.
 func cyrillicScore(s string) float64 {
 	score := 0.0
-	asciiWords := strings.ContainsFunc(s, func(r rune) bool { return r < 0x80 && unicode.IsLetter(r) })
+	asciiWords := hasASCIILetters(s)
 	eachWord(s, func(word []rune) {
 		cyrillic, latin, sum := 0, 0, 0.0
 		for i, r := range word {
@@ -122,6 +122,7 @@ func cyrillicScore(s string) float64 {
 // accented letters among plain ones.
 func latinScore(s string) float64 {
 	score := 0.0
+	asciiWords := hasASCIILetters(s)
 	eachWord(s, func(word []rune) {
 		plain, accented := 0, 0
 		for _, r := range word {
@@ -135,6 +136,7 @@ func latinScore(s string) float64 {
 		case accented == 0:
 		case plain == 0 && accented > 1:
 			score -= 3 * float64(accented)
+		case plain == 0 && asciiWords:
 		case plain == 0:
 			score--
 		case accented > plain+1:
@@ -149,6 +151,10 @@ func latinScore(s string) float64 {
 		}
 	}
 	return score
+}
+
+func hasASCIILetters(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return r < 0x80 && unicode.IsLetter(r) })
 }
 
 // caseFaults counts capitals where a word that began otherwise has none:

@@ -3,6 +3,7 @@ package dicom
 import (
 	"encoding/binary"
 	"io"
+	"slices"
 )
 
 // undefined is the length that says "up to the delimiter" (PS3.5 7.1.1).
@@ -119,6 +120,9 @@ func (s *scanner) readElement(ds *Dataset, end int64, depth int) (done bool, err
 			e.VR = UN
 		}
 		err = s.readValue(&e, int64(length))
+	}
+	if len(s.stack) == cap(s.stack) { // append would grow big stacks by a quarter only
+		s.stack = slices.Grow(s.stack, max(64, len(s.stack)))
 	}
 	s.stack = append(s.stack, e)
 	if err != nil {
