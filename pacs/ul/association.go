@@ -104,9 +104,9 @@ type AcceptorConfig struct {
 // later.
 func Accept(ctx context.Context, nc net.Conn, cfg AcceptorConfig) (*Association, error) {
 	a := &Association{cfg: cfg.Config.withDefaults(), t: newTransport(nc), machine: Machine{State: Sta1}}
+	a.step(Evt5)
 	stop := a.AbortOn(ctx)
 	defer stop()
-	a.step(Evt5)
 	rq, err := a.accept(cfg.Decide)
 	if err != nil {
 		a.Close()
@@ -183,9 +183,9 @@ func Request(ctx context.Context, nc net.Conn, rq *AssociateRequest, cfg Config)
 	rq.User.MaxPDU, rq.User.ImplementationClassUID = own.MaxPDU, own.ImplementationClassUID
 	rq.User.ImplementationVersion = own.ImplementationVersion
 	a.request = rq
+	a.step(Evt1)
 	stop := a.AbortOn(ctx)
 	defer stop()
-	a.step(Evt1)
 	ac, err := a.associate(rq)
 	if err != nil {
 		a.Close()
@@ -483,32 +483,53 @@ func (a *Association) Close() {
 		default:
 			a.Abort(nil)
 		}
-		a.t.dropBuffer()
 		if a.state() == Sta13 {
 			a.awaitClose()
 		}
 		_ = a.t.nc.Close()
+		a.t.dropBuffer()
 		a.end(ErrClosed)
 	})
 }
 
-// awaitClose is Sta13: it reads and ignores until the peer closes or ARTIM
-// expires.
+// awaitClose is Sta13: it ignores what the peer still sends (AA-6), until the
+// peer closes or aborts or ARTIM expires.
 func (a *Association) awaitClose() {
 	a.t.unwake()
-	scratch := a.t.buf
 	err := a.t.expectWithin(a.cfg.Timeouts.ARTIM)
-	for {
-		if err == nil {
-			_, err = a.t.nc.Read(scratch)
-		}
-		if err != nil {
-			if isTimeout(err) {
-				a.step(Evt18)
-			} else {
-				a.step(Evt17)
+	left := a.pdvLeft + a.pduLeft // of a P-DATA-TF
+	inStep := true                // we know where PDUs begin
+	for err == nil {
+		if left > 0 || !inStep {
+			var b []byte
+			if b, err = a.t.peek(max(left, 1)); err == nil {
+				a.t.skip(len(b))
+				left = max(left-len(b), 0)
 			}
-			return
+			continue
 		}
+		var h []byte
+		if h, err = a.t.take(pduHeaderLen); err != nil {
+			break
+		}
+		t, n := PDUType(h[0]), binary.BigEndian.Uint32(h[2:])
+		ev := pduEvents[t]
+		if checkLength(t, n, a.cfg.MaxPDU) != nil {
+			ev, n, inStep = Evt19, 0, false
+		}
+		left = int(n)
+		switch a.step(ev) {
+		case AA2:
+			return
+		case AA7:
+			a.wmu.Lock()
+			err = a.t.write((&Abort{Source: AbortedByProvider, Reason: ReasonUnexpectedPDU}).Append(nil), abortWriteLimit)
+			a.wmu.Unlock()
+		}
+	}
+	if isTimeout(err) {
+		a.step(Evt18)
+	} else {
+		a.step(Evt17)
 	}
 }

@@ -316,7 +316,7 @@ func fillFrom(r io.Reader, b []byte, n int) (int, bool, error) {
 			err = io.ErrNoProgress
 		}
 		if err == io.EOF { //nolint:errorlint // only the bare value means the end
-			return n, true, nil
+			return n, n < len(b), nil // a full buffer may be too long to be the last
 		}
 		if err != nil {
 			return n, false, err
