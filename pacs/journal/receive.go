@@ -179,6 +179,15 @@ func (t *tee) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// NotDICOM reports whether Receive refused something because it is no DICOM
+// data set at all.
+func NotDICOM(err error) bool {
+	reason, _ := pacs.ReasonOf(err)
+	return reason == reasonNotDICOM
+}
+
+const reasonNotDICOM = "not_dicom"
+
 func scanError(err error) error {
 	var se *dicom.ScanError
 	if !errors.As(err, &se) {
@@ -191,7 +200,11 @@ func scanError(err error) error {
 	case dicom.UnsupportedSyntax:
 		code = pacs.Unsupported
 	}
-	return pacs.Errorf(code, "Not a data set that can be kept: %s", se.Error())
+	refused := pacs.Errorf(code, "Not a data set that can be kept: %s", se.Error())
+	if se.Kind == dicom.NotDICOM {
+		refused.Reason = reasonNotDICOM
+	}
+	return refused
 }
 
 func storeError(err error) error {

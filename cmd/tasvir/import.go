@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/access"
+	"github.com/tasvir-pacs/tasvir/pacs/events"
+	"github.com/tasvir-pacs/tasvir/pacs/index"
+	"github.com/tasvir-pacs/tasvir/pacs/journal"
+	"github.com/tasvir-pacs/tasvir/pacs/publish"
+)
+
+// ImportCmd brings files in through the same door as everything else: a
+// journal of its own in the data folder, published like the server's. The
+// server may run or not. The command returns when all is published, so what it
+// counts as imported is in storage and index.
+type ImportCmd struct {
+	DatabaseFlags
+	Store    string        `env:"TASVIR_STORE" placeholder:"URL" help:"Where images are kept; as for serve."`
+	Facility string        `required:"" placeholder:"CODE" help:"Facility that owns what is imported (tasvir facility list)."`
+	Charset  string        `placeholder:"NAME" help:"Character set of text that declares none, e.g. windows-1251."`
+	Quiet    time.Duration `default:"60s" env:"TASVIR_QUIET" help:"A study is complete when nothing has arrived for so long."`
+	Paths    []string      `arg:"" name:"path" type:"path" help:"Files, and folders to search for files."`
+}
+
+// importResult counts what became of the files.
+type importResult struct {
+	mu       sync.Mutex
+	imported int
+	foreign  int // not DICOM
+	refused  []string
+	bytes    int64
+}
+
+// Run imports; the error says how many files were refused.
+func (c *ImportCmd) Run(ctx context.Context) error {
+	ix, closeDatabase, err := openDatabase(ctx, c.DatabaseFlags)
+	if err != nil {
+		return err
+	}
+	defer closeDatabase()
+	a, err := access.Open(ctx, ix, access.Settings{})
+	if err != nil {
+		return err
+	}
+	if _, err := a.FacilityByCode(ctx, operator().Scope, c.Facility); err != nil {
+		return fmt.Errorf("there is no facility %s; tasvir facility add %s --name NAME makes it: %w", c.Facility, c.Facility, err)
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	incoming, err := journal.Open(journal.Options{Dir: filepath.Join(c.dir(), "import"), Log: log})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = incoming.Close() }()
+	publishing, err := c.publisher(ctx, ix, incoming, log)
+	if err != nil {
+		return err
+	}
+	stop, done := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { _ = publishing.Run(stop) })
+	defer running.Wait()
+	defer done()
+
+	files, err := findFiles(c.Paths)
+	if err != nil {
+		return err
+	}
+	progress := newImportProgress(os.Stderr, len(files))
+	var result importResult
+	c.receiveAll(ctx, incoming, files, &result, progress)
+	if err := drain(ctx, incoming, progress); err != nil {
+		progress.finish()
+		return fmt.Errorf("interrupted; run the same command again to finish: %w", err)
+	}
+	progress.finish()
+	return result.report(incoming.Stats().Held)
+}
+
+func (c *ImportCmd) publisher(ctx context.Context, ix *index.Index, incoming *journal.Journal, log *slog.Logger) (*publish.Publisher, error) {
+	store, err := openStore(ctx, ServerFlags{DatabaseFlags: c.DatabaseFlags, Store: c.Store})
+	if err != nil {
+		return nil, err
+	}
+	// This process only enqueues; the server's workers complete the studies.
+	jobs, err := newJobs(ctx, ix.Pool(), river.NewWorkers(), log)
+	if err != nil {
+		return nil, err
+	}
+	return publish.New(publish.Options{
+		Journal: incoming, Index: ix, Store: store, Log: log,
+		InTransaction: func(ctx context.Context, tx pgx.Tx, studyUID string, added index.Added) error {
+			if err := events.Notify(ctx, tx, events.Event{Type: events.Study, Data: map[string]string{"study_uid": studyUID}, Facility: added.FacilityID}); err != nil {
+				return err
+			}
+			return publish.EnqueueCompletion(ctx, jobs, tx, added, c.Quiet)
+		},
+	}), nil
+}
+
+// findFiles lists the regular files under the paths.
+func findFiles(paths []string) ([]string, error) {
+	var files []string
+	for _, path := range paths {
+		err := filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if entry.Type().IsRegular() {
+				files = append(files, name)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+func (c *ImportCmd) receiveAll(ctx context.Context, receiver pacs.Receiver, files []string, result *importResult, progress *importProgress) {
+	work := make(chan string)
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for name := range work {
+				receipt, err := c.receiveFile(ctx, receiver, name)
+				result.add(name, receipt, err)
+				progress.received(receipt.Bytes)
+			}
+		})
+	}
+	for _, name := range files {
+		if ctx.Err() != nil {
+			break
+		}
+		work <- name
+	}
+	close(work)
+	workers.Wait()
+}
+
+func (c *ImportCmd) receiveFile(ctx context.Context, receiver pacs.Receiver, name string) (pacs.Receipt, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return pacs.Receipt{}, err
+	}
+	defer func() { _ = f.Close() }()
+	return receiver.Receive(ctx, pacs.Incoming{
+		Data: f, Channel: pacs.ChannelImport, Facility: c.Facility, Sender: "import", Charset: c.Charset,
+	})
+}
+
+// drain waits until everything received is published.
+func drain(ctx context.Context, incoming *journal.Journal, progress *importProgress) error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		waiting := incoming.Stats().Records
+		progress.publishing(waiting)
+		if waiting == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// notAnImage reports whether a file is none of the archive's business: not
+// DICOM, or a DICOMDIR.
+func notAnImage(name string, err error) bool {
+	return pacs.CodeOf(err) == pacs.Invalid && (filepath.Base(name) == "DICOMDIR" || journal.NotDICOM(err))
+}
+
+func (r *importResult) add(name string, receipt pacs.Receipt, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case err == nil:
+		r.imported++
+		r.bytes += receipt.Bytes
+	case notAnImage(name, err):
+		r.foreign++
+	default:
+		r.refused = append(r.refused, fmt.Sprintf("%s: %s", name, oneLine(err)))
+	}
+}
+
+// shownRefusals is how many refused files are named one by one.
+const shownRefusals = 20
+
+func (r *importResult) report(held int) error {
+	fmt.Printf("imported %d instances (%d MB), passed over %d files that are not DICOM images\n", r.imported-held, r.bytes>>20, r.foreign)
+	for i, refusal := range r.refused {
+		if i == shownRefusals {
+			fmt.Fprintf(os.Stderr, "… and %d more\n", len(r.refused)-i)
+			break
+		}
+		fmt.Fprintln(os.Stderr, "refused:", refusal)
+	}
+	switch {
+	case held > 0:
+		return fmt.Errorf("%d instances contradict what the archive has (their study belongs to another patient or facility) and were kept aside in the data folder under import", held)
+	case len(r.refused) > 0:
+		return fmt.Errorf("%d files were refused", len(r.refused))
+	case r.imported == 0:
+		return errors.New("there was no DICOM image to import")
+	}
+	return nil
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivermigrate"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+)
+
+// newJobs makes the River client and brings its tables up to date.
+func newJobs(ctx context.Context, pool *pgxpool.Pool, workers *river.Workers, log *slog.Logger) (*river.Client[pgx.Tx], error) {
+	driver := riverpgxv5.New(pool)
+	quiet := slog.New(levelAtLeast{log.Handler(), slog.LevelWarn})
+	migrator, err := rivermigrate.New(driver, &rivermigrate.Config{Logger: quiet})
+	if err != nil {
+		return nil, pacs.Wrap(pacs.Internal, err, "The job queue can't be prepared")
+	}
+	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
+		return nil, pacs.Wrap(pacs.Unavailable, err, "The job queue's tables can't be brought up to date")
+	}
+	jobs, err := river.NewClient(driver, &river.Config{
+		Queues:     map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 8}},
+		Workers:    workers,
+		Logger:     quiet,
+		JobTimeout: 5 * time.Minute,
+		// A job whose node was killed runs again after this long.
+		RescueStuckJobsAfter: 6 * time.Minute,
+		// Completed jobs are of no interest; failed ones are in the client.
+		CompletedJobRetentionPeriod: time.Hour,
+	})
+	if err != nil {
+		return nil, pacs.Wrap(pacs.Internal, err, "The job queue can't be prepared")
+	}
+	return jobs, nil
+}
+
+// levelAtLeast passes on only records of a level and above.
+type levelAtLeast struct {
+	slog.Handler
+	level slog.Level
+}
+
+func (h levelAtLeast) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= h.level && h.Handler.Enabled(ctx, level)
+}
+
+func (h levelAtLeast) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return levelAtLeast{h.Handler.WithAttrs(attrs), h.level}
+}
+
+func (h levelAtLeast) WithGroup(name string) slog.Handler {
+	return levelAtLeast{h.Handler.WithGroup(name), h.level}
+}

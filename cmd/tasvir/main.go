@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+)
+
+// version is set by the build (-ldflags "-X main.version=…").
+var version = "development"
+
+// CLI is the command line. Every flag of the server has an environment twin
+// TASVIR_….
+type CLI struct {
+	Serve    ServeCmd         `cmd:"" help:"Run the archive."`
+	Demo     DemoCmd          `cmd:"" help:"Run the archive with demo facilities, people and studies."`
+	Import   ImportCmd        `cmd:"" help:"Bring DICOM files of a folder into a running archive."`
+	Store    StoreCmd         `cmd:"" help:"Send DICOM files to a DICOM node (C-STORE)."`
+	Echo     EchoCmd          `cmd:"" help:"Ask a DICOM node whether it answers (C-ECHO)."`
+	Facility FacilityCmd      `cmd:"" help:"Hospitals and clinics."`
+	Device   DeviceCmd        `cmd:"" help:"AE titles that may send."`
+	User     UserCmd          `cmd:"" help:"People."`
+	Token    TokenCmd         `cmd:"" help:"Tokens for machines."`
+	Version  kong.VersionFlag `help:"Print the version."`
+}
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+// run executes one command line and returns the exit code: 0 done, 1 it
+// failed, 2 the command line is wrong.
+func run(args []string) int {
+	var cli CLI
+	parser, err := kong.New(&cli,
+		kong.Name("tasvir"),
+		kong.Description("A DICOM archive and teleradiology system."),
+		kong.Vars{"version": version},
+		kong.UsageOnError(),
+	)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "tasvir:", err)
+		return 2
+	}
+	command, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "tasvir: %s (tasvir --help lists the commands)\n", err)
+		return 2
+	}
+	// The first signal ends the command in order; a second one at once.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	command.BindTo(ctx, (*context.Context)(nil))
+	if err := command.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "tasvir:", oneLine(err))
+		return 1
+	}
+	return 0
+}
+
+// oneLine is what the person at the terminal reads: the message and its cause.
+func oneLine(err error) string {
+	var own *pacs.Error
+	if errors.As(err, &own) && own.Err != nil {
+		return fmt.Sprintf("%s (%s)", own.Message, own.Err)
+	}
+	return err.Error()
+}

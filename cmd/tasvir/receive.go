@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/access"
+	"github.com/tasvir-pacs/tasvir/pacs/dimse"
+	"github.com/tasvir-pacs/tasvir/pacs/journal"
+	"github.com/tasvir-pacs/tasvir/pacs/ul"
+)
+
+// admission decides which calling AE titles may associate.
+type admission struct {
+	known *access.Admission
+	park  bool // accept unknown ones and park what they send
+	log   *slog.Logger
+}
+
+// admit is dimse.Server.Admit: the association's value is the access.Device.
+func (a *admission) admit(_ context.Context, rq *ul.AssociateRequest, remote net.Addr) (any, error) {
+	if device, ok := a.known.Lookup(rq.CallingAE); ok {
+		return device, nil
+	}
+	if a.park {
+		return access.Device{AETitle: rq.CallingAE, FacilityCode: pacs.Unassigned}, nil
+	}
+	a.log.Warn("association refused: the calling AE title is not known; add it with tasvir device add", "calling", rq.CallingAE, "remote", remote.String())
+	refusal := ul.RejectCallingAE
+	return nil, &refusal
+}
+
+// storeStatuses is the one table from error codes to C-STORE statuses, PS3.4
+// Table B.2-1. Every code not listed is a processing failure.
+var storeStatuses = map[pacs.Code]dimse.Code{
+	pacs.Invalid:        dimse.CannotUnderstand,
+	pacs.Unsupported:    dimse.CannotUnderstand,
+	pacs.TooLarge:       dimse.CannotUnderstand,
+	pacs.Forbidden:      dimse.NotAuthorized,
+	pacs.OutOfResources: dimse.OutOfResources,
+	pacs.Unavailable:    dimse.OutOfResources,
+}
+
+func storeStatus(err error) dimse.Status {
+	if err == nil {
+		return dimse.Status{Code: dimse.Success}
+	}
+	code, known := storeStatuses[pacs.CodeOf(err)]
+	if !known {
+		code = dimse.ProcessingFailure
+	}
+	if reason, _ := pacs.ReasonOf(err); reason == journal.ReasonMismatch {
+		code = dimse.DataSetMismatch
+	}
+	return dimse.Statusf(code, "%s", pacs.MessageOf(err))
+}
+
+// storeHandler hands C-STORE to the archive's one door.
+func storeHandler(receiver pacs.Receiver, log *slog.Logger) dimse.StoreHandler {
+	return dimse.StoreHandlerFunc(func(ctx context.Context, rq *dimse.StoreRequest) dimse.Status {
+		device, _ := rq.Association.Value.(access.Device)
+		_, err := receiver.Receive(ctx, pacs.Incoming{
+			Data:              rq.Data,
+			TransferSyntaxUID: rq.TransferSyntaxUID,
+			SOPClassUID:       rq.SOPClassUID,
+			SOPInstanceUID:    rq.SOPInstanceUID,
+			Channel:           pacs.ChannelDIMSE,
+			Facility:          device.FacilityCode,
+			Sender:            device.AETitle,
+			Remote:            rq.Association.RemoteAddr.String(),
+			Charset:           device.Charset,
+		})
+		if err != nil {
+			log.Warn("an instance was not received", "association", rq.Association.ID, "calling", rq.Association.CallingAE, "sop", rq.SOPInstanceUID, "error", err)
+		}
+		return storeStatus(err)
+	})
+}

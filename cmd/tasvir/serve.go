@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+)
+
+// ServerFlags are what a node can be told.
+type ServerFlags struct {
+	DatabaseFlags
+	HTTP  string `name:"http" default:":8080" env:"TASVIR_HTTP" placeholder:"ADDR" help:"Address of the web client, the API and DICOMweb (${default})."`
+	DICOM string `name:"dicom" default:":11112" env:"TASVIR_DICOM" placeholder:"ADDR" help:"Address of the DICOM port (${default})."`
+	AET   string `name:"aet" default:"TASVIR" env:"TASVIR_AET" help:"Our application entity title (${default})."`
+	Store string `env:"TASVIR_STORE" placeholder:"URL" help:"Where images are kept: a folder, or s3://BUCKET[/PREFIX]?endpoint=HOST:PORT. Default: a folder in the data folder."`
+
+	Ack       string        `enum:"received,published" default:"received" env:"TASVIR_ACK" help:"When a sender is told success: received (safe on this node's disk) or published (safe in storage and index)."`
+	UnknownAE string        `name:"unknown-ae" enum:"refuse,park" default:"refuse" env:"TASVIR_UNKNOWN_AE" help:"What an unknown calling AE title gets: refuse, or park (accept; its studies belong to the facility UNASSIGNED)."`
+	Quiet     time.Duration `default:"60s" env:"TASVIR_QUIET" help:"A study is complete when nothing has arrived for so long (${default})."`
+
+	FHIR          string `name:"fhir" env:"TASVIR_FHIR" placeholder:"URL" help:"FHIR R5 server that signed reports go to."`
+	FHIRToken     string `name:"fhir-token" env:"TASVIR_FHIR_TOKEN" help:"Bearer token for it."`
+	FHIRClient    string `name:"fhir-client" env:"TASVIR_FHIR_CLIENT" help:"OAuth client id for it, with --fhir-secret and --fhir-token-url."`
+	FHIRSecret    string `name:"fhir-secret" env:"TASVIR_FHIR_SECRET" help:"OAuth client secret."`
+	FHIRTokenURL  string `name:"fhir-token-url" env:"TASVIR_FHIR_TOKEN_URL" help:"OAuth token address."`
+	FHIRNamespace string `name:"fhir-namespace" default:"https://tasvir.uz/fhir/sid" env:"TASVIR_FHIR_NAMESPACE" help:"URL under which this installation issues identifiers; must never change (${default})."`
+	WADORoot      string `name:"wado-root" env:"TASVIR_WADO_ROOT" placeholder:"URL" help:"Public DICOMweb address, told to the FHIR server as an Endpoint."`
+
+	AdminPassword   string   `name:"admin-password" env:"TASVIR_ADMIN_PASSWORD" help:"Password of the first administrator, user admin. Without it one is generated and printed once."`
+	TrustedLoopback bool     `name:"trusted-loopback" env:"TASVIR_TRUSTED_LOOPBACK" help:"Programs on this machine may use DICOMweb without a token."`
+	TrustedProxies  []string `name:"trusted-proxies" env:"TASVIR_TRUSTED_PROXIES" placeholder:"CIDR" help:"Reverse proxies whose X-Forwarded-* headers are believed."`
+
+	LogFormat string `name:"log-format" enum:"text,json" default:"text" env:"TASVIR_LOG_FORMAT" help:"text or json."`
+	LogLevel  string `name:"log-level" enum:"debug,info,warn,error" default:"info" env:"TASVIR_LOG_LEVEL" help:"debug, info, warn or error."`
+}
+
+func (f ServerFlags) logger() *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.LogLevel)); err != nil {
+		level = slog.LevelInfo
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if f.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, options))
+}
+
+// ServeCmd runs the archive.
+type ServeCmd struct{ ServerFlags }
+
+// Run serves until ctx ends.
+func (c *ServeCmd) Run(ctx context.Context) error {
+	log := c.logger()
+	n, err := Start(ctx, c.ServerFlags, log)
+	if err != nil {
+		return err
+	}
+	if n.GeneratedPassword != "" {
+		fmt.Printf("First administrator: user admin, password %s\nIt is shown only this once. Sign in and change it.\n", n.GeneratedPassword)
+	}
+	log.Info("ready", "web", n.WebURL(), "dicom", n.DICOMAddr.String(), "aet", c.AET, "version", version)
+	return n.Wait(ctx)
+}
