@@ -86,7 +86,7 @@ func (b Builder) transaction(caps Capabilities, r *Report, refs References) (*bu
 		var at *reference
 		if refs.EndpointID != "" {
 			at = &reference{Reference: "Endpoint/" + refs.EndpointID}
-		} else if b.WADORoot != "" && caps.Creates(roleEndpoint) {
+		} else if b.needsEndpoint(caps, refs) {
 			e := b.endpoint()
 			made := add(roleEndpoint, e, e.Identifier[0])
 			at = &made
@@ -98,6 +98,12 @@ func (b Builder) transaction(caps Capabilities, r *Report, refs References) (*bu
 	report := b.report(r, refs, subject, study)
 	add(roleReport, report, report.Identifier[0])
 	return made, nil
+}
+
+// needsEndpoint tells whether the transaction has to create the archive's Endpoint.
+func (b Builder) needsEndpoint(caps Capabilities, refs References) bool {
+	return b.WADORoot != "" && refs.EndpointID == "" && refs.ImagingStudyID == "" &&
+		caps.Creates(roleStudy) && caps.Creates(roleEndpoint)
 }
 
 // fullURL derives an entry's fullUrl from the report, so that a repeated try sends

@@ -26,9 +26,11 @@ type Client struct {
 	HTTP *http.Client
 	Builder
 
-	tokens  tokenCache
-	caps    capabilityCache
-	reports keyedMutex
+	tokens tokenCache
+	caps   capabilityCache
+	// busy holds what one goroutine at a time may look for and create: a report,
+	// a patient, the endpoint.
+	busy keyedMutex
 }
 
 // Credentials are for OAuth 2.0's client credentials grant (RFC 6749, 4.4).
@@ -274,30 +276,35 @@ type keyedMutex struct {
 }
 
 type heldKey struct {
-	sync.Mutex
+	turn  chan struct{} // holds a token while someone works
 	users int
 }
 
-// lock waits for key and returns what releases it.
-func (k *keyedMutex) lock(key string) func() {
+// lock waits for key, or for the context's end, and returns what releases it.
+func (k *keyedMutex) lock(ctx context.Context, key string) (func(), error) {
 	k.mu.Lock()
 	if k.held == nil {
 		k.held = map[string]*heldKey{}
 	}
 	one := k.held[key]
 	if one == nil {
-		one = &heldKey{}
+		one = &heldKey{turn: make(chan struct{}, 1)}
 		k.held[key] = one
 	}
 	one.users++
 	k.mu.Unlock()
-	one.Lock()
-	return func() {
-		one.Unlock()
+	leave := func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		if one.users--; one.users == 0 {
 			delete(k.held, key)
 		}
+	}
+	select {
+	case one.turn <- struct{}{}:
+		return func() { <-one.turn; leave() }, nil
+	case <-ctx.Done():
+		leave()
+		return nil, ctx.Err()
 	}
 }

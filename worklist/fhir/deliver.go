@@ -44,7 +44,11 @@ func (c *Client) Deliver(ctx context.Context, r *Report, previous *Receipt) (Rec
 	if c.Namespace == "" {
 		return Receipt{}, permanent("no namespace for identifiers is set: set the address under which this archive names its reports")
 	}
-	defer c.reports.lock(r.ID)()
+	release, err := c.busy.lock(ctx, "report "+r.ID)
+	if err != nil {
+		return Receipt{}, err
+	}
+	defer release()
 
 	caps, err := c.capabilities(ctx)
 	if err != nil {
@@ -71,10 +75,11 @@ func (c *Client) Deliver(ctx context.Context, r *Report, previous *Receipt) (Rec
 		var refused *DeliveryError
 		switch {
 		case err == nil:
-			// What counts is what can be read back.
+			// What counts is what can be read back; and the search shows whether
+			// another sender was at it in the same moment.
 			previous = &Receipt{DiagnosticReportID: id}
 			failure = temporary(nil, "the platform took the report but does not show it yet")
-			if there, err = c.read(ctx, id); err != nil {
+			if there, err = c.find(ctx, r, previous); err != nil {
 				return Receipt{}, err
 			}
 			if there != nil && c.versionOf(there, r.ID) >= r.Version {
@@ -82,7 +87,7 @@ func (c *Client) Deliver(ctx context.Context, r *Report, previous *Receipt) (Rec
 			}
 		case !errors.As(err, &refused):
 			return Receipt{}, err
-		case refused.Status == http.StatusConflict || refused.Status == http.StatusPreconditionFailed:
+		case isConflict(err):
 			// Somebody was there first. Look again, and at what is offered as well.
 			failure = err
 			c.caps.forget()
@@ -164,21 +169,51 @@ func (c *Client) read(ctx context.Context, id string) (*found, error) {
 // withdraw marks a second copy of a report as entered in error: the platform has
 // no delete.
 func (c *Client) withdraw(ctx context.Context, id string) error {
-	there, err := c.read(ctx, id)
-	if err != nil || there == nil || there.Status == "entered-in-error" {
-		return err
+	var err error
+	for range maxRounds {
+		var there *found
+		if there, err = c.read(ctx, id); err != nil || there == nil || there.Status == "entered-in-error" {
+			return err
+		}
+		err = c.put(ctx, there, func(resource map[string]json.RawMessage) {
+			resource["status"] = json.RawMessage(`"entered-in-error"`)
+		})
+		if !isConflict(err) {
+			return err
+		}
 	}
-	return c.put(ctx, there, func(resource map[string]json.RawMessage) {
-		resource["status"] = json.RawMessage(`"entered-in-error"`)
-	})
+	return err
+}
+
+// isConflict tells whether a write was refused because the resource is no longer
+// as it was read.
+func isConflict(err error) bool {
+	var refused *DeliveryError
+	return errors.As(err, &refused) && (refused.Status == http.StatusConflict || refused.Status == http.StatusPreconditionFailed)
 }
 
 // create sends the transaction and returns the DiagnosticReport's id: a new one,
 // or one that was there, where the platform's conditional create found it.
 func (c *Client) create(ctx context.Context, caps Capabilities, r *Report) (string, error) {
+	// Two reports on a new patient must not create the patient twice.
+	release, err := c.busy.lock(ctx, "patient "+token(c.patientIdentifiers(&r.Patient)[0]))
+	if err != nil {
+		return "", err
+	}
+	defer release()
 	refs, err := c.references(ctx, caps, r)
 	if err != nil {
 		return "", err
+	}
+	if c.needsEndpoint(caps, refs) {
+		release, err := c.busy.lock(ctx, "endpoint")
+		if err != nil {
+			return "", err
+		}
+		defer release()
+		if refs.EndpointID, err = c.first(ctx, roleEndpoint, c.endpointIdentifier()); err != nil {
+			return "", err
+		}
 	}
 	sent, err := c.transaction(caps, r, refs)
 	if err != nil {

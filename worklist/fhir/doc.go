@@ -26,7 +26,7 @@
 // there is anything left to do. Where /metadata offers conditional create, the
 // platform is asked to hold the line as well (If-None-Exist on every entry).
 // Where it does not, two senders racing could still both create; Deliver
-// recognises the pair afterwards and withdraws the younger (entered-in-error),
+// recognises the pair afterwards and withdraws one of them (entered-in-error),
 // since the platform has no delete.
 //
 // A new version is GET, then PUT with If-Match into the same DiagnosticReport, so

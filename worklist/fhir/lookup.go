@@ -22,6 +22,7 @@ type found struct {
 	Status     string
 	Subject    reference
 	Study      []reference
+	BirthDate  string
 	Code       []concept
 	Specialty  []concept
 	raw        json.RawMessage
@@ -81,6 +82,7 @@ func parseFound(raw json.RawMessage) (*found, error) {
 		Status     string          `json:"status"`
 		Subject    reference       `json:"subject"`
 		Study      []reference     `json:"study"`
+		BirthDate  string          `json:"birthDate"`
 		Code       json.RawMessage `json:"code"`
 		Specialty  []concept       `json:"specialty"`
 	}
@@ -89,7 +91,7 @@ func parseFound(raw json.RawMessage) (*found, error) {
 	}
 	one.ID, one.Identifier, one.Active, one.Status = plain.ID, plain.Identifier, plain.Active, plain.Status
 	one.Meta.VersionID, one.Meta.LastUpdated = plain.Meta.VersionID, plain.Meta.LastUpdated
-	one.Subject, one.Study, one.Specialty = plain.Subject, plain.Study, plain.Specialty
+	one.Subject, one.Study, one.Specialty, one.BirthDate = plain.Subject, plain.Study, plain.Specialty, plain.BirthDate
 	_ = json.Unmarshal(plain.Code, &one.Code)
 	return &one, nil
 }
@@ -124,7 +126,7 @@ func (c *Client) references(ctx context.Context, caps Capabilities, r *Report) (
 		if refs.ImagingStudyID, err = c.first(ctx, roleStudy, studyIdentifier(r.Study.UID)); err != nil {
 			return refs, err
 		}
-		if refs.ImagingStudyID == "" && c.WADORoot != "" && caps.Creates(roleEndpoint) {
+		if c.needsEndpoint(caps, refs) {
 			if refs.EndpointID, err = c.first(ctx, roleEndpoint, c.endpointIdentifier()); err != nil {
 				return refs, err
 			}
@@ -203,7 +205,9 @@ func activeOnly(all []found) []found {
 }
 
 // patient finds the person by PINFL, else by the hospitals' numbers; "" if the
-// platform doesn't know them yet.
+// platform doesn't know them yet. Where the platform holds one person twice, the
+// report goes to the record with the smallest id; where it holds two people
+// under one number, a person has to decide.
 func (c *Client) patient(ctx context.Context, r *Report) (string, error) {
 	for _, id := range c.patientIdentifiers(&r.Patient) {
 		matches, err := c.byIdentifier(ctx, rolePatient, id)
@@ -211,25 +215,31 @@ func (c *Client) patient(ctx context.Context, r *Report) (string, error) {
 			return "", err
 		}
 		matches = activeOnly(matches)
-		switch {
-		case len(matches) > 1:
-			return "", permanent("the platform holds %d patients with this patient's number: have them merged there, then send again", len(matches))
-		case len(matches) == 1:
-			if r.Patient.PINFL != "" && matches[0].isSomeoneElse(r.Patient.PINFL) {
-				return "", permanent("on the platform this hospital's patient number belongs to a person with another PINFL: correct the patient's PINFL or ID, then send again")
-			}
-			return matches[0].ID, nil
+		if len(matches) == 0 {
+			continue
 		}
+		numbers, births := map[string]bool{}, map[string]bool{}
+		if r.Patient.PINFL != "" {
+			numbers[r.Patient.PINFL] = true
+		}
+		for _, one := range matches {
+			for _, other := range one.Identifier {
+				if other.System == systemPINFL && other.Value != "" {
+					numbers[other.Value] = true
+				}
+			}
+			if one.BirthDate != "" {
+				births[one.BirthDate] = true
+			}
+		}
+		if len(numbers) > 1 {
+			return "", permanent("on the platform this hospital's patient number belongs to a person with another PINFL: correct the patient's PINFL or ID, then send again")
+		}
+		if len(births) > 1 {
+			return "", permanent("the platform holds %d patients of different birth dates under this patient's number: have them put right there, then send again", len(matches))
+		}
+		slices.SortFunc(matches, func(a, b found) int { return strings.Compare(a.ID, b.ID) })
+		return matches[0].ID, nil
 	}
 	return "", nil
-}
-
-// isSomeoneElse tells whether the platform knows another PINFL for this patient.
-func (f *found) isSomeoneElse(pinfl string) bool {
-	for _, id := range f.Identifier {
-		if id.System == systemPINFL && id.Value != "" && id.Value != pinfl {
-			return true
-		}
-	}
-	return false
 }

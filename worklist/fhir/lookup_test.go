@@ -3,6 +3,7 @@ package fhir_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/uuid"
@@ -38,6 +39,11 @@ func patient(id string, active bool, identifiers ...object) object {
 	}
 }
 
+func born(patient object, date string) object {
+	patient["birthDate"] = date
+	return patient
+}
+
 func pinfl(value string) object {
 	return object{
 		"use": "official", "system": "https://dhp.uz/fhir/core/sid/pid/uz/ni", "value": value,
@@ -64,6 +70,8 @@ func TestWhoIsWho(t *testing.T) {
 		patient("known", true, pinfl("40000000000001"), local("URGUT", "1")),
 		patient("merged", false, pinfl("40000000000001")),
 		patient("no-pinfl", true, local("URGUT", "2")),
+		born(patient("older", true, local("URGUT", "5")), "1950-01-01"),
+		born(patient("younger", true, local("URGUT", "5")), "1990-01-01"),
 		patient("double-1", true, pinfl("40000000000003")),
 		patient("double-2", true, pinfl("40000000000003")),
 	)
@@ -129,9 +137,15 @@ func TestWhoIsWho(t *testing.T) {
 			},
 			words: "belongs to a person with another PINFL",
 		},
-		"two patients of one PINFL": {
-			change: func(r *fhir.Report) { r.Patient.PINFL = "40000000000003" },
-			words:  "holds 2 patients",
+		"one person held twice": {
+			change:  func(r *fhir.Report) { r.Patient.PINFL = "40000000000003" },
+			patient: "double-1",
+		},
+		"two people held under one number": {
+			change: func(r *fhir.Report) {
+				r.Patient.PINFL, r.Patient.IDs = "", []fhir.PatientID{{Issuer: "URGUT", Value: "5"}}
+			},
+			words: "2 patients of different birth dates",
 		},
 		"patient without any number": {
 			change: func(r *fhir.Report) {
@@ -196,5 +210,36 @@ func TestTwoReportsShareStudyPatientAndEndpoint(t *testing.T) {
 	deliver(t, c, other, nil)
 	if n := len(s.Search("Endpoint")); n != 1 {
 		t.Errorf("%d endpoints for one archive", n)
+	}
+}
+
+// Reports on one new patient, sent at once through one client, share what they
+// create even where the platform doesn't help.
+func TestReportsAtOnceShareTheNewPatient(t *testing.T) {
+	s := sandboxtest.Start(t, "--no-conditional-create")
+	c := client(s)
+	template := another()
+	var all sync.WaitGroup
+	for range 6 {
+		all.Go(func() {
+			r := *template
+			r.ID = uuid.NewString()
+			if _, err := c.Deliver(context.Background(), &r, nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for range 3 {
+		all.Go(func() {
+			if _, err := c.Deliver(context.Background(), another(), nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	for resourceType, want := range map[string]int{"DiagnosticReport": 9, "Patient": 4, "ImagingStudy": 4, "Endpoint": 1} {
+		if n := len(s.Search(resourceType)); n != want {
+			t.Errorf("%d of %s, want %d", n, resourceType, want)
+		}
 	}
 }

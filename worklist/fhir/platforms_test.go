@@ -219,6 +219,24 @@ func TestPromisesOnEveryPlatform(t *testing.T) {
 			all.Wait()
 			heldOnce(t, s, r, deliver(t, c, r, nil))
 		},
+		"another sender was faster": func(t *testing.T, s *sandboxtest.Sandbox, c *fhir.Client) {
+			// Between this sender's search and its POST, another one delivers.
+			r := another()
+			var theirs fhir.Receipt
+			late := &fhir.Client{BaseURL: c.BaseURL, Token: c.Token, Builder: c.Builder}
+			late.HTTP = &http.Client{Transport: &overtaken{by: func() { theirs = deliver(t, c, r, nil) }}}
+			receipt := deliver(t, late, r, nil)
+			heldOnce(t, s, r, receipt)
+			if again := deliver(t, c, r, &theirs); again.DiagnosticReportID != receipt.DiagnosticReportID {
+				t.Errorf("the two senders don't agree: %+v, %+v", again, receipt)
+			}
+			made := len(s.Search("DiagnosticReport?identifier=" + url.QueryEscape(namespace+"/report|"+r.ID)))
+			if conditional := platformConditional(s); conditional && made != 1 {
+				t.Errorf("%d DiagnosticReports on a platform that could have prevented it", made)
+			} else if !conditional && made != 2 {
+				t.Errorf("the premise fails: %d DiagnosticReports were made, not two", made)
+			}
+		},
 		"the platform restarts": func(t *testing.T, s *sandboxtest.Sandbox, c *fhir.Client) {
 			r := another()
 			first := deliver(t, c, r, nil)
@@ -330,6 +348,24 @@ func (line *cutAfterPost) RoundTrip(request *http.Request) (*http.Response, erro
 	}
 	line.posted = request.Method == http.MethodPost
 	return http.DefaultTransport.RoundTrip(request)
+}
+
+// overtaken lets another sender go first when it is about to send.
+type overtaken struct{ by func() }
+
+func (line *overtaken) RoundTrip(request *http.Request) (*http.Response, error) {
+	if request.Method == http.MethodPost && line.by != nil {
+		by := line.by
+		line.by = nil
+		by()
+	}
+	return http.DefaultTransport.RoundTrip(request)
+}
+
+func platformConditional(s *sandboxtest.Sandbox) bool {
+	encoded, _ := json.Marshal(s.Get("metadata"))
+	caps, err := fhir.ParseCapabilities(encoded)
+	return err == nil && caps.ConditionalCreate("DiagnosticReport")
 }
 
 // annotate adds a note and an identifier to a report, as another system would.
