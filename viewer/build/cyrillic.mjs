@@ -6,15 +6,50 @@ import { pathToFileURL } from 'node:url';
 
 // Longest first. The letters oʻ and gʻ are one letter each, so yoʻ is йў and not ё with a mark.
 const table = [
-  ['yoʻ', 'йў'], ['oʻ', 'ў'], ['gʻ', 'ғ'], ['sh', 'ш'], ['ch', 'ч'], ['yo', 'ё'], ['yu', 'ю'], ['ya', 'я'], ['ye', 'е'], ['ʼ', 'ъ'],
-  ['a', 'а'], ['b', 'б'], ['c', 'с'], ['d', 'д'], ['e', 'е'], ['f', 'ф'], ['g', 'г'], ['h', 'ҳ'], ['i', 'и'], ['j', 'ж'], ['k', 'к'],
-  ['l', 'л'], ['m', 'м'], ['n', 'н'], ['o', 'о'], ['p', 'п'], ['q', 'қ'], ['r', 'р'], ['s', 'с'], ['t', 'т'], ['u', 'у'], ['v', 'в'],
-  ['x', 'х'], ['y', 'й'], ['z', 'з'],
+  ['yoʻ', 'йў'],
+  ['oʻ', 'ў'],
+  ['gʻ', 'ғ'],
+  ['sh', 'ш'],
+  ['ch', 'ч'],
+  ['yo', 'ё'],
+  ['yu', 'ю'],
+  ['ya', 'я'],
+  ['ye', 'е'],
+  ['ʼ', 'ъ'],
+  ['a', 'а'],
+  ['b', 'б'],
+  ['c', 'с'],
+  ['d', 'д'],
+  ['e', 'е'],
+  ['f', 'ф'],
+  ['g', 'г'],
+  ['h', 'ҳ'],
+  ['i', 'и'],
+  ['j', 'ж'],
+  ['k', 'к'],
+  ['l', 'л'],
+  ['m', 'м'],
+  ['n', 'н'],
+  ['o', 'о'],
+  ['p', 'п'],
+  ['q', 'қ'],
+  ['r', 'р'],
+  ['s', 'с'],
+  ['t', 'т'],
+  ['u', 'у'],
+  ['v', 'в'],
+  ['x', 'х'],
+  ['y', 'й'],
+  ['z', 'з'],
 ];
 
 // By the beginning of the word, lower case.
 const loans = [
-  ['parol', 'пароль'], ['rol', 'роль'], ['insult', 'инсульт'], ['kompyuter', 'компьютер'], ['filtr', 'фильтр'],
+  ['parol', 'пароль'],
+  ['rol', 'роль'],
+  ['insult', 'инсульт'],
+  ['kompyuter', 'компьютер'],
+  ['filtr', 'фильтр'],
 ];
 
 const latin = /\{\{\w+\}\}|'CT' in study\.modalities && study\.body_part == 'HEAD'|\b(?:AE title|AE|PDF|ID|CEL|DICOM|FHIR|Shift|N)\b(?![ʻʼ])/g;
@@ -48,7 +83,11 @@ function word(text) {
 export function toCyrillic(text) {
   let out = '';
   let last = 0;
-  const convert = (part) => part.replace(/[A-Za-zʻʼ]+/g, word).replace(/“/g, '«').replace(/”/g, '»');
+  const convert = (part) =>
+    part
+      .replace(/[A-Za-zʻʼ]+/g, word)
+      .replace(/“/g, '«')
+      .replace(/”/g, '»');
   for (const match of text.matchAll(latin)) {
     out += convert(text.slice(last, match.index)) + match[0];
     last = match.index + match[0].length;
@@ -56,8 +95,7 @@ export function toCyrillic(text) {
   return out + convert(text.slice(last));
 }
 
-export const mapValues = (node, change) =>
-  typeof node === 'string' ? change(node) : Object.fromEntries(Object.entries(node).map(([key, value]) => [key, mapValues(value, change)]));
+export const mapValues = (node, change) => (typeof node === 'string' ? change(node) : Object.fromEntries(Object.entries(node).map(([key, value]) => [key, mapValues(value, change)])));
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const words = new URL('../src/words/', import.meta.url);

@@ -72,7 +72,11 @@ export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
   const nameOf = (id) => world.users.find((u) => u.id === id)?.name;
   function showUser(user) {
     return {
-      id: user.id, login: user.login, name: user.name, roles: user.roles, all_facilities: user.all_facilities,
+      id: user.id,
+      login: user.login,
+      name: user.name,
+      roles: user.roles,
+      all_facilities: user.all_facilities,
       facilities: world.facilities.filter((f) => user.all_facilities || user.facilities.includes(f.code)),
       groups: world.groups.filter((g) => g.members.includes(user.id)).map(({ id, name }) => ({ id, name })),
       language: user.language,
@@ -96,7 +100,9 @@ export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
     sessions.delete(sid);
     res.setHeader('Set-Cookie', 'tasvir_session=; Path=/; Max-Age=0');
   });
-  on('PUT', '/api/session/language', ({ body, session }) => void (session.user.language = body.language));
+  on('PUT', '/api/session/language', ({ body, session }) => {
+    session.user.language = body.language;
+  });
   on('PUT', '/api/session/password', ({ body, session }) => {
     if (body.current !== session.user.password) throw new Refusal(422, 'invalid', 'The current password is wrong.', { reason: 'bad_credentials' });
     session.user.password = body.new;
@@ -109,7 +115,12 @@ export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
       .filter((t) => inView[view](t, user))
       .filter((t) => {
         const study = studyBy(t.study_uid);
-        return (!query.get('modality') || study.modalities.includes(query.get('modality'))) && (!query.get('priority') || t.priority === query.get('priority')) && (!query.get('facility') || study.facility.code === query.get('facility')) && (!query.get('q') || folded(study).includes(query.get('q').toLowerCase()));
+        return (
+          (!query.get('modality') || study.modalities.includes(query.get('modality'))) &&
+          (!query.get('priority') || t.priority === query.get('priority')) &&
+          (!query.get('facility') || study.facility.code === query.get('facility')) &&
+          (!query.get('q') || folded(study).includes(query.get('q').toLowerCase()))
+        );
       })
       .sort((a, b) => rank[a.priority] - rank[b.priority] || a.deadline.localeCompare(b.deadline));
     const counts = Object.fromEntries(Object.entries(inView).map(([name, test]) => [name, seen.filter((t) => test(t, user)).length]));
@@ -156,7 +167,9 @@ export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
     task.report.draftBy = user.id;
     return task.report.draft;
   });
-  on('DELETE', '/api/tasks/{t}/report/draft', ({ args, session: { user } }) => void (findTask(args[0], user).report.draft = undefined));
+  on('DELETE', '/api/tasks/{t}/report/draft', ({ args, session: { user } }) => {
+    findTask(args[0], user).report.draft = undefined;
+  });
   on('POST', '/api/tasks/{t}/report/sign', ({ args, body, session: { user } }) => {
     const task = findTask(args[0], user);
     const draft = task.report.draft;
@@ -187,7 +200,14 @@ export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
     return showReport(task, user);
   });
   on('GET', '/api/studies', ({ query, session: { user } }) => {
-    const found = world.studies.filter((s) => sees(user, s)).filter((s) => (!query.get('modality') || s.modalities.includes(query.get('modality'))) && (!query.get('facility') || s.facility.code === query.get('facility')) && (!query.get('q') || folded(s).includes(query.get('q').toLowerCase())));
+    const found = world.studies
+      .filter((s) => sees(user, s))
+      .filter(
+        (s) =>
+          (!query.get('modality') || s.modalities.includes(query.get('modality'))) &&
+          (!query.get('facility') || s.facility.code === query.get('facility')) &&
+          (!query.get('q') || folded(s).includes(query.get('q').toLowerCase())),
+      );
     return { studies: found.sort((a, b) => b.date.localeCompare(a.date)).map((s) => showStudy(s, user)) };
   });
   const findStudy = (uid, user) => {
@@ -199,7 +219,16 @@ export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
     const study = findStudy(args[0], user);
     return {
       ...showStudy(study, user),
-      series: study.series.map(({ series_uid, number, modality, description, body_part, instance_count, has_pixels, middle_instance_uid }) => ({ series_uid, number, modality, description, body_part, instance_count, has_pixels, middle_instance_uid })),
+      series: study.series.map(({ series_uid, number, modality, description, body_part, instance_count, has_pixels, middle_instance_uid }) => ({
+        series_uid,
+        number,
+        modality,
+        description,
+        body_part,
+        instance_count,
+        has_pixels,
+        middle_instance_uid,
+      })),
       priors: world.studies.filter((s) => s !== study && s.patient.id === study.patient.id && sees(user, s)).map((s) => showStudy(s, user)),
       reports: [...(taskOf(study)?.report.versions ?? [])].reverse(),
     };
@@ -210,14 +239,29 @@ export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
     return null;
   });
   const deliveries = (user) => {
-    const signed = world.tasks.flatMap((t) => t.report.versions.map((v) => ({ report_id: v.report_id, task_id: t.id, version: v.version, kind: v.kind, signed_at: v.signed_at, signed_by: v.signed_by, delivery: v.delivery, study_uid: t.study_uid })));
+    const signed = world.tasks.flatMap((t) =>
+      t.report.versions.map((v) => ({
+        report_id: v.report_id,
+        task_id: t.id,
+        version: v.version,
+        kind: v.kind,
+        signed_at: v.signed_at,
+        signed_by: v.signed_by,
+        delivery: v.delivery,
+        study_uid: t.study_uid,
+      })),
+    );
     return [...signed, ...world.extraDeliveries].filter((d) => sees(user, studyBy(d.study_uid))).sort((a, b) => b.signed_at.localeCompare(a.signed_at));
   };
   on('GET', '/api/deliveries', ({ query, session: { user } }) => {
     const all = deliveries(user);
     const counts = { queued: 0, retrying: 0, delivered: 0, failed: 0 };
     for (const d of all) counts[d.delivery.state]++;
-    return { deliveries: all.filter((d) => !query.get('state') || d.delivery.state === query.get('state')).map(({ study_uid, ...d }) => ({ ...d, study: showStudy(studyBy(study_uid), user) })), counts, platform: 'http://127.0.0.1:9090/fhir' };
+    return {
+      deliveries: all.filter((d) => !query.get('state') || d.delivery.state === query.get('state')).map(({ study_uid, ...d }) => ({ ...d, study: showStudy(studyBy(study_uid), user) })),
+      counts,
+      platform: 'http://127.0.0.1:9090/fhir',
+    };
   });
   on('POST', '/api/deliveries/{r}/{v}/retry', ({ args, res, session: { user } }) => {
     const found = deliveries(user).find((d) => d.report_id === args[0] && d.version === Number(args[1]));
@@ -232,7 +276,17 @@ export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
   };
   on('GET', '/api/admin/status', ({ session: { user } }) => {
     administrators(user);
-    return { version: 'mock', started_at: world.at(-3_600_000), studies: world.studies.length, instances: 312, bytes: 164_000_000, journal: { records: 0, bytes: 0, held: 0, oldest_seconds: 0 }, database: 'PostgreSQL 15.14', store: 'file', deliveries: { queued: 0, retrying: 1, failed: 1 } };
+    return {
+      version: 'mock',
+      started_at: world.at(-3_600_000),
+      studies: world.studies.length,
+      instances: 312,
+      bytes: 164_000_000,
+      journal: { records: 0, bytes: 0, held: 0, oldest_seconds: 0 },
+      database: 'PostgreSQL 15.14',
+      store: 'file',
+      deliveries: { queued: 0, retrying: 1, failed: 1 },
+    };
   });
   const collection = (name, key, { make = (x) => x, show = (x) => x, remove = false } = {}) => {
     on('GET', `/api/admin/${name}`, ({ session: { user } }) => {
@@ -253,7 +307,10 @@ export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
       Object.assign(found, body);
       return show(found);
     });
-    if (remove) on('DELETE', `/api/admin/${name}/{k}`, ({ args }) => void (world[name] = world[name].filter((x) => x[key] !== args[0])));
+    if (remove)
+      on('DELETE', `/api/admin/${name}/{k}`, ({ args }) => {
+        world[name] = world[name].filter((x) => x[key] !== args[0]);
+      });
   };
   collection('facilities', 'code');
   collection('devices', 'ae_title', { remove: true });
@@ -338,7 +395,16 @@ export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
     }
     for (const name of Object.keys(knobs)) if (name in body) knobs[name] = body[name];
     if (body.arrive) {
-      const task = { ...structuredClone(world.tasks[2]), id: `t-new-${++serial}`, state: 'open', priority: 'stat', deadline: world.at(600_000), claimed_by: undefined, group: world.groups[0], report: { versions: [] } };
+      const task = {
+        ...structuredClone(world.tasks[2]),
+        id: `t-new-${++serial}`,
+        state: 'open',
+        priority: 'stat',
+        deadline: world.at(600_000),
+        claimed_by: undefined,
+        group: world.groups[0],
+        report: { versions: [] },
+      };
       world.tasks.push(task);
       emit('task', { id: task.id, study_uid: task.study_uid });
     }

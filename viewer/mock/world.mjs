@@ -97,27 +97,120 @@ export function makeWorld(now = Date.now()) {
     });
   }
 
-  const head = (slices, thickness, description = 'Head 3.0 Br40') => ({ modality: 'CT', body: 'head', description, body_part: 'HEAD', rows: 512, columns: 512, spacing: 0.45, slices, thickness, z0: 4, center: 40, width: 80 });
+  const head = (slices, thickness, description = 'Head 3.0 Br40') => ({
+    modality: 'CT',
+    body: 'head',
+    description,
+    body_part: 'HEAD',
+    rows: 512,
+    columns: 512,
+    spacing: 0.45,
+    slices,
+    thickness,
+    z0: 4,
+    center: 40,
+    width: 80,
+  });
   const karimov = { name: 'Каримов Али Бахтиёрович', name_other: 'Karimov Ali Baxtiyorovich', id: '4417', issuer: 'URGUT', pinfl: '31203680014417', sex: 'M', birth_date: '19680312', age: 58 };
 
-  const prior = study({ patient: karimov, facility: 'URGUT', description: 'KT bosh miya', body_part: 'HEAD', accession: 'A-20417', delta: -minutes(60 * 24 * 280), question: 'Bosh og‘rig‘i', series: [head(28, 5, 'Head 5.0')] });
-  const stroke = study({ patient: karimov, facility: 'URGUT', description: 'KT bosh miya', body_part: 'HEAD', accession: 'A-26001', question: 'Afaziya, 1 soat oldin boshlangan', series: [head(48, 3), head(24, 6, 'Head 6.0 bone'), { modality: 'CT', body: 'chest', description: 'Topogram', rows: 512, columns: 512, spacing: 0.8, slices: 1, thickness: 1, z0: 0, center: 1800, width: 3000 }] });
-  const yusupova = study({ patient: { name: 'Yusupova Malika Rustamovna', name_other: 'Юсупова Малика Рустамовна', id: '100282', sex: 'F', birth_date: '19920517', age: 34 }, facility: 'NUKUS', description: 'KT qorin bo‘shlig‘i, kontrast bilan, arterial va venoz faza', body_part: 'ABDOMEN', accession: 'A-26002', complete: false, question: 'Qorinda og‘riq, isitma', series: [{ modality: 'CT', body: 'abdomen', description: 'Abdomen 5.0 B30f', rows: 512, columns: 512, spacing: 0.7, slices: 40, thickness: 5, z0: 0, center: 40, width: 400 }] });
-  const rahimov = study({ patient: { name: 'Рахимов Салим Ғуломович', name_other: 'Raximov Salim G‘ulomovich', id: '88213', sex: 'M', birth_date: '19550102', age: 71 }, facility: 'CHUST', description: 'Ko‘krak qafasi rentgenografiyasi', body_part: 'CHEST', accession: 'A-26003', question: 'Yo‘tal, 3 hafta', series: [{ modality: 'CR', body: 'chest', description: 'Chest PA', rows: 900, columns: 800, spacing: 0.5, slices: 1, thickness: 1, z0: 0, center: 1700, width: 2600 }] });
-  const ismoilova = study({ patient: { name: 'Ismoilova Zuhra', name_other: 'Исмоилова Зуҳра', id: '55120', sex: 'F', birth_date: '20190930', age: 7 }, facility: 'URGUT', description: 'MRT bosh miya T2', body_part: 'BRAIN', accession: 'A-26004', question: 'Tutqanoq', series: [{ modality: 'MR', body: 'brain', description: 'T2 TSE tra', rows: 320, columns: 320, spacing: 0.72, slices: 24, thickness: 5, z0: 6, center: 600, width: 1200 }] });
+  const prior = study({
+    patient: karimov,
+    facility: 'URGUT',
+    description: 'KT bosh miya',
+    body_part: 'HEAD',
+    accession: 'A-20417',
+    delta: -minutes(60 * 24 * 280),
+    question: 'Bosh og‘rig‘i',
+    series: [head(28, 5, 'Head 5.0')],
+  });
+  const stroke = study({
+    patient: karimov,
+    facility: 'URGUT',
+    description: 'KT bosh miya',
+    body_part: 'HEAD',
+    accession: 'A-26001',
+    question: 'Afaziya, 1 soat oldin boshlangan',
+    series: [
+      head(48, 3),
+      head(24, 6, 'Head 6.0 bone'),
+      { modality: 'CT', body: 'chest', description: 'Topogram', rows: 512, columns: 512, spacing: 0.8, slices: 1, thickness: 1, z0: 0, center: 1800, width: 3000 },
+    ],
+  });
+  const yusupova = study({
+    patient: { name: 'Yusupova Malika Rustamovna', name_other: 'Юсупова Малика Рустамовна', id: '100282', sex: 'F', birth_date: '19920517', age: 34 },
+    facility: 'NUKUS',
+    description: 'KT qorin bo‘shlig‘i, kontrast bilan, arterial va venoz faza',
+    body_part: 'ABDOMEN',
+    accession: 'A-26002',
+    complete: false,
+    question: 'Qorinda og‘riq, isitma',
+    series: [{ modality: 'CT', body: 'abdomen', description: 'Abdomen 5.0 B30f', rows: 512, columns: 512, spacing: 0.7, slices: 40, thickness: 5, z0: 0, center: 40, width: 400 }],
+  });
+  const rahimov = study({
+    patient: { name: 'Рахимов Салим Ғуломович', name_other: 'Raximov Salim G‘ulomovich', id: '88213', sex: 'M', birth_date: '19550102', age: 71 },
+    facility: 'CHUST',
+    description: 'Ko‘krak qafasi rentgenografiyasi',
+    body_part: 'CHEST',
+    accession: 'A-26003',
+    question: 'Yo‘tal, 3 hafta',
+    series: [{ modality: 'CR', body: 'chest', description: 'Chest PA', rows: 900, columns: 800, spacing: 0.5, slices: 1, thickness: 1, z0: 0, center: 1700, width: 2600 }],
+  });
+  const ismoilova = study({
+    patient: { name: 'Ismoilova Zuhra', name_other: 'Исмоилова Зуҳра', id: '55120', sex: 'F', birth_date: '20190930', age: 7 },
+    facility: 'URGUT',
+    description: 'MRT bosh miya T2',
+    body_part: 'BRAIN',
+    accession: 'A-26004',
+    question: 'Tutqanoq',
+    series: [{ modality: 'MR', body: 'brain', description: 'T2 TSE tra', rows: 320, columns: 320, spacing: 0.72, slices: 24, thickness: 5, z0: 6, center: 600, width: 1200 }],
+  });
 
   task(stroke, { priority: 'stat', due: minutes(6) });
   task(yusupova, { priority: 'urgent', due: minutes(41), group: 1, rule: 'Shoshilinch' });
   task(rahimov, { priority: 'routine', due: minutes(200), group: 1, rule: 'Boshqa hammasi' });
   task(ismoilova, { priority: 'routine', due: minutes(-14), group: 0, rule: 'Bolalar', state: 'claimed', claimed_by: { id: 'u6', name: 'Ким Виктория Сергеевна' } });
   for (let n = 0; n < 14; n++) {
-    const crowd = study({ patient: { name: `Ergashev Bobur ${n + 1}`, name_other: `Эргашев Бобур ${n + 1}`, id: `7${n}001`, sex: n % 2 ? 'F' : 'M', birth_date: '19700101', age: 56 - n }, facility: ['URGUT', 'NUKUS', 'CHUST'][n % 3], description: 'Ko‘krak qafasi rentgenografiyasi', body_part: 'CHEST', accession: `A-27${100 + n}`, series: [{ modality: 'CR', body: 'chest', description: 'Chest PA', rows: 600, columns: 560, spacing: 0.7, slices: 1, thickness: 1, z0: 0, center: 1700, width: 2600 }] });
+    const crowd = study({
+      patient: { name: `Ergashev Bobur ${n + 1}`, name_other: `Эргашев Бобур ${n + 1}`, id: `7${n}001`, sex: n % 2 ? 'F' : 'M', birth_date: '19700101', age: 56 - n },
+      facility: ['URGUT', 'NUKUS', 'CHUST'][n % 3],
+      description: 'Ko‘krak qafasi rentgenografiyasi',
+      body_part: 'CHEST',
+      accession: `A-27${100 + n}`,
+      series: [{ modality: 'CR', body: 'chest', description: 'Chest PA', rows: 600, columns: 560, spacing: 0.7, slices: 1, thickness: 1, z0: 0, center: 1700, width: 2600 }],
+    });
     task(crowd, { priority: 'routine', due: minutes(300 + n * 17), group: 1, rule: 'Boshqa hammasi' });
   }
 
-  const priorTask = { id: 'p1', state: 'signed', priority: 'routine', deadline: at(-minutes(60 * 24 * 280)), created_at: at(-minutes(60 * 24 * 281)), study_uid: prior.study_uid, group: groups[0], rule: { id: 'r2', name: 'Boshqa hammasi' }, report: { id: 'rep-p1', versions: [
-    { report_id: 'rep-p1', version: 1, kind: 'final', language: 'uz-Latn', signed_by: 'Ким Виктория Сергеевна', signed_at: at(-minutes(60 * 24 * 280 - 90)), sections: { indication: 'Bosh og‘rig‘i.', technique: 'Kontrastsiz KT, 5 mm.', findings: 'Bosh miya moddasida o‘choqli o‘zgarishlar aniqlanmadi. Qorinchalar kengaymagan. O‘rta chiziq tuzilmalari siljimagan.', impression: 'Patologik o‘zgarishlar aniqlanmadi.' }, delivery: { state: 'delivered', attempts: 1, delivered_at: at(-minutes(60 * 24 * 280 - 91)), fhir_id: 'dr-1001' } },
-  ] } };
+  const priorTask = {
+    id: 'p1',
+    state: 'signed',
+    priority: 'routine',
+    deadline: at(-minutes(60 * 24 * 280)),
+    created_at: at(-minutes(60 * 24 * 281)),
+    study_uid: prior.study_uid,
+    group: groups[0],
+    rule: { id: 'r2', name: 'Boshqa hammasi' },
+    report: {
+      id: 'rep-p1',
+      versions: [
+        {
+          report_id: 'rep-p1',
+          version: 1,
+          kind: 'final',
+          language: 'uz-Latn',
+          signed_by: 'Ким Виктория Сергеевна',
+          signed_at: at(-minutes(60 * 24 * 280 - 90)),
+          sections: {
+            indication: 'Bosh og‘rig‘i.',
+            technique: 'Kontrastsiz KT, 5 mm.',
+            findings: 'Bosh miya moddasida o‘choqli o‘zgarishlar aniqlanmadi. Qorinchalar kengaymagan. O‘rta chiziq tuzilmalari siljimagan.',
+            impression: 'Patologik o‘zgarishlar aniqlanmadi.',
+          },
+          delivery: { state: 'delivered', attempts: 1, delivered_at: at(-minutes(60 * 24 * 280 - 91)), fhir_id: 'dr-1001' },
+        },
+      ],
+    },
+  };
   tasks.push(priorTask);
 
   const failedReports = [

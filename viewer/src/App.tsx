@@ -12,8 +12,8 @@ import { WorklistRoom } from './rooms/worklist/WorklistRoom';
 import { speak, useWords } from './words';
 
 // The image engine is most of the program; these two rooms bring it.
-const importReading = () => import('./rooms/reading/ReadingRoom');
-const ReadingRoom = lazy(importReading);
+const ReadingRoom = lazy(() => import('./rooms/reading/ReadingRoom'));
+const warmUp = async () => (await import('./rooms/reading/ReadingRoom')).warmUp();
 const StudyRoom = lazy(() => import('./rooms/patients/StudyRoom'));
 const AdministrationRoom = lazy(() => import('./rooms/administration/AdministrationRoom'));
 
@@ -82,7 +82,7 @@ export function App() {
     );
   } else {
     barRoom = rooms.includes(room as Room) ? (room as Room) : rooms[0];
-    if (barRoom === 'worklist') content = <WorklistRoom warmUp={importReading} onSignOut={signOut} />;
+    if (barRoom === 'worklist') content = <WorklistRoom warmUp={warmUp} onSignOut={signOut} />;
     else if (barRoom === 'reports') content = <ReportsRoom />;
     else if (barRoom === 'patients') content = <PatientsRoom />;
     else if (barRoom === 'administration') {

@@ -96,12 +96,10 @@ const id = encodeURIComponent;
 /** The server's API, one function per operation of openapi.yaml. */
 export const api = {
   session: async () => remember(await send<s.Session>('GET', '/api/session')),
-  signIn: async (login: string, password: string) =>
-    remember(await send<s.Session>('POST', '/api/session', { login, password })),
+  signIn: async (login: string, password: string) => remember(await send<s.Session>('POST', '/api/session', { login, password })),
   signOut: () => send<void>('DELETE', '/api/session'),
   setLanguage: (language: s.Language) => send<void>('PUT', '/api/session/language', { language }),
-  setPassword: (current: string, next: string) =>
-    send<void>('PUT', '/api/session/password', { current, new: next }),
+  setPassword: (current: string, next: string) => send<void>('PUT', '/api/session/password', { current, new: next }),
 
   tasks: (query: Query) => send<s.TaskPage>('GET', withQuery('/api/tasks', query)),
   nextTask: () => send<s.Task>('POST', '/api/tasks/next'),
@@ -110,20 +108,17 @@ export const api = {
   release: (task: string) => send<s.Task>('POST', `/api/tasks/${id(task)}/release`),
 
   report: (task: string) => send<s.Report>('GET', `/api/tasks/${id(task)}/report`),
-  saveDraft: (task: string, draft: { sections: s.Sections; language: s.Language; revision: number }, leaving = false) =>
-    send<s.Draft>('PUT', `/api/tasks/${id(task)}/report/draft`, draft, leaving),
+  saveDraft: (task: string, draft: { sections: s.Sections; language: s.Language; revision: number }, leaving = false) => send<s.Draft>('PUT', `/api/tasks/${id(task)}/report/draft`, draft, leaving),
   discardDraft: (task: string) => send<void>('DELETE', `/api/tasks/${id(task)}/report/draft`),
   sign: (task: string, revision: number) => send<s.Report>('POST', `/api/tasks/${id(task)}/report/sign`, { revision }),
-  amend: (task: string, kind: 'correction' | 'addendum') =>
-    send<s.Report>('POST', `/api/tasks/${id(task)}/report/amend`, { kind }),
+  amend: (task: string, kind: 'correction' | 'addendum') => send<s.Report>('POST', `/api/tasks/${id(task)}/report/amend`, { kind }),
 
   studies: (query: Query) => send<s.StudyPage>('GET', withQuery('/api/studies', query)),
   study: (uid: string) => send<s.StudyDetail>('GET', `/api/studies/${id(uid)}`),
   pdfPath: (report: string, version: number) => `/api/reports/${id(report)}/versions/${version}/pdf`,
 
   deliveries: (query: Query) => send<s.DeliveryPage>('GET', withQuery('/api/deliveries', query)),
-  retryDelivery: (report: string, version: number) =>
-    send<void>('POST', `/api/deliveries/${id(report)}/${version}/retry`),
+  retryDelivery: (report: string, version: number) => send<void>('POST', `/api/deliveries/${id(report)}/${version}/retry`),
 
   status: () => send<s.Status>('GET', '/api/admin/status'),
   facilities: () => send<{ facilities: s.Facility[] }>('GET', '/api/admin/facilities'),

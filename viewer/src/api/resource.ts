@@ -11,12 +11,25 @@ export interface Resource<T> {
   set: (data: T) => void;
 }
 
+const primed = new Map<string, { data: unknown; at: number }>();
+
+/** Hands over what one room has just fetched to the next room, which then needs not ask again. */
+export function prime(key: string, data: unknown): void {
+  primed.set(key, { data, at: Date.now() });
+}
+
+/** What was handed over under this key less than half a minute ago. */
+function handedOver<T>(key: string | undefined): T | undefined {
+  const found = key === undefined ? undefined : primed.get(key);
+  return found && Date.now() - found.at < 30_000 ? (found.data as T) : undefined;
+}
+
 /**
  * Fetches what `load` gives whenever `key` changes (undefined: not at all).
  * An answer that arrives after the key has changed again is dropped.
  */
 export function useResource<T>(key: string | undefined, load: () => Promise<T>): Resource<T> {
-  const [state, setState] = useState<{ key?: string; data?: T; error?: unknown; loading: boolean }>({ loading: true });
+  const [state, setState] = useState<{ key?: string; data?: T; error?: unknown; loading: boolean }>(() => ({ key, data: handedOver<T>(key), loading: true }));
   const current = useRef(0);
   const loader = useRef(load);
   loader.current = load;
@@ -36,7 +49,10 @@ export function useResource<T>(key: string | undefined, load: () => Promise<T>):
 
   useEffect(() => {
     if (key === undefined) return;
-    void reload();
+    const ready = handedOver<T>(key);
+    primed.delete(key);
+    if (ready !== undefined) setState({ key, data: ready, loading: false });
+    else void reload();
     return () => {
       current.current++;
     };

@@ -96,7 +96,13 @@ export class Desk {
     pane.onPicture = () => {
       this.follow(pane);
       const { stack, index } = pane.view();
-      if (stack) ahead.want(stack.seriesUID, stack.pictures.map((p) => p.imageId), index, this.panes.indexOf(pane));
+      if (stack)
+        ahead.want(
+          stack.seriesUID,
+          stack.pictures.map((p) => p.imageId),
+          index,
+          this.panes.indexOf(pane),
+        );
       this.tell();
     };
     pane.onWindow = () => this.shareWindow(pane);
@@ -268,15 +274,19 @@ let current: Desk | undefined;
 export const openDesk = (): Desk | undefined => current;
 
 const ahead = new Prefetcher(
-  (imageId) =>
-    core.imageLoader.loadAndCacheImage(imageId, { requestType: core.Enums.RequestType.Prefetch, priority: 1 } as never),
+  (imageId) => core.imageLoader.loadAndCacheImage(imageId, { requestType: core.Enums.RequestType.Prefetch, priority: 1 } as never),
   4,
   () => current?.notify(),
 );
 
 /** Fetches a stack before anybody looks at it: the next study of the worklist. */
 export function fetchAhead(stack: Stack): void {
-  ahead.want(stack.seriesUID, stack.pictures.map((p) => p.imageId), Math.floor(stack.pictures.length / 2), 9);
+  ahead.want(
+    stack.seriesUID,
+    stack.pictures.map((p) => p.imageId),
+    Math.floor(stack.pictures.length / 2),
+    9,
+  );
 }
 
 /** Drops what belongs to other studies than these from memory. */

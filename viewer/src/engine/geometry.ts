@@ -2,11 +2,7 @@ export type Vector = [number, number, number];
 
 export const dot = (a: Vector, b: Vector) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 
-export const cross = (a: Vector, b: Vector): Vector => [
-  a[1] * b[2] - a[2] * b[1],
-  a[2] * b[0] - a[0] * b[2],
-  a[0] * b[1] - a[1] * b[0],
-];
+export const cross = (a: Vector, b: Vector): Vector => [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
 
 export const negate = (a: Vector): Vector => [-a[0], -a[1], -a[2]];
 
@@ -55,10 +51,7 @@ export function edgesOf(right: Vector, down: Vector): Edges {
  * Orientation (the directions of its rows and columns), after flips and then a
  * clockwise rotation in quarter turns.
  */
-export function edgesOfProjection(
-  orientation: string[],
-  view: { flipHorizontal: boolean; flipVertical: boolean; quarterTurns: number },
-): Edges | undefined {
+export function edgesOfProjection(orientation: string[], view: { flipHorizontal: boolean; flipVertical: boolean; quarterTurns: number }): Edges | undefined {
   let [right, down] = orientation;
   if (!right || !down) return undefined;
   if (view.flipHorizontal) right = opposite(right);

@@ -100,16 +100,12 @@ function placed(path: string, ds: DataSet): Placed[] {
  * all are parallel and no two lie at the same place, in the direction in which
  * the instances are numbered; by number otherwise.
  */
-export function inOrder<T extends { instanceNumber: number; frame: number; position?: Vector; orientation?: number[] }>(
-  pictures: T[],
-): { pictures: T[]; positions?: Positions } {
+export function inOrder<T extends { instanceNumber: number; frame: number; position?: Vector; orientation?: number[] }>(pictures: T[]): { pictures: T[]; positions?: Positions } {
   const byNumber = [...pictures].sort((a, b) => a.instanceNumber - b.instanceNumber || a.frame - b.frame);
   const first = byNumber[0];
-  if (!first?.orientation || first.orientation.length !== 6) return { pictures: byNumber };
+  if (first?.orientation?.length !== 6) return { pictures: byNumber };
   const normal = normalOf(first.orientation);
-  const parallel = byNumber.every(
-    (p) => p.position?.length === 3 && p.orientation?.length === 6 && Math.abs(dot(normalOf(p.orientation), normal)) > 0.999,
-  );
+  const parallel = byNumber.every((p) => p.position?.length === 3 && p.orientation?.length === 6 && Math.abs(dot(normalOf(p.orientation), normal)) > 0.999);
   if (!parallel) return { pictures: byNumber };
   const at = (p: T) => dot(p.position as Vector, normal);
   const distinct = new Set(byNumber.map((p) => at(p).toFixed(3))).size === byNumber.length;

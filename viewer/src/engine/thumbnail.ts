@@ -40,10 +40,7 @@ async function middlePicture(studyUID: string, seriesUID: string, instanceUID: s
 }
 
 /** Draws the middle picture of a series onto a small canvas; false when it has none. */
-export async function drawThumbnail(
-  canvas: HTMLCanvasElement,
-  series: { studyUID: string; seriesUID: string; middleInstanceUID?: string },
-): Promise<boolean> {
+export async function drawThumbnail(canvas: HTMLCanvasElement, series: { studyUID: string; seriesUID: string; middleInstanceUID?: string }): Promise<boolean> {
   await startEngine();
   const imageId = await middlePicture(series.studyUID, series.seriesUID, series.middleInstanceUID);
   if (!imageId) return false;

@@ -216,7 +216,21 @@ function Field({ label, hint, children }: { label: string; hint?: string; childr
   );
 }
 
-function Choices<T extends string>({ legend, all, chosen, onChange, nameOf, hint }: { legend: string; all: T[]; chosen: T[]; onChange: (chosen: T[]) => void; nameOf: (item: T) => string; hint?: string }) {
+function Choices<T extends string>({
+  legend,
+  all,
+  chosen,
+  onChange,
+  nameOf,
+  hint,
+}: {
+  legend: string;
+  all: T[];
+  chosen: T[];
+  onChange: (chosen: T[]) => void;
+  nameOf: (item: T) => string;
+  hint?: string;
+}) {
   return (
     <fieldset>
       <legend>{legend}</legend>
@@ -327,7 +341,16 @@ function People() {
       load={async () => (await api.users()).users ?? []}
       keyOf={(u) => u.id ?? u.login}
       nameOf={(u) => u.name}
-      make={() => ({ login: '', name: '', roles: ['clinician'], facilities: user.facilities.length === 1 ? [user.facilities[0].code] : [], all_facilities: false, active: true, language: 'uz-Latn', password: '' })}
+      make={() => ({
+        login: '',
+        name: '',
+        roles: ['clinician'],
+        facilities: user.facilities.length === 1 ? [user.facilities[0].code] : [],
+        all_facilities: false,
+        active: true,
+        language: 'uz-Latn',
+        password: '',
+      })}
       save={(item, old) => {
         const { password, ...rest } = item;
         const body = password ? item : rest;
@@ -337,7 +360,10 @@ function People() {
         { head: t('admin.fullName'), cell: (u) => u.name },
         { head: t('signin.login'), cell: (u) => <code>{u.login}</code> },
         { head: t('admin.roles'), cell: (u) => u.roles.map((role) => t(`roles.${role}`)).join(', ') },
-        { head: t('admin.facilitiesSeen'), cell: (u) => (u.all_facilities ? t('admin.allFacilities') : (u.facilities ?? []).map((code) => user.facilities.find((f) => f.code === code)?.name ?? code).join(', ')) },
+        {
+          head: t('admin.facilitiesSeen'),
+          cell: (u) => (u.all_facilities ? t('admin.allFacilities') : (u.facilities ?? []).map((code) => user.facilities.find((f) => f.code === code)?.name ?? code).join(', ')),
+        },
         { head: t('admin.active'), cell: (u) => (u.active === false ? <span className="secondary">{t('admin.inactive')}</span> : <span className="fine">{t('admin.isActive')}</span>) },
       ]}
       form={(u, change, isNew) => (
@@ -351,14 +377,28 @@ function People() {
           <Field label={isNew ? t('signin.password') : t('settings.newPassword')} hint={isNew ? t('admin.passwordHint') : t('admin.passwordChangeHint')}>
             <input type="password" value={u.password ?? ''} required={isNew} minLength={8} autoComplete="new-password" onChange={(e) => change({ password: e.target.value })} />
           </Field>
-          <Choices legend={t('admin.roles')} all={whole ? roles : roles.filter((r) => r === 'clinician' || r === 'technician')} chosen={u.roles} onChange={(chosen) => change({ roles: chosen })} nameOf={(role) => t(`roles.${role}`)} />
+          <Choices
+            legend={t('admin.roles')}
+            all={whole ? roles : roles.filter((r) => r === 'clinician' || r === 'technician')}
+            chosen={u.roles}
+            onChange={(chosen) => change({ roles: chosen })}
+            nameOf={(role) => t(`roles.${role}`)}
+          />
           {whole && (
             <label className="check">
               <input type="checkbox" checked={u.all_facilities ?? false} onChange={(e) => change({ all_facilities: e.target.checked })} />
               <span>{t('admin.allFacilities')}</span>
             </label>
           )}
-          {!u.all_facilities && <Choices legend={t('admin.facilitiesSeen')} all={user.facilities.map((f) => f.code)} chosen={u.facilities ?? []} onChange={(chosen) => change({ facilities: chosen })} nameOf={(code) => user.facilities.find((f) => f.code === code)?.name ?? code} />}
+          {!u.all_facilities && (
+            <Choices
+              legend={t('admin.facilitiesSeen')}
+              all={user.facilities.map((f) => f.code)}
+              chosen={u.facilities ?? []}
+              onChange={(chosen) => change({ facilities: chosen })}
+              nameOf={(code) => user.facilities.find((f) => f.code === code)?.name ?? code}
+            />
+          )}
           <Field label={t('settings.language')}>
             <select value={u.language ?? 'uz-Latn'} onChange={(e) => change({ language: e.target.value as UserRecord['language'] })}>
               {languages.map((code) => (
@@ -405,7 +445,14 @@ function Groups() {
           <Field label={t('admin.name')}>
             <input value={g.name} required onChange={(e) => change({ name: e.target.value })} />
           </Field>
-          <Choices legend={t('admin.members')} hint={t('admin.membersHint')} all={(users.data ?? []).filter((u) => u.roles.includes('radiologist')).map((u) => u.id ?? '')} chosen={g.members ?? []} onChange={(members) => change({ members })} nameOf={nameOf} />
+          <Choices
+            legend={t('admin.members')}
+            hint={t('admin.membersHint')}
+            all={(users.data ?? []).filter((u) => u.roles.includes('radiologist')).map((u) => u.id ?? '')}
+            chosen={g.members ?? []}
+            onChange={(members) => change({ members })}
+            nameOf={nameOf}
+          />
         </>
       )}
     />
@@ -427,7 +474,15 @@ function Rules() {
       remove={(r) => api.deleteRule(r.id ?? '')}
       columns={[
         { head: '№', cell: (r) => <span className="figures">{r.position}</span> },
-        { head: t('admin.name'), cell: (r) => <span className={r.active === false ? 'secondary' : ''}>{r.name}{r.active === false ? ` (${t('admin.off')})` : ''}</span> },
+        {
+          head: t('admin.name'),
+          cell: (r) => (
+            <span className={r.active === false ? 'secondary' : ''}>
+              {r.name}
+              {r.active === false ? ` (${t('admin.off')})` : ''}
+            </span>
+          ),
+        },
         { head: t('admin.condition'), cell: (r) => (r.condition ? <code>{r.condition}</code> : <span className="secondary">{t('admin.always')}</span>) },
         { head: t('admin.group'), cell: (r) => groupName(r.group) },
         { head: t('worklist.priority'), cell: (r) => <span data-priority={r.priority}>{t(`priority.${r.priority}`)}</span> },

@@ -32,7 +32,11 @@ export function StatusPage() {
           <Fact label={t('status.stored')} value={b(s.bytes)} />
           <Fact label={t('status.database')} value={s.database ?? '–'} />
           <Fact label={t('status.store')} value={s.store ?? '–'} />
-          <Fact label={t('status.journal')} value={s.journal ? t('status.journalValue', { records: n(s.journal.records), size: b(s.journal.bytes) }) : '–'} bad={(s.journal?.oldest_seconds ?? 0) > 300} />
+          <Fact
+            label={t('status.journal')}
+            value={s.journal ? t('status.journalValue', { records: n(s.journal.records), size: b(s.journal.bytes) }) : '–'}
+            bad={(s.journal?.oldest_seconds ?? 0) > 300}
+          />
           <Fact label={t('status.held')} value={n(s.journal?.held)} bad={(s.journal?.held ?? 0) > 0} />
           <Fact label={t('delivery.state.queued')} value={n(s.deliveries?.queued)} />
           <Fact label={t('delivery.state.retrying')} value={n(s.deliveries?.retrying)} />

@@ -6,7 +6,7 @@ import type { Study } from '../../api/schema';
 import { Icon } from '../../parts/icons';
 import { Sex } from '../../parts/patient';
 import { ProblemNote } from '../../parts/problem';
-import { goTo, href } from '../../parts/route';
+import { href } from '../../parts/route';
 import { useUser } from '../../parts/session';
 import { useWords } from '../../words';
 import { dicomDate, dicomTime } from '../../words/dates';
@@ -72,8 +72,7 @@ export function PatientsRoom() {
       <ul className="study-list">
         {studies.map((study) => (
           <li key={study.study_uid}>
-            {/* biome-ignore lint/a11y/useValidAnchor: it is a link; the handler only makes the whole card one */}
-            <a className="study-card" href={href('study', study.study_uid)} onClick={() => goTo('study', study.study_uid)}>
+            <a className="study-card" href={href('study', study.study_uid)}>
               <span className="study-who">
                 <strong>
                   <bdi>{study.patient.name}</bdi> <Sex sex={study.patient.sex} /> {study.patient.age !== undefined && <span className="figures">{study.patient.age}</span>}

@@ -71,9 +71,7 @@ function StudyPage({ study }: { study: StudyDetail }) {
           {last ? <ReportText version={last} corrected={older.length > 0} /> : <p className="report-banner waiting-report">{t(study.complete ? 'patients.noReport' : 'patients.stillArriving')}</p>}
           {older.map((version) => (
             <details key={version.version}>
-              <summary>
-                {t('patients.earlier', { kind: t(`report.kind.${version.kind}`), date: longDate(version.signed_at, version.language) })}
-              </summary>
+              <summary>{t('patients.earlier', { kind: t(`report.kind.${version.kind}`), date: longDate(version.signed_at, version.language) })}</summary>
               <ReportText version={version} corrected={false} old />
             </details>
           ))}
@@ -106,7 +104,10 @@ function ReportText({ version, corrected, old }: { version: ReportVersion; corre
       {!old && (
         <p className="report-banner" data-kind={version.kind} lang={language}>
           <Icon name={version.kind === 'final' ? 'check' : 'pen'} />
-          <span>{t(`patients.banner.${version.kind}`, { at, who: version.signed_by })}{corrected && version.kind !== 'final' ? ` ${t('patients.readThis')}` : ''}</span>
+          <span>
+            {t(`patients.banner.${version.kind}`, { at, who: version.signed_by })}
+            {corrected && version.kind !== 'final' ? ` ${t('patients.readThis')}` : ''}
+          </span>
         </p>
       )}
       {(['impression', ...sectionNames.filter((name) => name !== 'impression')] as const)

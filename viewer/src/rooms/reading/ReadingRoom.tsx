@@ -1,6 +1,6 @@
 import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from 'react';
 import { api, serverNow } from '../../api/client';
-import { useResource } from '../../api/resource';
+import { prime, useResource } from '../../api/resource';
 import type { Series, Study, StudyDetail, Task } from '../../api/schema';
 import { type Desk, fetchAhead, installHook, keepOnly, loadStack, noteFirstPicture, type Pane, presetsFor, type ToolName, toolNames } from '../../engine';
 import { Icon, type IconName } from '../../parts/icons';
@@ -18,6 +18,9 @@ import { firstSeries, likeSeries, priorFor } from './hang';
 import { ReportPanel, type ReportPanelHandle } from './ReportPanel';
 
 installHook();
+
+/** Called while the worklist idles: starts the engine, so that the first study finds it running. */
+export { startEngine as warmUp } from '../../engine';
 
 const help: KeyHelp = [
   [['↑', '↓'], 'keys.image'],
@@ -79,6 +82,7 @@ function Reading({ task, study, onTask }: { task: Task; study: StudyDetail; onTa
   const [nextTask, setNextTask] = useState<Task>();
   const report = useRef<ReportPanelHandle>(null);
   const opened = useRef(performance.now());
+  const ahead = useRef<StudyDetail>(undefined);
 
   const prior = useResource(priorStudy && `prior ${priorStudy.study_uid}`, () => api.study(priorStudy?.study_uid ?? ''));
   const showPrior = beside && priorStudy !== undefined;
@@ -117,6 +121,7 @@ function Reading({ task, study, onTask }: { task: Task; study: StudyDetail; onTa
         if (!next || !live) return;
         setNextTask(next);
         const detail = await api.study(next.study.study_uid);
+        ahead.current = detail;
         const first = firstSeries(detail.series);
         if (first && live) fetchAhead(await loadStack(detail.study_uid, first.series_uid));
       } catch {
@@ -134,6 +139,8 @@ function Reading({ task, study, onTask }: { task: Task; study: StudyDetail; onTa
     try {
       await report.current?.settle();
       const next = await api.nextTask();
+      prime(`task ${next.id}`, next);
+      if (ahead.current?.study_uid === next.study.study_uid) prime(`study ${next.study.study_uid}`, ahead.current);
       goTo('read', next.id);
     } catch (err) {
       setProblem(err);
@@ -233,9 +240,30 @@ function Reading({ task, study, onTask }: { task: Task; study: StudyDetail; onTa
           </button>
         </div>
       )}
-      <Strip study={study} current={series} onPick={setSeries} priors={study.priors} prior={priorStudy} priorDetail={prior.data} priorSeries={priorSeries} onPrior={(p) => { setPriorStudy(p); setPriorSeries(undefined); setBeside(true); }} onPriorSeries={(s) => { setPriorSeries(s); setBeside(true); }} />
+      <Strip
+        study={study}
+        current={series}
+        onPick={setSeries}
+        priors={study.priors}
+        prior={priorStudy}
+        priorDetail={prior.data}
+        priorSeries={priorSeries}
+        onPrior={(p) => {
+          setPriorStudy(p);
+          setPriorSeries(undefined);
+          setBeside(true);
+        }}
+        onPriorSeries={(s) => {
+          setPriorSeries(s);
+          setBeside(true);
+        }}
+      />
       <div className="pictures" data-picture>
-        {failed !== undefined && <div className="note problem" role="alert">{t('picture.engineFailed')}</div>}
+        {failed !== undefined && (
+          <div className="note problem" role="alert">
+            {t('picture.engineFailed')}
+          </div>
+        )}
         {!series && <p className="empty">{t('picture.noSeries')}</p>}
         {desk && series && (
           <>
@@ -250,7 +278,18 @@ function Reading({ task, study, onTask }: { task: Task; study: StudyDetail; onTa
           </>
         )}
       </div>
-      {desk && pane && <ToolBar desk={desk} pane={pane} priorPane={showPrior ? priorPane : undefined} beside={showPrior} canBeside={priorStudy !== undefined} onBeside={() => setBeside(!beside)} onKeyImage={markKeyImage} onHelp={() => setHelping(true)} />}
+      {desk && pane && (
+        <ToolBar
+          desk={desk}
+          pane={pane}
+          priorPane={showPrior ? priorPane : undefined}
+          beside={showPrior}
+          canBeside={priorStudy !== undefined}
+          onBeside={() => setBeside(!beside)}
+          onKeyImage={markKeyImage}
+          onHelp={() => setHelping(true)}
+        />
+      )}
       <ReportPanel ref={report} task={task} study={study} onTask={onTask} onNext={() => void goNext()} nextTask={nextTask} />
       {helping && <KeyList keys={help} onClose={() => setHelping(false)} />}
     </main>
@@ -325,7 +364,17 @@ function Deadline({ task }: { task: Task }) {
   );
 }
 
-function Strip({ study, current, onPick, priors, prior, priorDetail, priorSeries, onPrior, onPriorSeries }: {
+function Strip({
+  study,
+  current,
+  onPick,
+  priors,
+  prior,
+  priorDetail,
+  priorSeries,
+  onPrior,
+  onPriorSeries,
+}: {
   study: StudyDetail;
   current: Series | undefined;
   onPick: (series: Series) => void;
@@ -365,7 +414,16 @@ function Strip({ study, current, onPick, priors, prior, priorDetail, priorSeries
   );
 }
 
-function ToolBar({ desk, pane, priorPane, beside, canBeside, onBeside, onKeyImage, onHelp }: {
+function ToolBar({
+  desk,
+  pane,
+  priorPane,
+  beside,
+  canBeside,
+  onBeside,
+  onKeyImage,
+  onHelp,
+}: {
   desk: Desk;
   pane: Pane;
   priorPane: Pane | undefined;
@@ -381,9 +439,7 @@ function ToolBar({ desk, pane, priorPane, beside, canBeside, onBeside, onKeyImag
   const view = usePane(chosen);
   const presets = useMemo(() => (view.stack ? presetsFor(view.stack.modality, view.stack.window ?? { center: 128, width: 256 }) : []), [view.stack]);
   const preset = presets.findIndex((p) => view.window && Math.abs(p.width - view.window.width) < 1 && Math.abs(p.center - view.window.center) < 1);
-  const tool = (name: ToolName) => (
-    <Button key={name} icon={name as IconName} label={`${t(`tool.${name}`)} (${toolKeys[name]})`} pressed={desk.tool === name} onClick={() => desk.setTool(name)} />
-  );
+  const tool = (name: ToolName) => <Button key={name} icon={name as IconName} label={`${t(`tool.${name}`)} (${toolKeys[name]})`} pressed={desk.tool === name} onClick={() => desk.setTool(name)} />;
   return (
     <div className="tools" role="toolbar" aria-label={t('tool.bar')} data-picture>
       {(['window', 'scroll', 'zoom', 'pan'] as const).map(tool)}
@@ -391,7 +447,15 @@ function ToolBar({ desk, pane, priorPane, beside, canBeside, onBeside, onKeyImag
       {(['length', 'angle', 'roi'] as const).map(tool)}
       <Button icon="trash" label={`${t('tool.clear')} (Del)`} onClick={() => desk.clearMeasures()} />
       <span className="divider" />
-      <select className="presets" aria-label={t('tool.preset')} value={preset} onChange={(event) => { chosen.preset(Number(event.target.value)); event.target.blur(); }}>
+      <select
+        className="presets"
+        aria-label={t('tool.preset')}
+        value={preset}
+        onChange={(event) => {
+          chosen.preset(Number(event.target.value));
+          event.target.blur();
+        }}
+      >
         {preset < 0 && <option value={-1}>{t('tool.preset')}</option>}
         {presets.map((p, n) => (
           <option key={p.name} value={n}>

@@ -3,11 +3,11 @@ import { api } from '../../api/client';
 import { listen } from '../../api/events';
 import { useResource } from '../../api/resource';
 import { type Language, type Report, type ReportVersion, type SectionName, type StudyDetail, sectionNames, type Task } from '../../api/schema';
+import { DeliveryWords } from '../../parts/delivery';
 import { Dialog } from '../../parts/dialog';
 import { Icon } from '../../parts/icons';
 import { chord } from '../../parts/keys';
 import { explain, ProblemNote } from '../../parts/problem';
-import { DeliveryWords } from '../../parts/delivery';
 import { useUser } from '../../parts/session';
 import { languageNames, languages, useWords } from '../../words';
 import { dicomDate, moment, time } from '../../words/dates';
@@ -46,7 +46,8 @@ export const ReportPanel = forwardRef<ReportPanelHandle, Props>(function ReportP
   const writing = loaded !== undefined && (task.state === 'claimed' ? mine : loaded.draft !== undefined);
   const draftKind = loaded?.draft?.kind;
 
-  // One keeper for each draft that is open here.
+  // One keeper for each draft that is open here; not a new one for each answer about it.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: see above
   useEffect(() => {
     if (!writing || !loaded) {
       setKeeper(undefined);
@@ -76,8 +77,6 @@ export const ReportPanel = forwardRef<ReportPanelHandle, Props>(function ReportP
       document.removeEventListener('visibilitychange', hidden);
       void made.flush().finally(() => made.close());
     };
-    // A new keeper only for a new draft, not for each answer about it.
-    // biome-ignore lint/correctness/useExhaustiveDependencies: see above
   }, [writing, task.id, loaded?.versions.length, draftKind]);
 
   // Delivery news of this report.
@@ -166,13 +165,7 @@ export const ReportPanel = forwardRef<ReportPanelHandle, Props>(function ReportP
   }));
 
   const problemText =
-    problem === undefined
-      ? undefined
-      : (problem as { empty?: true }).empty
-        ? t('problem.empty_report')
-        : (problem as { unsaved?: true }).unsaved
-          ? t('report.signUnsaved')
-          : explain(t, problem);
+    problem === undefined ? undefined : (problem as { empty?: true }).empty ? t('problem.empty_report') : (problem as { unsaved?: true }).unsaved ? t('report.signUnsaved') : explain(t, problem);
 
   return (
     <aside className="report" aria-label={t('report.title')}>
@@ -180,9 +173,7 @@ export const ReportPanel = forwardRef<ReportPanelHandle, Props>(function ReportP
       {loaded && loaded.versions.length > 0 && !writing && <Signed report={loaded} onAmend={(kind) => void amend(kind)} />}
       {loaded && !writing && task.state !== 'signed' && (
         <div className="report-body">
-          <p className="note">
-            {task.claimed_by ? t('report.heldBy', { who: task.claimed_by.name }) : t('report.notClaimed')}
-          </p>
+          <p className="note">{task.claimed_by ? t('report.heldBy', { who: task.claimed_by.name }) : t('report.notClaimed')}</p>
           {!task.claimed_by && (
             <button type="button" className="primary" onClick={() => void claim()}>
               {t('report.claim')}
@@ -212,9 +203,7 @@ export const ReportPanel = forwardRef<ReportPanelHandle, Props>(function ReportP
           {t('report.next')} <Icon name="next" />
         </button>
       </footer>
-      {asking && keeper && (
-        <SignDialog task={task} study={study} kind={keeper.kind} busy={busy} onSign={() => void sign()} onClose={() => setAsking(false)} />
-      )}
+      {asking && keeper && <SignDialog task={task} study={study} kind={keeper.kind} busy={busy} onSign={() => void sign()} onClose={() => setAsking(false)} />}
     </aside>
   );
 });
@@ -319,7 +308,10 @@ const Editor = forwardRef<EditorHandle, { keeper: DraftKeeper; study: StudyDetai
         <div className="note problem" role="alert">
           <Icon name="warn" />
           <span>
-            {t(state.problem.reason === 'claimed_by_other' ? 'report.refusedClaimed' : state.problem.reason === 'already_signed' ? 'report.refusedSigned' : 'report.refused', { who: state.problem.who ?? t('problem.somebody'), detail: state.problem.detail ?? state.problem.title })}
+            {t(state.problem.reason === 'claimed_by_other' ? 'report.refusedClaimed' : state.problem.reason === 'already_signed' ? 'report.refusedSigned' : 'report.refused', {
+              who: state.problem.who ?? t('problem.somebody'),
+              detail: state.problem.detail ?? state.problem.title,
+            })}
           </span>
         </div>
       )}

@@ -22,7 +22,13 @@ export function priorFor(study: Study, priors: Study[]): Study | undefined {
 export function likeSeries(of: Series | undefined, prior: StudyDetail): Series | undefined {
   const candidates = pictures(prior.series);
   if (!of) return firstSeries(prior.series);
-  const words = (s: Series) => new Set((s.description ?? '').toLowerCase().split(/[^\p{L}\p{N}]+/u).filter(Boolean));
+  const words = (s: Series) =>
+    new Set(
+      (s.description ?? '')
+        .toLowerCase()
+        .split(/[^\p{L}\p{N}]+/u)
+        .filter(Boolean),
+    );
   const mine = words(of);
   const score = (s: Series) => {
     let points = s.modality === of.modality ? 100 : 0;

@@ -1,6 +1,6 @@
-import { lazy, Suspense } from 'react';
+import { lazy, Suspense, useEffect } from 'react';
 import { api } from '../../api/client';
-import { useResource } from '../../api/resource';
+import { prime, useResource } from '../../api/resource';
 import type { Task } from '../../api/schema';
 import { Icon } from '../../parts/icons';
 import { useWords } from '../../words';
@@ -14,6 +14,17 @@ export function Preview({ task, onOpen, onReserve, onClose }: { task: Task; onOp
   const { study } = task;
   const detail = useResource(study.study_uid, () => api.study(study.study_uid));
   const known = detail.data?.study_uid === study.study_uid ? detail.data : undefined;
+
+  // Who stays on a row will open it: its pictures' metadata is small, and the first picture waits for it.
+  useEffect(() => {
+    if (!known) return;
+    prime(`study ${known.study_uid}`, known);
+    const timer = setTimeout(() => {
+      void import('../reading/ahead').then(({ prepare }) => prepare(known)).catch(() => {});
+    }, 500);
+    return () => clearTimeout(timer);
+  }, [known]);
+
   return (
     <aside className="preview" aria-label={t('worklist.preview')}>
       <dl>

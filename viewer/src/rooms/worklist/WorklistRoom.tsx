@@ -1,7 +1,7 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
 import { api, serverNow } from '../../api/client';
 import { listen } from '../../api/events';
-import { useResource } from '../../api/resource';
+import { prime, useResource } from '../../api/resource';
 import type { Priority, Task, View } from '../../api/schema';
 import { Icon } from '../../parts/icons';
 import { type KeyHelp, KeyList, useKeys } from '../../parts/keys';
@@ -133,7 +133,7 @@ export function WorklistRoom({ warmUp, onSignOut }: { warmUp: () => Promise<unkn
     if (!which) return;
     setProblem(undefined);
     try {
-      if (which.state === 'open') await api.claim(which.id);
+      prime(`task ${which.id}`, which.state === 'open' ? await api.claim(which.id) : which);
       goTo('read', which.id);
     } catch (err) {
       setProblem(err);
@@ -157,7 +157,9 @@ export function WorklistRoom({ warmUp, onSignOut }: { warmUp: () => Promise<unkn
   const nextForMe = async () => {
     setProblem(undefined);
     try {
-      goTo('read', (await api.nextTask()).id);
+      const next = await api.nextTask();
+      prime(`task ${next.id}`, next);
+      goTo('read', next.id);
     } catch (err) {
       setProblem(err);
     }
@@ -213,7 +215,7 @@ export function WorklistRoom({ warmUp, onSignOut }: { warmUp: () => Promise<unkn
               }
             }}
           />
-          <kbd aria-hidden="true">/</kbd>
+          <kbd>/</kbd>
         </div>
       </TopBar>
       <main className="worklist">
@@ -287,7 +289,6 @@ export function WorklistRoom({ warmUp, onSignOut }: { warmUp: () => Promise<unkn
               {t('worklist.news', { n: waiting })} <kbd>U</kbd>
             </button>
           )}
-          {/* biome-ignore lint/a11y/noStaticElementInteractions: only notes where the pointer is, so that rows hold still under it */}
           <div
             className="table-scroll"
             onPointerEnter={() => {
@@ -301,27 +302,31 @@ export function WorklistRoom({ warmUp, onSignOut }: { warmUp: () => Promise<unkn
             <table className="tasks">
               <thead>
                 <tr>
-                  <th scope="col" className="c-due">{t('worklist.due')}</th>
-                  <th scope="col" className="c-priority">{t('worklist.priority')}</th>
+                  <th scope="col" className="c-due">
+                    {t('worklist.due')}
+                  </th>
+                  <th scope="col" className="c-priority">
+                    {t('worklist.priority')}
+                  </th>
                   <th scope="col">{t('worklist.patient')}</th>
-                  <th scope="col" className="c-age">{t('patient.age')}</th>
+                  <th scope="col" className="c-age">
+                    {t('patient.age')}
+                  </th>
                   <th scope="col">{t('worklist.study')}</th>
-                  <th scope="col" className="c-facility">{t('study.facility')}</th>
-                  <th scope="col" className="c-images">{t('worklist.images')}</th>
-                  <th scope="col" className="c-state">{t('worklist.state')}</th>
+                  <th scope="col" className="c-facility">
+                    {t('study.facility')}
+                  </th>
+                  <th scope="col" className="c-images">
+                    {t('worklist.images')}
+                  </th>
+                  <th scope="col" className="c-state">
+                    {t('worklist.state')}
+                  </th>
                 </tr>
               </thead>
               <tbody ref={body}>
                 {tasks.map((row) => (
-                  <Row
-                    key={row.id}
-                    task={row}
-                    now={now}
-                    selected={row.id === selected}
-                    gone={gone.has(row.id)}
-                    onSelect={() => setSelected(row.id)}
-                    onOpen={() => void open(row)}
-                  />
+                  <Row key={row.id} task={row} now={now} selected={row.id === selected} gone={gone.has(row.id)} onSelect={() => setSelected(row.id)} onOpen={() => void open(row)} />
                 ))}
               </tbody>
             </table>
@@ -341,7 +346,6 @@ function Row({ task, now, selected, gone, onSelect, onOpen }: { task: Task; now:
   const left = countdown(task.deadline, now, t('units.d'));
   const signed = task.state === 'signed';
   return (
-    // biome-ignore lint/a11y/useKeyWithClickEvents: the room's keys move and open the selection
     <tr data-task={task.id} data-selected={selected || undefined} data-gone={gone || undefined} aria-current={selected || undefined} onClick={onSelect} onDoubleClick={onOpen}>
       <td className="c-due figures" data-pressure={signed ? undefined : left.pressure}>
         {signed ? (
