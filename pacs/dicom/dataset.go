@@ -36,7 +36,7 @@ type Dataset struct {
 
 	charset  []string // (0008,0005) of this data set or of the nearest one around it
 	fallback string
-	utf8     bool // values were made by the setters: text is UTF-8
+	utf8     bool // text is UTF-8: made by UTF8 or by the setters
 }
 
 // Get finds the first element with this tag.

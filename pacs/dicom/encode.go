@@ -22,14 +22,12 @@ func (ds *Dataset) put(e Element) *Dataset {
 }
 
 // SetString sets an attribute to string values; numbers of IS and DS are given
-// as strings, too. No value makes it empty. The first non-ASCII text also sets
-// Specific Character Set (0008,0005) to ISO_IR 192, in ds, not in what contains
-// it. Backslashes in a value become slashes, except in LT, ST, UT and UR.
+// as strings, too. No value makes it empty. Backslashes in a value become
+// slashes, except in LT, ST, UT and UR.
 //
-// Setters are for data sets that are made here or whose text is UTF-8; a
-// scanned one in another character set is first converted by UTF8.
+// The first text that isn't ASCII turns ds into UTF-8 as a whole (see UTF8) and
+// sets its Specific Character Set (0008,0005), which needn't be set by hand.
 func (ds *Dataset) SetString(tag Tag, vr VR, values ...string) *Dataset {
-	ds.utf8 = true
 	var b strings.Builder
 	for i, v := range values {
 		if i > 0 {
@@ -46,6 +44,9 @@ func (ds *Dataset) SetString(tag Tag, vr VR, values ...string) *Dataset {
 		value = nil
 	}
 	if !isASCII(value) && tag != TagSpecificCharacterSet {
+		if !ds.utf8 {
+			*ds = *ds.UTF8()
+		}
 		ds.put(Element{Tag: TagSpecificCharacterSet, VR: CS, Value: []byte(charsetUTF8[0])})
 	}
 	return ds.put(Element{Tag: tag, VR: vr, Value: value})
@@ -135,8 +136,7 @@ func (ds *Dataset) Delete(tag Tag) *Dataset {
 }
 
 // UTF8 returns a copy of ds whose text is UTF-8 and whose binary values are
-// little endian, fit for the setters and for AppendDataset. Values left in the
-// stream are shared.
+// little endian, fit for AppendDataset. Values left in the stream are shared.
 func (ds *Dataset) UTF8() *Dataset {
 	out := &Dataset{utf8: true, Elements: slices.Clone(ds.Elements)}
 	needs := ds.Has(TagSpecificCharacterSet)

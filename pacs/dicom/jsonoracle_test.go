@@ -51,7 +51,7 @@ func TestJSONAgreesWithDcm2json(t *testing.T) {
 	compared := 0
 	for i, name := range names {
 		info, err := os.Stat(filepath.Join(corpusDir, name))
-		if err != nil || info.Size() > 600<<10 || os.Getenv("DICOM_JSON_ALL") == "" && i%9 != 0 {
+		if err != nil || info.Size() > 600<<10 || os.Getenv("DICOM_JSON_ALL") == "" && i%25 != 0 {
 			continue
 		}
 		if strings.HasSuffix(name, "chrSQEncoding.dcm") {

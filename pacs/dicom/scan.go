@@ -99,10 +99,8 @@ type scanner struct {
 }
 
 func (s *scanner) release() {
-	clear(s.stack[:cap(s.stack)])
-	clear(s.items[:cap(s.items)])
 	stack, items, buf := s.stack[:0], s.items[:0], s.src.buf
-	if cap(stack) > 4096 { // don't keep what one hostile file needed
+	if cap(stack) > 4096 || cap(items) > 4096 { // don't keep what one hostile file needed
 		stack, items = nil, nil
 	}
 	*s = scanner{stack: stack, items: items}
@@ -222,11 +220,11 @@ func (s *scanner) chooseSyntax() error {
 			return s.fail(UnsupportedSyntax, "%q is no UID", h.Declared)
 		}
 	}
-	if !ts.Deflated && h.Declared != "" {
+	if h.Declared != "" {
 		// Only what contradicts the declaration beyond doubt overrules it.
 		if guess, ok := guessSyntax(s.src.peek(16), true); ok {
 			g, _ := LookupTransferSyntax(guess)
-			if g.Implicit != ts.Implicit || g.BigEndian != ts.BigEndian {
+			if ts.Deflated || g.Implicit != ts.Implicit || g.BigEndian != ts.BigEndian {
 				if ts.Encapsulated || !known {
 					// The pixels are what was declared; only the rest isn't.
 					guess = h.Declared

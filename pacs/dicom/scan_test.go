@@ -243,6 +243,7 @@ func TestScanQuirks(t *testing.T) {
 		"implicit, declared explicit":            {ExplicitVRLittleEndian, "0800 6000 02000000 'CT' 1000 1000 04000000 'A^B '", `{"00080060":{"vr":"CS","Value":["CT"]},`},
 		"explicit, declared implicit":            {ImplicitVRLittleEndian, "0800 6000 'CS' 0200 'CT'" + name, `{"00080060":{"vr":"CS","Value":["CT"]},`},
 		"big endian, declared little":            {ExplicitVRLittleEndian, "0008 0060 'CS' 0002 'CT' 0010 0010 'PN' 0004 'A^B '", `{"00080060":{"vr":"CS","Value":["CT"]},`},
+		"not deflated, declared so":              {DeflatedExplicitVRLittleEndian, "0800 6000 'CS' 0200 'CT'" + name, `{"00080060":{"vr":"CS","Value":["CT"]},`},
 		"a private syntax":                       {"1.2.3.4", "0800 6000 'CS' 0200 'CT'" + name, `{"00080060":{"vr":"CS","Value":["CT"]},`},
 		"a delimiter too many":                   {ExplicitVRLittleEndian, "0800 6000 'CS' 0200 'CT' FEFF DDE0 00000000" + name, `{"00080060":{"vr":"CS","Value":["CT"]},`},
 		"no item delimiter":                      {ExplicitVRLittleEndian, "0800 4011 'SQ' 0000 FFFFFFFF FEFF 00E0 FFFFFFFF 0800 5011 'UI' 0200 '12' FEFF DDE0 00000000" + name, `"Value":[{"00081150":{"vr":"UI","Value":["12"]}}]`},

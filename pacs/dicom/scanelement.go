@@ -287,6 +287,7 @@ func (s *scanner) readSequence(e *Element, parent *Dataset, end int64, depth int
 		e.Items = make([]*Dataset, n)
 		copy(e.Items, s.items[base:])
 	}
+	clear(s.items[base:])
 	s.items = s.items[:base]
 	return err
 }
