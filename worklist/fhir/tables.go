@@ -77,14 +77,22 @@ type words struct {
 }
 
 var wordsIn = map[string]words{
-	"uz": {"Tasviriy tekshiruv xulosasi", "Koʻrsatma", "Tekshiruv usuli", "Tavsif", "Xulosa",
-		"%s dagi %d-versiyaning tuzatilgani", "%s dagi %d-versiyaga qoʻshimcha"},
-	"uz-Cyrl": {"Тасвирий текширув хулосаси", "Кўрсатма", "Текширув усули", "Тавсиф", "Хулоса",
-		"%s даги %d-версиянинг тузатилгани", "%s даги %d-версияга қўшимча"},
-	"ru": {"Заключение лучевого исследования", "Показания", "Методика", "Описание", "Заключение",
-		"Исправление версии %[2]d от %[1]s", "Дополнение к версии %[2]d от %[1]s"},
-	"en": {"Diagnostic imaging report", "Indication", "Technique", "Findings", "Impression",
-		"Correction of version %[2]d of %[1]s", "Addendum to version %[2]d of %[1]s"},
+	"uz": {
+		"Tasviriy tekshiruv xulosasi", "Koʻrsatma", "Tekshiruv usuli", "Tavsif", "Xulosa",
+		"%s dagi %d-versiyaning tuzatilgani", "%s dagi %d-versiyaga qoʻshimcha",
+	},
+	"uz-Cyrl": {
+		"Тасвирий текширув хулосаси", "Кўрсатма", "Текширув усули", "Тавсиф", "Хулоса",
+		"%s даги %d-версиянинг тузатилгани", "%s даги %d-версияга қўшимча",
+	},
+	"ru": {
+		"Заключение лучевого исследования", "Показания", "Методика", "Описание", "Заключение",
+		"Исправление версии %[2]d от %[1]s", "Дополнение к версии %[2]d от %[1]s",
+	},
+	"en": {
+		"Diagnostic imaging report", "Indication", "Technique", "Findings", "Impression",
+		"Correction of version %[2]d of %[1]s", "Addendum to version %[2]d of %[1]s",
+	},
 }
 
 func wordsFor(language string) words {

@@ -2,11 +2,11 @@ package report
 
 // pdfWords are the labels of a printed report.
 type pdfWords struct {
-	title                                             string
-	patient, sex, male, female, other, birth, id      string
-	study, modality, date, accession, order, facility string
-	indication, technique, findings, impression       string
-	signed, correction, addendum, version, page       string
+	title                                        string
+	patient, sex, male, female, other, birth, id string
+	study, modality, date, accession             string
+	indication, technique, findings, impression  string
+	signed, correction, addendum, version, page  string
 }
 
 // pdfLanguages holds the labels by BCP 47 tag. correction, addendum and version

@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -228,7 +227,7 @@ func (s *Sandbox) do(method, url string, body []byte, into any) {
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err != nil || response.StatusCode >= 300 {
-		s.t.Fatal(fmt.Sprintf("%s %s: %s %s %v", method, url, response.Status, text, err))
+		s.t.Fatalf("%s %s: %s %s %v", method, url, response.Status, text, err)
 	}
 	if into != nil {
 		if err := json.Unmarshal(text, into); err != nil {
