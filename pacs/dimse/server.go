@@ -1,6 +1,7 @@
 package dimse
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -55,7 +56,9 @@ type Server struct {
 	Logger   *slog.Logger
 	Observer Observer
 
-	slots chan struct{} // one per association
+	init        sync.Once
+	slots       chan struct{} // one per association
+	connections chan struct{} // one per connection
 }
 
 // Observer is told what happens, for metrics and audit. Any function may be
@@ -86,18 +89,15 @@ const (
 // Serve answers connections from ln, which may be a TLS listener, until ctx is
 // done. Then it closes ln, lets running associations go on for DrainTimeout,
 // aborts the rest, and returns nil when all are gone. A failing listener ends
-// it with an error.
+// it with an error. It may be called for several listeners; they share the
+// limits.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	maxAssociations := s.MaxAssociations
-	if maxAssociations <= 0 {
-		maxAssociations = defaultMaxAssociations
-	}
-	s.slots = make(chan struct{}, maxAssociations)
-	connections := make(chan struct{}, maxAssociations+extraConnections)
-	drain := s.DrainTimeout
-	if drain <= 0 {
-		drain = defaultDrainTimeout
-	}
+	s.init.Do(func() {
+		n := cmp.Or(max(s.MaxAssociations, 0), defaultMaxAssociations)
+		s.slots = make(chan struct{}, n)
+		s.connections = make(chan struct{}, n+extraConnections)
+	})
+	drain := cmp.Or(max(s.DrainTimeout, 0), defaultDrainTimeout)
 
 	// Associations live on when ctx is done, until hard is.
 	hard, abort := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -109,14 +109,14 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	var running sync.WaitGroup
 	err := s.acceptLoop(ctx, ln, func(nc net.Conn) {
 		select {
-		case connections <- struct{}{}:
+		case s.connections <- struct{}{}:
 		default:
 			s.logger().Warn("connection dropped: too many", "remote", nc.RemoteAddr().String())
 			_ = nc.Close()
 			return
 		}
 		running.Go(func() {
-			defer func() { <-connections }()
+			defer func() { <-s.connections }()
 			s.serveConn(ctx, hard, nc)
 		})
 	})
@@ -212,7 +212,11 @@ func (s *Server) serveConn(ctx, hard context.Context, nc net.Conn) {
 }
 
 func logRejection(log *slog.Logger, rq *ul.AssociateRequest, err error) {
-	if rq == nil {
+	switch {
+	case rq == nil && errors.Is(err, ul.ErrClosed): // a port check
+		log.Debug("connection without association", "error", err)
+		return
+	case rq == nil:
 		log.Info("connection without association", "error", err)
 		return
 	}

@@ -22,7 +22,8 @@ type StoreHandler interface {
 	// The returned status is sent only after Store returned. Success or a
 	// warning tells the sender that it may delete its copy: return it only for
 	// what is safe. The UIDs are as the peer sent them; nothing was checked.
-	// ctx is done when the association is over or the server must stop.
+	// ctx is done when the server has no more time; the association is aborted
+	// with it.
 	Store(ctx context.Context, req *StoreRequest) Status
 }
 
