@@ -60,9 +60,25 @@ type Node struct {
 	store   storage.Store
 	reports *report.Reports
 	closers []func(context.Context) // run in reverse order
-	failed  chan error              // the first server that ends by itself
-	stop    context.CancelFunc      // ends what runs
+	failed  chan error              // the first part that ends by itself
+	doors   group                   // take images and requests; end first
+	work    group                   // publishes what they took
+}
+
+// group is parts of a node that run and end together.
+type group struct {
+	ctx     context.Context
+	stop    context.CancelFunc
 	running sync.WaitGroup
+}
+
+func (g *group) open(ctx context.Context) {
+	g.ctx, g.stop = context.WithCancel(context.WithoutCancel(ctx))
+}
+
+func (g *group) end() {
+	g.stop()
+	g.running.Wait()
 }
 
 // Start brings a node up in the order in which its parts need one another:
@@ -70,8 +86,8 @@ type Node struct {
 // returns nil the node takes images and answers the client.
 func Start(ctx context.Context, flags ServerFlags, log *slog.Logger) (_ *Node, err error) {
 	n := &Node{flags: flags, log: log, started: time.Now(), failed: make(chan error, 4)}
-	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	n.stop = stop
+	n.doors.open(ctx)
+	n.work.open(ctx)
 	defer func() {
 		if err != nil {
 			n.Close()
@@ -112,23 +128,23 @@ func Start(ctx context.Context, flags ServerFlags, log *slog.Logger) (_ *Node, e
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m := newMetrics(registry, n.Journal)
 
-	if err := n.startJobs(ctx, run, m); err != nil {
+	if err := n.startJobs(ctx, m); err != nil {
 		return nil, err
 	}
-	if err := n.startDICOM(ctx, run, m); err != nil {
+	if err := n.startDICOM(ctx, m); err != nil {
 		return nil, err
 	}
-	return n, n.startWeb(run, registry)
+	return n, n.startWeb(registry)
 }
 
 func (n *Node) onClose(f func(context.Context)) { n.closers = append(n.closers, f) }
 
-// spawn runs a part until its context ends; a part that ends by itself ends
-// the node.
-func (n *Node) spawn(ctx context.Context, name string, f func(context.Context) error) {
-	n.running.Go(func() {
-		err := f(ctx)
-		if ctx.Err() == nil {
+// spawn runs a part until its group ends; a part that ends by itself ends the
+// node.
+func (n *Node) spawn(g *group, name string, f func(context.Context) error) {
+	g.running.Go(func() {
+		err := f(g.ctx)
+		if g.ctx.Err() == nil {
 			n.failed <- fmt.Errorf("%s ended: %w", name, err)
 		}
 	})
@@ -173,7 +189,7 @@ func openStore(ctx context.Context, flags ServerFlags) (storage.Store, error) {
 
 // startJobs starts what works in the background: publisher, completion,
 // delivery.
-func (n *Node) startJobs(ctx, run context.Context, m *metrics) error {
+func (n *Node) startJobs(ctx context.Context, m *metrics) error {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &publish.CompletionWorker{Index: n.Index, Quiet: n.flags.Quiet, Completed: n.Worklist.Complete})
 	if n.flags.FHIR != "" {
@@ -198,7 +214,7 @@ func (n *Node) startJobs(ctx, run context.Context, m *metrics) error {
 			return delivery.Enqueue(ctx, jobs, tx, id, version)
 		}
 	}
-	if err := jobs.Start(run); err != nil {
+	if err := jobs.Start(n.work.ctx); err != nil {
 		return pacs.Wrap(pacs.Unavailable, err, "The job queue does not start")
 	}
 	n.onClose(func(ctx context.Context) {
@@ -217,12 +233,12 @@ func (n *Node) startJobs(ctx, run context.Context, m *metrics) error {
 			return publish.EnqueueCompletion(ctx, jobs, tx, added, n.flags.Quiet)
 		},
 	})
-	n.spawn(run, "the publisher", publisher.Run)
+	n.spawn(&n.work, "the publisher", publisher.Run)
 	return nil
 }
 
 // startDICOM opens the DICOM port.
-func (n *Node) startDICOM(ctx, run context.Context, m *metrics) error {
+func (n *Node) startDICOM(ctx context.Context, m *metrics) error {
 	var err error
 	if n.known, err = access.OpenAdmission(filepath.Join(n.flags.dir(), "journal", "devices.json")); err != nil {
 		return err
@@ -231,7 +247,7 @@ func (n *Node) startDICOM(ctx, run context.Context, m *metrics) error {
 	if err := n.known.Refresh(ctx, n.Access); err != nil {
 		log.Warn("the list of known devices could not be refreshed", "error", err)
 	}
-	n.spawn(run, "the list of devices", func(ctx context.Context) error {
+	n.spawn(&n.doors, "the list of devices", func(ctx context.Context) error {
 		n.known.Run(ctx, n.Access, 2*time.Second, log)
 		return nil
 	})
@@ -244,12 +260,12 @@ func (n *Node) startDICOM(ctx, run context.Context, m *metrics) error {
 	server := &dimse.Server{
 		AETitle: n.flags.AET, Admit: admitted.admit, Store: storeHandler(n.Journal, log), Logger: log, Observer: m.dimse(),
 	}
-	n.spawn(run, "the DICOM server", func(ctx context.Context) error { return server.Serve(ctx, listener) })
+	n.spawn(&n.doors, "the DICOM server", func(ctx context.Context) error { return server.Serve(ctx, listener) })
 	return nil
 }
 
 // startWeb opens the web port.
-func (n *Node) startWeb(run context.Context, registry *prometheus.Registry) error {
+func (n *Node) startWeb(registry *prometheus.Registry) error {
 	proxies, err := prefixes(n.flags.TrustedProxies)
 	if err != nil {
 		return err
@@ -298,7 +314,7 @@ func (n *Node) startWeb(run context.Context, registry *prometheus.Registry) erro
 		return pacs.Wrap(pacs.Unavailable, err, "The web port can't be opened; choose another with --http")
 	}
 	n.HTTPAddr = listener.Addr()
-	n.spawn(run, "the web server", func(ctx context.Context) error { return server.Serve(ctx, listener) })
+	n.spawn(&n.doors, "the web server", func(ctx context.Context) error { return server.Serve(ctx, listener) })
 	return nil
 }
 
@@ -385,8 +401,8 @@ func (n *Node) Wait(ctx context.Context) error {
 
 // Close ends everything: first the doors, then the work, then the database.
 func (n *Node) Close() {
-	n.stop()
-	n.running.Wait()
+	n.doors.end()
+	n.work.end()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for i := len(n.closers) - 1; i >= 0; i-- {
