@@ -163,7 +163,7 @@ func (b Builder) patient(r *Report, refs References) *patient {
 	if p.Gender == "" {
 		p.Gender = "unknown"
 	}
-	if datePattern.MatchString(r.Patient.BirthDate) {
+	if isDate(r.Patient.BirthDate) {
 		p.BirthDate = r.Patient.BirthDate
 	}
 	name := humanName{Use: "official", Text: r.Patient.displayName(), Family: oneLine(r.Patient.Name.Family)}

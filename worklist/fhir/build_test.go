@@ -126,7 +126,7 @@ func TestInstancesAreListedUpToABound(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	for status, want := range map[int]bool{
 		400: true, 404: true, 405: true, 410: true, 413: true, 422: true,
-		401: false, 403: false, 408: false, 409: false, 412: false, 425: false, 429: false, 500: false, 502: false, 503: false, 504: false,
+		302: false, 401: false, 403: false, 408: false, 409: false, 412: false, 425: false, 429: false, 500: false, 502: false, 503: false, 504: false,
 	} {
 		got := refusal(status, http.Header{}, []byte("<html>"))
 		if got.Permanent != want || got.Status != status || got.Message == "" {

@@ -160,9 +160,7 @@ func (c *Client) read(ctx context.Context, id string) (*found, error) {
 	if err != nil {
 		return nil, err
 	}
-	if etag := got.header.Get("ETag"); etag != "" {
-		there.Meta.VersionID = strings.Trim(strings.TrimPrefix(etag, "W/"), `"`)
-	}
+	there.tag = got.header.Get("ETag")
 	return there, nil
 }
 
@@ -323,7 +321,14 @@ func (c *Client) put(ctx context.Context, there *found, change func(map[string]j
 	return err
 }
 
-func (f *found) etag() string { return `W/"` + f.Meta.VersionID + `"` }
+// etag is what If-Match takes: the header as it came, else made of the version
+// (R5 http, 3.2.0.1.5: weak).
+func (f *found) etag() string {
+	if f.tag != "" {
+		return f.tag
+	}
+	return `W/"` + f.Meta.VersionID + `"`
+}
 
 // versionOf reads which version of the report a DiagnosticReport holds, 0 if it
 // doesn't say.

@@ -70,7 +70,8 @@ func refusal(status int, header http.Header, body []byte) *DeliveryError {
 	case http.StatusRequestTimeout, http.StatusConflict, http.StatusPreconditionFailed,
 		http.StatusTooEarly, http.StatusTooManyRequests, http.StatusLocked:
 	default:
-		e.Permanent = status < 500
+		// A redirect that was not followed is a matter of the address, not of the report.
+		e.Permanent = status >= 400 && status < 500
 	}
 	return e
 }

@@ -25,7 +25,9 @@ type found struct {
 	BirthDate  string
 	Code       []concept
 	Specialty  []concept
-	raw        json.RawMessage
+	// tag is the ETag header as it came, where the resource was read by its id.
+	tag string
+	raw json.RawMessage
 }
 
 func (f *found) has(id identifier) bool {

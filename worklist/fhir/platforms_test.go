@@ -301,15 +301,22 @@ func TestPromisesOnEveryPlatform(t *testing.T) {
 				t.Errorf("the patient was made twice: %s, %s", receipt.PatientID, again.PatientID)
 			}
 		},
+		"a birth date that is none does not keep the report back": func(t *testing.T, s *sandboxtest.Sandbox, c *fhir.Client) {
+			r := another()
+			r.Patient.BirthDate = "1968-02-31"
+			receipt := deliver(t, c, r, nil)
+			heldOnce(t, s, r, receipt)
+			if date, ok := s.Get("Patient/" + receipt.PatientID)["birthDate"]; ok {
+				t.Errorf("the platform got %v", date)
+			}
+		},
 		"what the platform refuses is for a person": func(t *testing.T, s *sandboxtest.Sandbox, c *fhir.Client) {
 			before := len(s.Search("Patient"))
 			r := another()
-			r.Study.Modalities = []string{strings.Repeat("\u2003x", 2)}
-			r.Study.Series[0].UID = strings.Repeat("9", 65)
-			r.Patient.BirthDate = "1968-02-31"
+			r.Patient.Name.Family = strings.Repeat("x", 2<<20) // FHIR strings end at 1 MB
 			_, err := c.Deliver(context.Background(), r, nil)
 			refused := deliveryError(t, err)
-			if !refused.Permanent || refused.Status != 400 || !strings.Contains(refused.Message, "birthDate") {
+			if !refused.Permanent || refused.Status != 400 || !strings.Contains(refused.Message, "larger than 1 MB") {
 				t.Errorf("%+v", refused)
 			}
 			if n := len(s.Search("Patient")); n != before {

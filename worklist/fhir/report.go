@@ -87,6 +87,7 @@ type Patient struct {
 	// Sex is PatientSex (0010,0040): M, F, O or empty.
 	Sex string
 	// BirthDate is YYYY-MM-DD, or YYYY or YYYY-MM where no more is known, or empty.
+	// What is no date is left out: it must not keep the report from arriving.
 	BirthDate string
 }
 
@@ -135,7 +136,6 @@ type Instance struct {
 var (
 	uuidPattern     = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 	uidPattern      = regexp.MustCompile(`^[0-9.]{1,64}$`)
-	datePattern     = regexp.MustCompile(`^\d{4}(-\d{2}(-\d{2})?)?$`)
 	pinflPattern    = regexp.MustCompile(`^\d{14}$`)
 	languagePattern = regexp.MustCompile(`^[a-z]{2,3}(-[A-Z][a-z]{3})?$`)
 )
@@ -178,6 +178,16 @@ func (p *Patient) ids() []PatientID {
 		}
 	}
 	return kept
+}
+
+// isDate tells whether s is a FHIR date: YYYY, YYYY-MM or YYYY-MM-DD of the calendar.
+func isDate(s string) bool {
+	for _, layout := range []string{time.DateOnly, "2006-01", "2006"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.Year() > 0
+		}
+	}
+	return false
 }
 
 // clean makes text that JSON, XHTML and FHIR's string type all take: valid UTF-8

@@ -11,6 +11,8 @@ import (
 	"codeberg.org/go-pdf/fpdf"
 	"github.com/go-fonts/dejavu/dejavusans"
 	"github.com/go-fonts/dejavu/dejavusansbold"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
 )
 
 // Document is what a printed report says. Texts are plain text in any of the four
@@ -77,12 +79,12 @@ const maxPDFText = 200_000
 
 // RenderPDF writes the document as a PDF of A4 pages. Equal documents give equal
 // bytes. Any text is taken: what can't be printed is shown as U+FFFD, control
-// characters are left out. An error comes from w alone, or from a document whose
-// section is longer than 200,000 bytes.
+// characters are left out. An error comes from w alone, or is TooLarge for a
+// section longer than 200,000 bytes.
 func RenderPDF(w io.Writer, doc Document) error {
 	for _, section := range []string{doc.Indication, doc.Technique, doc.Findings, doc.Impression} {
 		if len(section) > maxPDFText {
-			return fmt.Errorf("a section of the report has %d bytes; a printed report takes at most %d", len(section), maxPDFText)
+			return pacs.Errorf(pacs.TooLarge, "A section of the report has %d bytes; it may have %d at most. Shorten it, then sign again", len(section), maxPDFText)
 		}
 	}
 	doc = doc.printable()
