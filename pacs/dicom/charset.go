@@ -203,17 +203,17 @@ func decodeText(raw []byte, charset []string, fallback string, name bool) string
 	if set.whole != nil {
 		return dropNUL(decodeWhole(raw, set.whole))
 	}
-	if high && !escape {
-		undeclared := set.g1 == nil
-		doubtful := undeclared || set.g1 == setLatin1 || set.g1 == setCyrillic
-		if (undeclared || doubtful && fallback != "") && utf8.Valid(raw) {
+	undeclared := set.g1 == nil
+	doubtful := fallback != "" && (set.g1 == setLatin1 || set.g1 == setCyrillic)
+	if high && !escape && (undeclared || doubtful) {
+		declared := ""
+		if doubtful {
+			declared = decodeISO2022(raw, set, name)
+		}
+		if utf8.Valid(raw) && (set.g1 != setCyrillic || readsAsUTF8(raw, declared)) {
 			return dropNUL(string(raw))
 		}
-		if doubtful && fallback != "" {
-			declared := ""
-			if !undeclared {
-				declared = decodeISO2022(raw, set, name)
-			}
+		if fallback != "" {
 			if s, ok := guessText(raw, declared, fallback); ok {
 				return dropNUL(s)
 			}

@@ -46,7 +46,11 @@ func guessText(raw []byte, declared, fallback string) (string, bool) {
 	best, bestScore := "", math.Inf(-1)
 	for _, c := range candidates {
 		s := decodeWhole(raw, c)
-		if score := cyrillicScore(s); score > bestScore {
+		score := cyrillicScore(s)
+		if len(candidates) > 1 && c != charmap.Windows1251 {
+			score -= 4 // the others are rare
+		}
+		if score > bestScore {
 			best, bestScore = s, score
 		}
 	}
@@ -55,11 +59,19 @@ func guessText(raw []byte, declared, fallback string) (string, bool) {
 		// competes is the other common mistake, Latin letters with accents.
 		return best, bestScore > latinScore(decodeWhole(raw, charmap.ISO8859_1))
 	}
-	rival := latinScore(declared)
 	if strings.ContainsFunc(declared, func(r rune) bool { return unicode.Is(unicode.Cyrillic, r) }) {
-		rival = cyrillicScore(declared)
+		// Who declares Cyrillic means Cyrillic, most of the time.
+		return best, bestScore > 0 && bestScore > cyrillicScore(declared)+8
 	}
-	return best, bestScore > 0 && bestScore > rival+1
+	rival := latinScore(declared)
+	return best, bestScore > rival+1 && (bestScore > 0 || bestScore > -3 && rival <= -6)
+}
+
+// readsAsUTF8 tells whether raw, which is valid UTF-8, reads better so than as
+// the declared Cyrillic, which some pairs of capitals do by chance.
+func readsAsUTF8(raw []byte, declared string) bool {
+	s := string(raw)
+	return max(cyrillicScore(s), latinScore(s)) > cyrillicScore(declared)
 }
 
 // cyrillicFrequency is how often a letter occurs in Russian text, in per mille
@@ -110,10 +122,15 @@ func cyrillicScore(s string) float64 {
 		}
 		score += sum
 	})
+	last := ' '
 	for _, r := range s {
-		if r >= 0x80 && !unicode.IsLetter(r) && !strings.ContainsRune("№«»–—“”„’‘ \u00a0", r) {
+		switch {
+		case r == '№' && unicode.IsLetter(last):
+			score -= 6 // the р of windows-1251, read as ISO 8859-5
+		case r >= 0x80 && !unicode.IsLetter(r) && !strings.ContainsRune("№«»–—“”„’‘ \u00a0", r):
 			score -= 4
 		}
+		last = r
 	}
 	return score
 }

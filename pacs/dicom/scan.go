@@ -93,9 +93,9 @@ type scanner struct {
 	stack []Element  // elements of the data sets being read, innermost last
 	items []*Dataset // likewise items
 
-	bytesSlab    []byte
-	elementSlab  []Element
-	datasetSlab  []Dataset
+	bytesSlab   []byte
+	elementSlab []Element
+	datasetSlab []Dataset
 }
 
 func (s *scanner) release() {
@@ -289,10 +289,12 @@ func (s *scanner) scanDeflated() error {
 	h := s.h
 	h.Deflated = true
 	// What is buffered was read from the stream already and comes first.
-	raw := &countingReader{r: io.MultiReader(bytes.NewReader(bytes.Clone(s.src.buf[s.src.pos:s.src.end])), s.src.r), n: s.src.offset}
+	buffered := bytes.Clone(s.src.buf[s.src.pos:s.src.end])
+	rest := s.src.r
 	if s.src.err != nil {
-		raw.r = io.MultiReader(bytes.NewReader(bytes.Clone(s.src.buf[s.src.pos:s.src.end])), failingReader{s.src.err})
+		rest = failingReader{s.src.err}
 	}
+	raw := &countingReader{r: io.MultiReader(bytes.NewReader(buffered), rest), n: s.src.offset}
 	in := bufio.NewReaderSize(raw, 16<<10)
 	inflater := flate.NewReader(in)
 	defer inflater.Close()
