@@ -121,14 +121,14 @@ func (s *Store) writeTemp(body io.Reader) (name string, err error) {
 func (s *Store) place(temp, key string) error {
 	target := s.path(key)
 	for attempt := 0; ; attempt++ {
-		if err := os.MkdirAll(filepath.Dir(target), dirMode); err != nil {
-			return err
+		err := os.MkdirAll(filepath.Dir(target), dirMode)
+		if err == nil {
+			err = os.Rename(temp, target)
 		}
-		err := os.Rename(temp, target)
 		if err == nil {
 			break
 		}
-		// A Delete of the last neighbour may remove the empty folder under us.
+		// A Delete of the last neighbour may remove an empty folder under us.
 		if !errors.Is(err, fs.ErrNotExist) || attempt == 100 {
 			return err
 		}
