@@ -104,6 +104,19 @@ func TestScanHostileMemory(t *testing.T) {
 	}
 }
 
+// An ordinary image costs a handful of allocations, whatever its size.
+func TestScanAllocations(t *testing.T) {
+	b := readSample(t, "cornerstoneWADOImageLoader/testImages/CTImage.dcm")
+	allocs := testing.AllocsPerRun(20, func() {
+		if _, err := Scan(bytes.NewReader(b), ScanOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if allocs > 60 {
+		t.Errorf("%v allocations", allocs)
+	}
+}
+
 func FuzzScan(f *testing.F) {
 	for _, golden := range []string{goldenExplicit, goldenBigEndian, goldenEncapsulated} {
 		b := unhex(f, golden)

@@ -1,7 +1,6 @@
 package dicom
 
 import (
-	"encoding/binary"
 	"fmt"
 	"sort"
 )
@@ -33,7 +32,7 @@ func (s *scanner) readEncapsulated(keep bool) (table []uint32, fragments []Range
 		return nil, nil, s.src.short()
 	}
 	length := s.order.Uint32(b[4:])
-	if NewTag(s.order.Uint16(b), s.order.Uint16(b[2:])) != tagItem || length == undefined {
+	if NewTag(s.order.Uint16(b), s.order.Uint16(b[2:])) != TagItem || length == undefined {
 		return nil, nil, s.fail(Malformed, "encapsulated pixel data doesn't begin with an item")
 	}
 	s.src.advance(8)
@@ -68,10 +67,10 @@ func (s *scanner) readFragments(keep bool) (fragments []Range, err error) {
 		}
 		tag, length := NewTag(s.order.Uint16(b), s.order.Uint16(b[2:])), s.order.Uint32(b[4:])
 		switch {
-		case tag == tagSequenceDelimitation:
+		case tag == TagSequenceDelimitationItem:
 			s.src.advance(8)
 			return fragments, nil
-		case tag != tagItem || length == undefined:
+		case tag != TagItem || length == undefined:
 			return fragments, s.fail(Malformed, "(%04X,%04X) where a fragment should begin", tag.Group(), tag.Element())
 		}
 		s.src.advance(8)
@@ -267,5 +266,3 @@ func framesByStarts(fragments []Range, starts []int64, frames int, table string)
 	}
 	return out, nil
 }
-
-var _ = binary.LittleEndian

@@ -140,12 +140,12 @@ func (s *scanner) readElement(ds *Dataset, end int64, depth int) (done bool, err
 // readDelimiter handles item tags between elements.
 func (s *scanner) readDelimiter(b []byte, end int64, depth int) (done bool, err error) {
 	switch {
-	case s.tag == tagItemDelimitation && depth > 0 && end < 0:
+	case s.tag == TagItemDelimitationItem && depth > 0 && end < 0:
 		s.src.advance(8)
 		return true, nil
-	case s.tag == tagSequenceDelimitation && depth > 0 && end < 0:
+	case s.tag == TagSequenceDelimitationItem && depth > 0 && end < 0:
 		return true, nil // the item's own delimiter was forgotten; the sequence reads this one
-	case s.tag != tagItem && s.order.Uint32(b[4:]) == 0:
+	case s.tag != TagItem && s.order.Uint32(b[4:]) == 0:
 		s.src.advance(8) // a delimiter after something of defined length: superfluous, harmless
 		return false, nil
 	}
@@ -242,7 +242,7 @@ func (s *scanner) atItem() bool {
 		return true // let the sequence reader find the truncation
 	}
 	t := NewTag(s.order.Uint16(b), s.order.Uint16(b[2:]))
-	return t == tagItem || t == tagSequenceDelimitation
+	return t == TagItem || t == TagSequenceDelimitationItem
 }
 
 // readUndefined reads a value that ends with a delimiter.
@@ -309,12 +309,12 @@ func (s *scanner) readItems(parent *Dataset, end int64, depth int) error {
 		}
 		tag, length := NewTag(s.order.Uint16(b), s.order.Uint16(b[2:])), s.order.Uint32(b[4:])
 		switch {
-		case tag == tagSequenceDelimitation && end < 0:
+		case tag == TagSequenceDelimitationItem && end < 0:
 			s.src.advance(8)
 			return nil
-		case tag == tagItem:
+		case tag == TagItem:
 			s.src.advance(8)
-		case (tag == tagItemDelimitation || tag == tagSequenceDelimitation) && length == 0:
+		case (tag == TagItemDelimitationItem || tag == TagSequenceDelimitationItem) && length == 0:
 			s.src.advance(8) // superfluous
 			continue
 		default:

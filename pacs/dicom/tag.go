@@ -92,10 +92,3 @@ const (
 	TagMoveOriginatorApplicationEntityTitle Tag = 0x00001030 // AE
 	TagMoveOriginatorMessageID              Tag = 0x00001031 // US
 )
-
-// Items and delimiters, PS3.5 table 7.5-1.
-const (
-	tagItem                 Tag = 0xFFFEE000
-	tagItemDelimitation     Tag = 0xFFFEE00D
-	tagSequenceDelimitation Tag = 0xFFFEE0DD
-)
