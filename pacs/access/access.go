@@ -35,8 +35,12 @@ type Access struct {
 	settings  Settings
 	hasher    *hasher
 	throttle  *throttle
-	recent    *recentIdentities
 	dummyHash string
+
+	// Apart, so that a session's token is never taken for a bearer token,
+	// which needs no CSRF header.
+	recentSessions *recentIdentities
+	recentTokens   *recentIdentities
 }
 
 // Open migrates the tables of access control in the index's database.
@@ -61,7 +65,9 @@ func Open(ctx context.Context, ix *index.Index, settings Settings) (*Access, err
 		settings: settings,
 		hasher:   newHasher(settings.Password),
 		throttle: newThrottle(settings.Throttle),
-		recent:   newRecentIdentities(),
+
+		recentSessions: newRecentIdentities(),
+		recentTokens:   newRecentIdentities(),
 	}
 	// An unknown login is checked against this hash, so that it costs what a
 	// known one costs.
@@ -77,8 +83,13 @@ func Open(ctx context.Context, ix *index.Index, settings Settings) (*Access, err
 // changed may change who somebody is, so remembered identities are dropped.
 func (a *Access) inTx(ctx context.Context, fn func(pgx.Tx) error) error {
 	err := pgx.BeginFunc(ctx, a.pool, fn)
-	a.recent.forgetAll()
+	a.forgetRecent()
 	return failure(err)
+}
+
+func (a *Access) forgetRecent() {
+	a.recentSessions.forgetAll()
+	a.recentTokens.forgetAll()
 }
 
 // failure turns what the database driver says into a pacs.Error: Unavailable

@@ -14,7 +14,7 @@ const recentFor = 3 * time.Second
 // recentLimit bounds the memory.
 const recentLimit = 20000
 
-// recentIdentities remembers who was behind a session or token a moment ago.
+// recentIdentities remembers who was behind a session, or a token, a moment ago.
 type recentIdentities struct {
 	now func() time.Time
 

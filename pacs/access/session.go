@@ -137,7 +137,7 @@ func (a *Access) StartSession(ctx context.Context, user *User, remote string) (t
 //	Unavailable      the database is down: says nothing about the session
 func (a *Access) SessionByToken(ctx context.Context, token string) (*Identity, error) {
 	id := sha256.Sum256([]byte(token))
-	return a.recent.get(id, func() (*Identity, error) { return a.sessionByID(ctx, id, true) })
+	return a.recentSessions.get(id, func() (*Identity, error) { return a.sessionByID(ctx, id, true) })
 }
 
 // Renew looks again at who a caller is, for a request that goes on for hours:

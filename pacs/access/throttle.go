@@ -19,8 +19,9 @@ type Throttle struct {
 	FreeLogin   int           // failures of one login from anywhere
 	FirstWait   time.Duration // after the first failure past the free ones
 	MaxWait     time.Duration // for the login from that address, and for the address
-	// MaxLoginWait keeps somebody elsewhere from locking a person out: it is
-	// what the count over all addresses can cost at most.
+	// MaxLoginWait is what the count over all addresses can cost at most. It
+	// does not count where the person has signed in from before: strangers
+	// can't lock anybody out of their usual place.
 	MaxLoginWait time.Duration
 	Forget       time.Duration // a count is forgotten after so long without a failure
 	Entries      int           // counts kept of each kind; the oldest go first
@@ -51,12 +52,13 @@ type throttle struct {
 
 	mu                     sync.Mutex
 	pairs, address, logins failures
+	usual                  failures // pairs that signed in; only their presence counts
 }
 
 func newThrottle(settings Throttle) *throttle {
 	return &throttle{
 		settings: settings, now: time.Now,
-		pairs: newFailures(), address: newFailures(), logins: newFailures(),
+		pairs: newFailures(), address: newFailures(), logins: newFailures(), usual: newFailures(),
 	}
 }
 
@@ -72,11 +74,10 @@ func (t *throttle) begin(login, remote string) (done func(ok bool), undo func(),
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()
-	wait := max(
-		t.pairs.wait(pair, now, s.Forget),
-		t.address.wait(address, now, s.Forget),
-		t.logins.wait(login, now, s.Forget),
-	)
+	wait := max(t.pairs.wait(pair, now, s.Forget), t.address.wait(address, now, s.Forget))
+	if _, usual := t.usual.entries[pair]; !usual {
+		wait = max(wait, t.logins.wait(login, now, s.Forget))
+	}
 	if wait > 0 {
 		// Whole seconds, upwards: a client that waits so long may try again.
 		wait = wait.Truncate(time.Second) + time.Second
@@ -86,15 +87,16 @@ func (t *throttle) begin(login, remote string) (done func(ok bool), undo func(),
 			Err:     &TooManyAttempts{Wait: wait},
 		}).WithReason("too_many_attempts", "")
 	}
-	t.pairs.add(pair, now, s.FreePair, s.FirstWait, s.MaxWait, s.Forget, s.Entries)
-	t.address.add(address, now, s.FreeAddress, s.FirstWait, s.MaxWait, s.Forget, s.Entries)
-	t.logins.add(login, now, s.FreeLogin, s.FirstWait, s.MaxLoginWait, s.Forget, s.Entries)
+	t.pairs.add(pair, now, s.FreePair, s.FirstWait, s.MaxWait, s.Entries)
+	t.address.add(address, now, s.FreeAddress, s.FirstWait, s.MaxWait, s.Entries)
+	t.logins.add(login, now, s.FreeLogin, s.FirstWait, s.MaxLoginWait, s.Entries)
 
 	takeBack := func(forgive bool) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		if forgive {
 			t.pairs.drop(pair)
+			t.usual.add(pair, now, 0, 0, 0, s.Entries)
 		} else {
 			t.pairs.remove(pair)
 		}
@@ -158,7 +160,7 @@ func (f *failures) wait(key string, now time.Time, forget time.Duration) time.Du
 	return entry.until.Sub(now)
 }
 
-func (f *failures) add(key string, now time.Time, free int, first, most, forget time.Duration, limit int) {
+func (f *failures) add(key string, now time.Time, free int, first, most time.Duration, limit int) {
 	element, ok := f.entries[key]
 	if !ok {
 		for len(f.entries) >= limit {

@@ -104,7 +104,7 @@ func (a *Access) IssueToken(ctx context.Context, by *Identity, in NewToken) (val
 //	Unavailable      the database is down
 func (a *Access) TokenByValue(ctx context.Context, value string) (*Identity, error) {
 	hash := sha256.Sum256([]byte(value))
-	return a.recent.get(hash, func() (*Identity, error) { return a.tokenByHash(ctx, hash) })
+	return a.recentTokens.get(hash, func() (*Identity, error) { return a.tokenByHash(ctx, hash) })
 }
 
 func (a *Access) tokenByHash(ctx context.Context, hash [32]byte) (*Identity, error) {
