@@ -89,7 +89,8 @@ func (c *Client) Echo(ctx context.Context) (Status, error) {
 type StoreItem struct {
 	SOPClassUID, SOPInstanceUID, TransferSyntaxUID string
 	// Data is the data set in TransferSyntaxUID, without preamble and file meta
-	// information. It is sent verbatim, to its end.
+	// information. It is sent verbatim, to its end; only a deflated one of odd
+	// length gets the padding it lacks.
 	Data io.Reader
 	// MoveOriginatorAE and MoveOriginatorMessageID go with instances sent on
 	// behalf of a C-MOVE.
@@ -117,7 +118,35 @@ func (c *Client) Store(ctx context.Context, item StoreItem) (Status, error) {
 		rq.SetText(MoveOriginatorApplicationEntity, item.MoveOriginatorAE)
 		rq.SetUint16(MoveOriginatorMessageID, item.MoveOriginatorMessageID)
 	}
-	return c.exchange(ctx, pc, rq, item.Data)
+	data := item.Data
+	if ts, ok := dicom.LookupTransferSyntax(item.TransferSyntaxUID); ok && ts.Deflated {
+		data = &evenReader{r: data}
+	}
+	return c.exchange(ctx, pc, rq, data)
+}
+
+// evenReader adds a NUL byte to a deflated stream of odd length, as PS3.5 Annex
+// A.5 demands and some files lack: dcmtk aborts over an odd fragment.
+type evenReader struct {
+	r   io.Reader
+	odd bool
+}
+
+func (e *evenReader) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	n, err := e.r.Read(p)
+	e.odd = e.odd != (n%2 == 1)
+	if err == io.EOF && e.odd && n == len(p) { //nolint:errorlint // only the bare value means the end
+		return n, nil // the NUL goes with the next call
+	}
+	if err == io.EOF && e.odd { //nolint:errorlint // only the bare value means the end
+		p[n] = 0
+		e.odd = false
+		n++
+	}
+	return n, err
 }
 
 // Release ends the association in good order and closes the connection.
