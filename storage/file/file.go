@@ -128,8 +128,9 @@ func (s *Store) place(temp, key string) error {
 		if err == nil {
 			break
 		}
-		// A Delete of the last neighbour may remove an empty folder under us.
-		if !errors.Is(err, fs.ErrNotExist) || attempt == 100 {
+		// A Delete of the last neighbour may remove an empty folder under us;
+		// os.MkdirAll can say "exists" of one that was and is no more.
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) || attempt == 100 {
 			return err
 		}
 	}
