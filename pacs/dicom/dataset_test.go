@@ -64,6 +64,20 @@ func TestDatasetAccess(t *testing.T) {
 	}
 }
 
+func TestSelect(t *testing.T) {
+	h, err := Scan(bytes.NewReader(unhex(t, goldenExplicit)), ScanOptions{TransferSyntax: ExplicitVRLittleEndian})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ds := h.Dataset.Select(TagRows, TagPatientName, TagStudyID)
+	if got := string(AppendJSON(nil, ds, JSONOptions{})); got != `{"00100010":{"vr":"PN","Value":[{"Alphabetic":"Каримов"}]},"00280010":{"vr":"US","Value":[2]}}` {
+		t.Error(got)
+	}
+	if len(h.Dataset.Elements) != 13 {
+		t.Error("the original changed")
+	}
+}
+
 // Where github.com/suyashkumar/dicom is right, we agree with it. The list of
 // where it isn't is in the test's conditions.
 func TestScanAgreesWithLibrary(t *testing.T) {
