@@ -56,11 +56,12 @@ func (j *job) resonance(c *canvas, out []byte) {
 	j.body.paint(c)
 	n := newNoise(j.study.Seed ^ uint64(j.index+1)*0x99)
 	lumbar := j.study.Kind == LumbarMR
-	bias := c.texture(12, func(x, y, z float32) float32 {
+	bias := c.field
+	c.fillSlow(bias, func(x, y, z float32) float32 {
 		b := 1 + 0.16*n.at(x/90, y/90, z/90)
 		if lumbar {
 			// A surface coil under the back: bright near, dark far.
-			return b * (0.25 + 1.3*ramp(-90, 110, y))
+			return b * (0.45 + 0.75*ramp(-90, 110, y))
 		}
 		return b * (1.1 - 0.2*(x*x+y*y)/9000)
 	})
@@ -85,31 +86,31 @@ func (j *job) radiograph(out []byte) {
 	plain[blood], plain[vein], plain[myocardium] = 45, 45, 45
 	plain[liver], plain[spleen], plain[renalCortex], plain[renalMedulla] = 55, 50, 35, 35
 	const (
-		coarse = 4   // detector pixels for one ray
-		depth  = 2.5 // mm from one sample of a ray to the next
-		layers = 112 // samples of a ray
-		parts  = 4   // summed apart, so that the result doesn't depend on the processors
+		coarse = 5 // detector pixels for one ray, at most
+		parts  = 4 // summed apart, so that the result doesn't depend on the processors
 	)
 	p := j.plane
-	step := max(1, int(0.75/p.spacing))
+	step := max(1, int(0.95/p.spacing))
 	step = min(step, coarse)
 	ray := p
 	ray.spacing, ray.nx, ray.ny = p.spacing*float32(step), (p.nx-1)/step+3, (p.ny-1)/step+3
+	depth := max(3, min(p.spacing, 6)) // mm from one sample of a ray to the next
+	layers := int(282 / depth)
 	sums := make([][]float32, parts)
 	var wg sync.WaitGroup
 	for part := range parts {
 		wg.Go(func() {
-			c := &canvas{}
+			c := &canvas{rough: true}
 			sum := make([]float32, ray.nx*ray.ny)
 			for l := part; l < layers; l += parts {
 				r := ray
-				r.origin.y = (float32(l) - layers/2 + 0.5) * depth
-				c.reset(r, &plain, 1, j.body.bends(), air)
+				r.origin.y = (float32(l) - float32(layers)/2 + 0.5) * depth
+				c.reset(r, &plain, 1.8, j.body.bends(), air)
 				j.body.paint(c)
 				for k, hu := range c.val {
 					mu := 1 + hu/1000
 					if hu > 120 {
-						mu += 0.5 * (hu - 120) / 1000
+						mu += 0.3 * (hu - 120) / 1000
 					}
 					sum[k] += max(mu, 0)
 				}
@@ -145,14 +146,11 @@ func (j *job) radiograph(out []byte) {
 		for x := range p.nx {
 			i, tx := x/step, float32(x%step)*inv
 			v := cubic(line[max(i-1, 0)], line[i], line[i+1], line[min(i+2, len(line)-1)], tx) * depth
-			// v is mm of water. Lung lies near 60-110, the heart near 200,
-			// the spine beyond: a film curve that spares both ends.
-			s := v / 330
-			f := 1.55*s - 0.62*s*s
-			if s > 1.25 {
-				f = 0.96875
-			}
-			q := 260 + 3700*f + 9*fine.at(x, y) + 7*g.at(x/2, y/2)
+			// v is mm of water: lung lies near 60 to 110, the heart near 200,
+			// the spine beyond. Like film, the curve spends its range on the
+			// lungs and flattens towards the dense end.
+			s := max(v-30, 0) / 170
+			q := 120 + 0.8*v + 4600*s/(0.55+s) + 10*fine.at(x, y) + 8*g.at(x/2, y/2)
 			binary.LittleEndian.PutUint16(out[2*k:], uint16(max(0, min(4095, q))))
 			k++
 		}

@@ -296,7 +296,7 @@ func (s *Study) xraySeries(d *dataset, px float64) {
 	d.text(0x00185101, "CS", "PA")
 	d.text(0x00200020, "CS", "L", "F")
 	d.text(0x00281050, "DS", "2200")
-	d.text(0x00281051, "DS", "3600")
+	d.text(0x00281051, "DS", "3300")
 	if s.modality() == "CR" {
 		d.text(0x00080008, "CS", "ORIGINAL", "PRIMARY")
 		d.numbers(0x00280030, px, px)

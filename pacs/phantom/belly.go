@@ -28,7 +28,7 @@ func liverDepth(x, y, z float32) float32 {
 	d = meet(d, -gallbladder.depth(x, y, z)-2, 6)
 	// A cleft for the ligament between the lobes, and room for the spine.
 	d = meet(d, norm(x-2, (y+50)*0.4, (z+70)*0.3)-5, 6)
-	return meet(d, norm(x-4, y-spine.at(z, 1), 0)-44, 14)
+	return meet(d, norm(x-4, y-spine.at(z, 0), 0)-44, 14)
 }
 
 func spleenDepth(x, y, z float32) float32 {
@@ -87,6 +87,7 @@ func (t *torso) buildBelly(rng *rand.Rand) {
 		gut(2.6, gas, fluid, through(3, beads...))
 	}
 
+	var portal []*rod
 	var grow func(p, d vec, r float32, level int)
 	grow = func(p, d vec, r float32, level int) {
 		if r < 1 || level > 7 {
@@ -98,7 +99,7 @@ func (t *torso) buildBelly(rng *rand.Rand) {
 			if level > 0 && liverDepth(q.x, q.y, q.z) < 6 {
 				return
 			}
-			t.portal = append(t.portal, &rod{a: p, b: q, ra: r, rb: r * 0.95})
+			portal = append(portal, &rod{a: p, b: q, ra: r, rb: r * 0.95})
 			p, r = q, r*0.96
 		}
 		axis := d.cross(vec{rng.Float32() - 0.5, rng.Float32() - 0.5, rng.Float32() - 0.5}).unit().times(0.65)
@@ -106,13 +107,14 @@ func (t *torso) buildBelly(rng *rand.Rand) {
 		grow(p, d.sub(axis).unit(), r*0.72, level+1)
 	}
 	porta := vec{-26, -2, -76}
-	t.portal = append(t.portal, &rod{a: vec{-20, -4, -84}, b: porta, ra: 7, rb: 7})
+	portal = append(portal, &rod{a: vec{-20, -4, -84}, b: porta, ra: 7, rb: 7})
 	for _, d := range []vec{{-1, -0.2, 0.2}, {-1, 0.5, -0.1}, {-0.8, -0.6, -0.5}, {0.5, -1, 0.5}, {-0.7, 0.2, 0.9}} {
 		grow(porta, d.unit(), 5.4, 0)
 	}
 	for _, d := range []vec{{-1, 0.2, -0.4}, {-0.6, -0.8, -0.5}, {0.3, -1, -0.2}, {-0.9, 0.8, -0.8}} {
 		grow(vec{-22, 14, -24}, d.unit(), 5, 0)
 	}
+	t.portal = t.bent.twigs(portal)
 }
 
 // viscera paints the organs of the belly over fat.
@@ -132,14 +134,12 @@ func (t *torso) viscera(c *canvas, inside []float32) {
 			}
 		}
 	}
-	c.texture(2.5, func(x, y, z float32) float32 { return t.mottle.at(x/7, y/7, z/7) })
+	c.texture(2.5, inside, 0, 999, func(x, y, z float32) float32 { return t.mottle.at(x/7, y/7, z/7) })
 	for _, p := range t.belly {
 		c.fillPart(p)
 	}
 	paint(liverDepth, liver, 0.03)
-	for _, r := range t.portal {
-		c.fill(r, vein)
-	}
+	c.fillTree(t.portal, vein, 0)
 	paint(spleenDepth, spleen, 0.04)
 	for _, kidney := range []*ellipsoid{kidneyRight, kidneyLeft} {
 		t.kidney(c, kidney)

@@ -25,8 +25,11 @@ type canvas struct {
 	x, y, z []float32 // where each pixel lies in the unbent anatomy
 	field   []float32 // spare nx*ny for one noise field
 	coarse  []float32
+	line    []float32
 	spare   [3][]float32
 	bend    float32 // the largest displacement of x, y, z, mm
+	twig    rod     // the one being painted; here it needs no allocation
+	rough   bool    // leave textures out: a projection blurs them anyway
 }
 
 // scratch is one of three spare buffers of the picture's size.
@@ -42,6 +45,30 @@ func (c *canvas) fillPart(p part) {
 		return
 	}
 	c.fill(p.shape, p.m)
+}
+
+// at is the displacement at a point: anatomy at p+at(p) is seen at p.
+func (b *bending) at(p vec) vec {
+	k := 1 / b.scale
+	one := func(axis int) float32 {
+		shift := float32(axis) * 37.3
+		return b.amplitude * b.noise.at(p.x*k+shift, p.y*k-shift, p.z*k+shift)
+	}
+	return vec{one(0), one(1), one(2)}
+}
+
+// twigs notes where each rod of a tree is seen.
+func (b *bending) twigs(rods []*rod) []twig {
+	list := make([]twig, len(rods))
+	for i, r := range rods {
+		q := r.a.mix(r.b, 0.5)
+		shift := b.at(q)
+		for range 2 {
+			shift = b.at(q.sub(shift))
+		}
+		list[i] = twig{*r, shift}
+	}
+	return list
 }
 
 // bending is the smooth displacement that makes symmetric shapes anatomical.
@@ -74,7 +101,7 @@ func (c *canvas) reset(p plane, pal *palette, edge float32, b bending, m materia
 		shift := float32(axis) * 37.3
 		if b.amplitude > 0 {
 			c.bend = b.amplitude * 1.8
-			c.fill16(out, func(x, y, z float32) float32 {
+			c.fillSlow(out, func(x, y, z float32) float32 {
 				return b.amplitude * b.noise.at(x*k+shift, y*k-shift, z*k+shift)
 			})
 		} else {
@@ -103,15 +130,27 @@ func pick(v vec, axis int) float32 {
 	}
 }
 
-// fill16 evaluates f on a grid of about 8 mm and interpolates between.
-func (c *canvas) fill16(out []float32, f func(x, y, z float32) float32) {
+// fillSlow evaluates f on a grid of about 8 mm and interpolates between; f sees
+// rigid patient coordinates.
+func (c *canvas) fillSlow(out []float32, f func(x, y, z float32) float32) {
 	c.interpolate(out, max(1, int(8/c.spacing)), f)
 }
 
-// texture evaluates f every step millimetres into c.field and interpolates
-// between; f sees rigid patient coordinates.
-func (c *canvas) texture(step float32, f func(x, y, z float32) float32) []float32 {
-	c.interpolate(c.field, max(1, int(step/c.spacing)), f)
+// texture evaluates noise every step millimetres into c.field and interpolates
+// between, only where the depth lies between from and to.
+func (c *canvas) texture(step float32, depth []float32, from, to float32, f func(x, y, z float32) float32) []float32 {
+	if c.rough {
+		clear(c.field)
+		return c.field
+	}
+	// A grid point outside may still be a neighbour of a pixel inside.
+	from, to = from-2*step, to+2*step
+	c.sampled(c.field, step, func(k int) float32 {
+		if depth[k] < from || depth[k] > to {
+			return 0
+		}
+		return f(c.x[k], c.y[k], c.z[k])
+	})
 	return c.field
 }
 
@@ -145,17 +184,30 @@ func (c *canvas) sampled(out []float32, step float32, f func(k int) float32) {
 func (c *canvas) spread(out []float32, stride int) {
 	gx := (c.nx-1)/stride + 2
 	inv := 1 / float32(stride)
-	k := 0
+	c.line = grownTo(c.line, gx)
+	line := c.line
 	for row := range c.ny {
 		j, fy := row/stride, float32(row%stride)*inv
 		a, b := c.coarse[j*gx:(j+1)*gx], c.coarse[(j+1)*gx:(j+2)*gx]
-		for i := 0; i*stride < c.nx; i++ {
-			l, r := mix(a[i], b[i], fy), mix(a[i+1], b[i+1], fy)
-			d := (r - l) * inv
-			for range min(stride, c.nx-i*stride) {
-				out[k] = l
+		for i := range line {
+			line[i] = a[i] + (b[i]-a[i])*fy
+		}
+		dst := out[row*c.nx : (row+1)*c.nx]
+		if stride == 2 {
+			for i := 0; 2*i+1 < len(dst); i++ {
+				dst[2*i] = line[i]
+				dst[2*i+1] = 0.5 * (line[i] + line[i+1])
+			}
+			if n := len(dst); n%2 == 1 {
+				dst[n-1] = line[n/2]
+			}
+			continue
+		}
+		for i, l := range line[:gx-1] {
+			d := (line[i+1] - l) * inv
+			for x := i * stride; x < min((i+1)*stride, len(dst)); x++ {
+				dst[x] = l
 				l += d
-				k++
 			}
 		}
 	}
@@ -166,15 +218,17 @@ type window struct{ x0, x1, y0, y1 int }
 
 func (c *canvas) whole() window { return window{0, c.nx, 0, c.ny} }
 
-func (c *canvas) windowOf(s shape) (window, bool) {
-	m := c.bend + c.edge
-	at := c.origin.dot(c.n)
+// windowOf says which pixels come within m millimetres of a shape, and whether
+// any does. shift is how far the bending has moved it.
+func (c *canvas) windowOf(s shape, shift vec, m float32) (window, bool) {
+	origin := c.origin.add(shift)
+	at := origin.dot(c.n)
 	if lo, hi := s.reach(c.n); at < lo-m || at > hi+m {
 		return window{}, false
 	}
 	side := func(d vec, n int) (int, int) {
 		lo, hi := s.reach(d)
-		o := c.origin.dot(d)
+		o := origin.dot(d)
 		a := math.Floor(float64((lo - m - o) / c.spacing))
 		b := math.Ceil(float64((hi+m-o)/c.spacing)) + 1
 		return int(max(a, 0)), int(min(b, float64(n)))
@@ -206,14 +260,64 @@ func (c *canvas) fillBoth(e *ellipsoid, m material) {
 // neighbourhood.
 func (c *canvas) fillTube(t *tube, m material) {
 	for i := range t.rods {
-		c.fill(&t.rods[i], m)
+		r := &t.rods[i]
+		if w, ok := c.windowOf(r, vec{}, c.bend+c.edge); ok {
+			c.fillRod(r, w, c.pal[m])
+		}
+	}
+}
+
+// fillRod is fill for rods, of which there are thousands.
+func (c *canvas) fillRod(r *rod, w window, v float32) {
+	ab := r.b.sub(r.a)
+	scale := float32(0)
+	if l := ab.dot(ab); l > 0 {
+		scale = 1 / l
+	}
+	far := max(r.ra, r.rb) + c.edge*0.5
+	far *= far
+	for row := w.y0; row < w.y1; row++ {
+		k := row*c.nx + w.x0
+		end := row*c.nx + w.x1
+		xs, ys, zs, out := c.x[k:end], c.y[k:end], c.z[k:end], c.val[k:end]
+		for i, x := range xs {
+			px, py, pz := x-r.a.x, ys[i]-r.a.y, zs[i]-r.a.z
+			t := clamp01((px*ab.x + py*ab.y + pz*ab.z) * scale)
+			px, py, pz = px-ab.x*t, py-ab.y*t, pz-ab.z*t
+			if q := px*px + py*py + pz*pz; q < far {
+				out[i] += (v - out[i]) * c.cover(mix(r.ra, r.rb, t)-sqrt(q))
+			}
+		}
+	}
+}
+
+// twig is a rod of a tree, with the place to which the bending moves it.
+type twig struct {
+	rod
+	shift vec
+}
+
+// fillTree paints many small rods. Knowing where the bending moves each, it
+// need not search around it.
+func (c *canvas) fillTree(list []twig, m material, grow float32) {
+	for i := range list {
+		t := &list[i]
+		r := &c.twig
+		*r = t.rod
+		if grow > 0 {
+			r.ra += grow + 0.13*r.ra
+			r.rb += grow + 0.13*r.rb
+		}
+		if w, ok := c.windowOf(r, t.shift, c.edge+1); ok {
+			c.fillRod(r, w, c.pal[m])
+		}
 	}
 }
 
 // each calls f with the index and depth of every pixel that a shape covers at
 // least in part.
 func (c *canvas) each(s shape, f func(k int, depth float32)) {
-	w, ok := c.windowOf(s)
+	w, ok := c.windowOf(s, vec{}, c.bend+c.edge)
 	if !ok {
 		return
 	}

@@ -47,7 +47,7 @@ var (
 	neckMass      = &rod{a: vec{0, 26, -78}, b: vec{0, 34, -150}, ra: 60, rb: 54}
 	orbitMass     = oval(31, -62, -42, 27, 27, 25)
 	browMass      = oval(0, -73, -20, 46, 19, 18)
-	templeMass    = oval(57, -30, -20, 15, 46, 46)
+	templeMass    = oval(50, -24, -22, 20, 48, 46)
 	noseMass      = &rod{a: vec{0, -88, -40}, b: vec{0, -103, -66}, ra: 8, rb: 12}
 )
 
@@ -90,7 +90,7 @@ func buildHeadParts(wide float32) headParts {
 	var p headParts
 	u := &p.under
 	// Muscles of mastication and of the neck.
-	*u = both(*u, oval(62, -32, -18, 8, 32, 38).turned('z', -14), muscle)
+	*u = both(*u, oval(60, -30, -20, 8, 30, 36).turned('z', -14), muscle)
 	*u = both(*u, oval(54, -22, -70, 10, 22, 34), muscle)
 	*u = both(*u, oval(28, -18, -72, 14, 16, 22), muscle)
 	*u = both(*u, oval(22, 62, -88, 20, 18, 32), muscle)
@@ -148,8 +148,8 @@ func buildHeadParts(wide float32) headParts {
 			w += 0.3
 		}
 		p.ventricles = append(p.ventricles,
-			through(4, bead{side * 11, -36, 7, 2 + w}, bead{side * 8.4, -26, 11, 4.6 + w}, bead{side * 8.2, -8, 19, 4.6 + w},
-				bead{side * 11, 10, 21, 4.8 + w}, bead{side * 19, 27, 14, 6 + w}, bead{side * 26, 27, 0, 4 + w*0.5},
+			through(4, bead{side * 10, -36, 7, 2 + w}, bead{side * 6.8, -26, 11, 4.6 + w}, bead{side * 6.2, -8, 19, 4.4 + w},
+				bead{side * 9, 10, 21, 4.8 + w}, bead{side * 19, 27, 14, 6 + w}, bead{side * 26, 27, 0, 4 + w*0.5},
 				bead{side * 32, 12, -13, 2.4}, bead{side * 31, -8, -20, 1.8}),
 			through(3, bead{side * 19, 27, 12, 5 + w}, bead{side * 19, 44, 7, 3.4 + w*0.5}, bead{side * 15, 56, 4, 1.6}),
 			through(2, bead{side * 16, -24, 13, 1.6}, bead{side * 14, -4, 24, 1.8}, bead{side * 17, 12, 26, 1.8}),
@@ -218,12 +218,6 @@ func (h *head) paint(c *canvas) {
 
 // soft paints skin, fat and muscle from the outline of head, face and neck.
 func (h *head) soft(c *canvas, depth []float32) {
-	n := c.texture(1.6, func(x, y, z float32) float32 {
-		if beyondHead(x, y) {
-			return 0
-		}
-		return h.speck.at(x/13, y/13, z/16)
-	})
 	outline := c.scratch(1)
 	c.sampled(outline, 2, func(k int) float32 {
 		x, y, z := c.x[k], c.y[k], c.z[k]
@@ -233,7 +227,7 @@ func (h *head) soft(c *canvas, depth []float32) {
 		d := depth[k] + 13
 		if z < 26 {
 			ax := abs(x)
-			d = join(d, templeMass.depth(ax, y, z), 16)
+			d = join(d, templeMass.depth(ax, y, z), 24)
 			d = join(d, browMass.depth(x, y, z), 8)
 			d = join(d, orbitMass.depth(ax, y, z), 8)
 			d = join(d, faceMass.depth(x, y, z), 14)
@@ -242,12 +236,20 @@ func (h *head) soft(c *canvas, depth []float32) {
 		}
 		return d
 	})
+	n := c.texture(1.6, depth, -90, -8, func(x, y, z float32) float32 {
+		if z > 24 || beyondHead(x, y) {
+			return 0
+		}
+		return h.speck.at(x/13, y/13, z/16)
+	})
 	for k, out := range outline {
 		if out <= -c.edge {
 			continue
 		}
-		deep := clamp01((out - 3) / 14)
-		under := mix(c.pal[fat], c.pal[muscle], 0.9*ramp(-0.3, -0.02, n[k]-0.3+0.5*deep))
+		// Below the skin a layer of fat, then muscles with fat between them.
+		layer := 5 + 5*ramp(0, -60, c.y[k]) + 4*n[k]
+		m := ramp(layer, layer+1.6, out) * (1 - 0.55*ramp(0.05, 0.015, abs(n[k]))*ramp(4, 10, out-layer))
+		under := mix(c.pal[fat], c.pal[muscle], m)
 		if c.z[k] > -20 && depth[k] > -13.5 {
 			// Over the vault: skin, a layer of fat, and the aponeurosis.
 			under = mix(c.pal[fat], c.pal[muscle], ramp(4.4, 5.4, out))
@@ -262,10 +264,7 @@ func beyondHead(x, y float32) bool { return x*x/(96*96)+y*y/(122*122) > 1 }
 
 // skull paints inner table, diploë and outer table around the vault.
 func (h *head) skull(c *canvas, depth []float32) {
-	n := c.texture(1.2, func(x, y, z float32) float32 {
-		if beyondHead(x, y) {
-			return 0
-		}
+	n := c.texture(1.2, depth, -9, 0, func(x, y, z float32) float32 {
 		return h.speck.at(x/3.2+9, y/3.2, z/3.2)
 	})
 	bone, spongy := c.pal[cortex], c.pal[marrow]
@@ -289,10 +288,7 @@ func (h *head) skull(c *canvas, depth []float32) {
 // brain paints everything inside the vault but the ventricles and the shapes
 // in headParts.tissue.
 func (h *head) brain(c *canvas, depth []float32) {
-	n := c.texture(1, func(x, y, z float32) float32 {
-		if beyondHead(x, y) {
-			return 0
-		}
+	n := c.texture(1, depth, 0, 99, func(x, y, z float32) float32 {
 		return h.gyri.at(x/15+0.3, y/15, z/17) + 0.24*h.gyri.at(x/7, y/7+5, z/8)
 	})
 	e := max(c.edge, 0.9)
@@ -319,7 +315,7 @@ func (h *head) brain(c *canvas, depth []float32) {
 			yy, zz := (y+2)/45, (z-3)/25
 			f := yy*yy + zz*zz
 			if z > -20 {
-				surface = min(surface, ax-1.1+30*ramp(1.3, 0.95, f))
+				surface = min(surface, ax-0.5+30*ramp(1.3, 0.95, f))
 				if f > 1.35+0.5*ramp(0, -40, y) {
 					dura2 = min(dura2, ax)
 				}
@@ -337,7 +333,7 @@ func (h *head) brain(c *canvas, depth []float32) {
 			folia := h.speck.at(x/15, y/4.4+0.15*z, z/4.2)
 			core := ramp(9, 14, surface) * ramp(6, 14, ax)
 			v = mix(p[cerebellum], p[white], core)
-			v = mix(v, p[csf], 0.4*ramp(0.1, 0.03, abs(folia))*(1-core))
+			v = mix(v, p[csf], 0.26*ramp(0.1, 0.03, abs(folia))*(1-core))
 			v = mix(p[csf], v, clamp01(0.5+surface/e))
 		} else {
 			// A sulcus is where the noise is zero, down to its floor 15 mm
@@ -346,7 +342,7 @@ func (h *head) brain(c *canvas, depth []float32) {
 			if deep := surface - 11; deep > 0 {
 				s = sqrt(s*s + deep*deep*1.2)
 			}
-			pia := min(surface, s-0.7+0.035*max(surface, 0))
+			pia := min(surface, s-0.62+0.045*max(surface, 0))
 			g := ramp(3.7, 2.3, pia)
 			v = mix(p[white], p[grey], g)
 			v = mix(p[csf], v, clamp01(0.5+pia/e))

@@ -236,36 +236,53 @@ func (t *tube) grown(mm float32) *tube {
 	return g
 }
 
-// profile is a smooth function of one variable given by a table of points in
-// rising order of the variable, with any number of values each. Outside the
-// table the end values hold.
-type profile [][]float32
+// profile is a smooth function of one variable with a few values, tabulated at
+// every millimetre. Outside the table the end values hold.
+type profile struct {
+	from float32
+	rows [][4]float32
+}
 
-// at interpolates value number n (1 is the first after the variable).
-func (p profile) at(v float32, n int) float32 {
-	last := len(p) - 1
-	if v <= p[0][0] {
-		return p[0][n]
+// at is value number n (from 0) at v.
+func (p *profile) at(v float32, n int) float32 {
+	v -= p.from
+	if v <= 0 {
+		return p.rows[0][n&3]
 	}
-	if v >= p[last][0] {
-		return p[last][n]
+	i := int(v)
+	if i >= len(p.rows)-1 {
+		return p.rows[len(p.rows)-1][n&3]
 	}
+	return mix(p.rows[i][n&3], p.rows[i+1][n&3], v-float32(i))
+}
+
+// tabulate makes a profile from points in rising order of the variable, which
+// comes first in each. It draws a cubic Hermite curve through them: no kinks
+// when slices are stacked into a coronal view.
+func tabulate(points [][]float32) *profile {
+	last := len(points) - 1
+	p := &profile{from: points[0][0]}
 	i := 1
-	for p[i][0] < v {
-		i++
+	for v := points[0][0]; v <= points[last][0]; v++ {
+		for points[i][0] < v {
+			i++
+		}
+		a, b, c, d := points[max(i-2, 0)], points[i-1], points[i], points[min(i+1, last)]
+		h := c[0] - b[0]
+		t := (v - b[0]) / h
+		t2, t3 := t*t, t*t*t
+		var row [4]float32
+		for n := 1; n < len(b); n++ {
+			m0, m1 := (c[n]-b[n])/h, (c[n]-b[n])/h
+			if i >= 2 {
+				m0 = (c[n] - a[n]) / (c[0] - a[0])
+			}
+			if i < last {
+				m1 = (d[n] - b[n]) / (d[0] - b[0])
+			}
+			row[n-1] = (2*t3-3*t2+1)*b[n] + (t3-2*t2+t)*h*m0 + (3*t2-2*t3)*c[n] + (t3-t2)*h*m1
+		}
+		p.rows = append(p.rows, row)
 	}
-	a, b, c, d := p[max(i-2, 0)], p[i-1], p[i], p[min(i+1, last)]
-	h := c[0] - b[0]
-	t := (v - b[0]) / h
-	// Cubic Hermite with finite-difference tangents: no kinks when slices are
-	// stacked into a coronal view.
-	m0, m1 := (c[n]-b[n])/h, (c[n]-b[n])/h
-	if i-2 >= 0 {
-		m0 = (c[n] - a[n]) / (c[0] - a[0])
-	}
-	if i+1 <= last {
-		m1 = (d[n] - b[n]) / (d[0] - b[0])
-	}
-	t2, t3 := t*t, t*t*t
-	return (2*t3-3*t2+1)*b[n] + (t3-2*t2+t)*h*m0 + (3*t2-2*t3)*c[n] + (t3-t2)*h*m1
+	return p
 }

@@ -87,8 +87,7 @@ type SeriesSpec struct {
 }
 
 // Study is the recipe of a study. The same recipe always gives the same
-// bytes; any difference in Seed, Kind, patient, accession number or date gives
-// other UIDs. Patients keep their anatomy: give a prior and a current study
+// bytes; any difference in what is written gives other UIDs. Patients keep their anatomy: give a prior and a current study
 // the same Seed.
 type Study struct {
 	Patient
@@ -123,7 +122,7 @@ type Study struct {
 	ImplicitVR bool
 }
 
-// seriesOf fills in what the recipe leaves open.
+// series fills in what the recipe leaves open.
 func (s *Study) series() ([]SeriesSpec, error) {
 	var usual []SeriesSpec
 	switch s.Kind {
@@ -152,14 +151,17 @@ func (s *Study) series() ([]SeriesSpec, error) {
 	if s.Series == nil {
 		list := usual
 		for i := range list {
-			if s.Slices > 0 && s.Kind != ChestXRay {
+			if s.Slices != 0 && s.Kind != ChestXRay {
 				list[i].Slices = s.Slices
 			}
-			if s.Matrix > 0 {
+			if s.Matrix != 0 {
 				list[i].Matrix = s.Matrix
 			}
+			if err := list[i].check(s.Kind); err != nil {
+				return nil, err
+			}
 		}
-		return list, list[0].check(s.Kind)
+		return list, nil
 	}
 	list := make([]SeriesSpec, len(s.Series))
 	for i, spec := range s.Series {

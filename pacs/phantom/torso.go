@@ -15,9 +15,9 @@ type torso struct {
 	mottle   *noise
 	chest    []part // mediastinum, in painting order
 	heart    []part
-	vessels  []*rod // of the lungs
-	bronchi  []*rod
-	portal   []*rod // of the liver
+	vessels  []twig // of the lungs
+	bronchi  []twig
+	portal   []twig // of the liver
 	belly    []part
 	gut      []loop
 	findings []lesionPart
@@ -33,25 +33,25 @@ type loop struct {
 }
 
 // outline: z, half width, half depth, centre y of the body's surface.
-var outline = profile{
+var outline = tabulate([][]float32{
 	{-360, 182, 112, 6}, {-300, 178, 112, 6}, {-230, 166, 106, 4}, {-150, 150, 100, 2}, {-60, 156, 106, 2},
 	{40, 166, 112, 2}, {120, 172, 112, 4}, {185, 180, 104, 8}, {222, 186, 92, 14}, {252, 176, 78, 20},
 	{276, 120, 68, 20}, {300, 66, 60, 16}, {340, 58, 58, 12},
-}
+})
 
 // cage: z, half width, half depth, centre y of the inside of the chest wall,
 // and further down of the muscular wall of the belly.
-var cage = profile{
+var cage = tabulate([][]float32{
 	{-360, 122, 80, 0}, {-300, 124, 82, -2}, {-230, 124, 80, -4}, {-160, 120, 78, -4}, {-90, 126, 84, -2},
 	{-30, 134, 90, 2}, {30, 137, 92, 2}, {90, 131, 88, 4}, {140, 120, 80, 7}, {180, 104, 70, 12},
 	{210, 84, 57, 18}, {232, 60, 42, 24}, {250, 30, 24, 30}, {262, 4, 4, 30},
-}
+})
 
 // spine: z, y of the middle of the vertebral bodies, half width, half depth.
-var spine = profile{
+var spine = tabulate([][]float32{
 	{-330, 58, 25, 17}, {-280, 48, 26, 18}, {-220, 36, 25.5, 17.5}, {-150, 34, 24, 17}, {-90, 44, 22, 16},
 	{-20, 52, 19, 15.5}, {60, 58, 17, 15}, {140, 58, 15, 13.5}, {210, 48, 14, 12}, {260, 38, 13, 10}, {320, 34, 13, 9},
-}
+})
 
 // discs are the levels between vertebrae, from the sacrum up.
 var discs = [...]float32{
@@ -72,11 +72,11 @@ func rounded(x, y, a, b, square float32) float32 {
 }
 
 func bodyDepth(x, y, z float32) float32 {
-	return rounded(x, y-outline.at(z, 3), outline.at(z, 1), outline.at(z, 2), 0.42)
+	return rounded(x, y-outline.at(z, 2), outline.at(z, 0), outline.at(z, 1), 0.42)
 }
 
 func cageDepth(x, y, z float32) float32 {
-	return rounded(x, y-cage.at(z, 3), cage.at(z, 1), cage.at(z, 2), 0.3)
+	return rounded(x, y-cage.at(z, 2), cage.at(z, 0), cage.at(z, 1), 0.3)
 }
 
 // diaphragm is the height of the muscle above a point.
@@ -129,12 +129,12 @@ func (t *torso) buildChest() {
 	add(through(4, bead{20, -18, 104, 12}, bead{36, 8, 110, 11}, bead{52, 24, 102, 9}), blood)
 
 	h := func(s shape, m material) { t.heart = append(t.heart, part{s, m}) }
-	h(oval(24, -22, 36, 66, 52, 48).turned('z', -32), fat)
-	h(oval(22, -20, 38, 60, 46, 44).turned('z', -32), myocardium)
-	h(oval(-24, -14, 44, 23, 27, 31), blood)                      // right atrium
-	h(oval(6, -46, 38, 34, 19, 30).turned('z', -28), blood)       // right ventricle
-	h(oval(40, -16, 32, 40, 29, 32).turned('z', -34), myocardium) // left ventricle
-	h(oval(42, -18, 32, 29, 18, 21).turned('z', -34), blood)
+	h(oval(26, -22, 32, 72, 54, 50).turned('y', 20).turned('z', -32), fat)
+	h(oval(24, -20, 34, 66, 48, 46).turned('y', 20).turned('z', -32), myocardium)
+	h(oval(-24, -14, 44, 23, 27, 31), blood)                                      // right atrium
+	h(oval(6, -46, 38, 34, 19, 30).turned('z', -28), blood)                       // right ventricle
+	h(oval(42, -18, 26, 42, 29, 32).turned('y', 20).turned('z', -34), myocardium) // left ventricle
+	h(oval(44, -20, 26, 31, 18, 21).turned('y', 20).turned('z', -34), blood)
 	h(oval(10, 20, 66, 31, 18, 23), blood)  // left atrium
 	h(oval(26, -40, 60, 15, 15, 16), blood) // outflow
 	h(&rod{a: vec{-30, 22, 70}, b: vec{-62, 30, 62}, ra: 6, rb: 5}, blood)
@@ -144,6 +144,7 @@ func (t *torso) buildChest() {
 // growLungs grows arteries with bronchi beside them from each hilum. Vessels
 // that would leave the lung are not grown, so none crosses the chest wall.
 func (t *torso) growLungs(rng *rand.Rand) {
+	var vessels, bronchi []*rod
 	inside := func(p vec) bool { return lungDepth(p.x, p.y, p.z) > 4 }
 	side := float32(1)
 	var grow func(p, d vec, r, bronchus float32, level int)
@@ -164,10 +165,10 @@ func (t *torso) growLungs(rng *rand.Rand) {
 					return
 				}
 			}
-			t.vessels = append(t.vessels, &rod{a: p, b: q, ra: r, rb: r * 0.96})
+			vessels = append(vessels, &rod{a: p, b: q, ra: r, rb: r * 0.96})
 			if bronchus > 0.9 {
 				beside := d.cross(vec{0.3, 0.2, 0.9}).unit().times(r + bronchus + 0.6)
-				t.bronchi = append(t.bronchi, &rod{a: p.add(beside), b: q.add(beside), ra: bronchus, rb: bronchus * 0.95})
+				bronchi = append(bronchi, &rod{a: p.add(beside), b: q.add(beside), ra: bronchus, rb: bronchus * 0.95})
 			}
 			p, r = q, r*0.97
 		}
@@ -185,7 +186,7 @@ func (t *torso) growLungs(rng *rand.Rand) {
 	airway := func(b ...bead) {
 		tr := through(4, b...)
 		for i := range tr.rods {
-			t.bronchi = append(t.bronchi, &tr.rods[i])
+			bronchi = append(bronchi, &tr.rods[i])
 		}
 	}
 	airway(bead{0, 16, 300, 8.5}, bead{0, 20, 220, 8.5}, bead{-1, 26, 142, 8.8})
@@ -205,6 +206,7 @@ func (t *torso) growLungs(rng *rand.Rand) {
 			grow(vec{x + side*b[0], b[1], b[2]}, vec{side * b[3], b[4], b[5]}.unit(), b[6], b[7], 0)
 		}
 	}
+	t.vessels, t.bronchi = t.bent.twigs(vessels), t.bent.twigs(bronchi)
 }
 
 // lungDepth is the depth below the pleura of either lung.
@@ -217,14 +219,14 @@ func lungDepth(x, y, z float32) float32 {
 	// The mediastinum: wide behind the heart, narrow behind the sternum.
 	front := ramp(10, -62, y)
 	back := ramp(38, 78, y)
-	half := 24 + 9*ramp(70, 110, z) - 17*front - 6*front*ramp(60, 110, z) - 7*back + 7*ramp(190, 225, z)
+	half := 23 - 17*front - 6*back + 12*ramp(185, 225, z)
 	d = meet(d, abs(x-3)-half, 7)
 	if z < 100 {
 		d = meet(d, -heartSack.depth(x, y, z), 5)
 	}
 	// The vertebrae bulge into the chest.
-	d = meet(d, -rounded(x, y-spine.at(z, 1), spine.at(z, 2)+8, spine.at(z, 3)+6, 0), 6)
+	d = meet(d, -rounded(x, y-spine.at(z, 0), spine.at(z, 1)+8, spine.at(z, 2)+6, 0), 6)
 	return d
 }
 
-var heartSack = oval(24, -22, 36, 69, 55, 51).turned('z', -32)
+var heartSack = oval(26, -22, 32, 74, 56, 52).turned('y', 20).turned('z', -32)

@@ -32,9 +32,9 @@ func (t *torso) heights(c *canvas) (lo, hi float32) {
 
 // wall paints skin, subcutaneous fat, muscle, and fat within the cavity.
 func (t *torso) wall(c *canvas, cageIn []float32) {
-	n := c.texture(3, func(x, y, z float32) float32 { return t.speck.at(x/34, y/17, z/50) })
 	body := c.scratch(0)
 	c.sampled(body, 2.5, func(k int) float32 { return bodyDepth(c.x[k], c.y[k], c.z[k]) })
+	n := c.texture(3, cageIn, -200, -13, func(x, y, z float32) float32 { return t.speck.at(x/34, y/17, z/50) })
 	for k, d := range body {
 		if d < -c.edge {
 			continue
@@ -66,7 +66,7 @@ func (t *torso) thorax(c *canvas, cageIn []float32) {
 		}
 		return lungDepth(c.x[k], c.y[k], c.z[k])
 	})
-	n := c.texture(3, func(x, y, z float32) float32 { return t.mottle.at(x/12, y/12, z/12) })
+	n := c.texture(3, lungIn, 0, 999, func(x, y, z float32) float32 { return t.mottle.at(x/12, y/12, z/12) })
 	for k, d := range lungIn {
 		if d < -5 {
 			continue
@@ -86,26 +86,20 @@ func (t *torso) thorax(c *canvas, cageIn []float32) {
 		// Oblique fissures, and the horizontal one on the right.
 		f := abs(z-70-1.25*(y-10)+6*n[k]) * 0.62
 		if x < 0 && y < 10 {
-			f = min(f, abs(z-86+0.1*y+5*n[k]))
+			f = min(f, abs(z-84+0.34*y-0.2*(x+70)+2*n[k])*0.9)
 		}
 		v = mix(v, c.pal[softLung], 0.22*clamp01(1-f/1.1))
 		c.lay(k, v, c.cover(d))
 	}
-	for _, r := range t.vessels {
-		c.fill(r, softLung)
-	}
+	c.fillTree(t.vessels, softLung, 0)
 	for _, p := range t.chest {
 		c.fillPart(p)
 	}
 	for _, p := range t.heart {
 		c.fillPart(p)
 	}
-	for _, r := range t.bronchi {
-		c.fill(&rod{a: r.a, b: r.b, ra: r.ra + 0.5 + 0.13*r.ra, rb: r.rb + 0.5 + 0.13*r.rb}, softLung)
-	}
-	for _, r := range t.bronchi {
-		c.fill(r, air)
-	}
+	c.fillTree(t.bronchi, softLung, 0.5)
+	c.fillTree(t.bronchi, air, 0)
 }
 
 // bone lays cortical and trabecular bone by depth.
@@ -118,7 +112,7 @@ func (t *torso) bone(c *canvas, k int, d, shell float32) {
 // is a band in the wall of the cage that falls from back to front, so that it
 // wanders through the slices.
 func (t *torso) ribs(c *canvas, cageIn []float32) {
-	c.texture(2, func(x, y, z float32) float32 { return t.speck.at(x/4, y/4, z/4) })
+	c.texture(2, c.spare[0], 3, 999, func(x, y, z float32) float32 { return t.speck.at(x/4, y/4, z/4) })
 	for k, in := range cageIn {
 		if in > 2 || in < -14 {
 			continue
@@ -127,7 +121,7 @@ func (t *torso) ribs(c *canvas, cageIn []float32) {
 		if z < -200 || z > 262 {
 			continue
 		}
-		s := (y - cage.at(z, 3)) / cage.at(z, 2)
+		s := (y - cage.at(z, 2)) / cage.at(z, 1)
 		fall := 40 - 24*ramp(120, 240, z)
 		pos := (z - fall*s + 112) / 27
 		i, f := floor(pos + 0.5)
@@ -183,7 +177,12 @@ var girdleParts = func() []*ellipsoid {
 var (
 	collarBone = through(4, bead{22, -52, 222, 8}, bead{62, -62, 232, 6}, bead{104, -28, 246, 6}, bead{138, 6, 252, 6.5})
 	iliac      = oval(64, 20, -336, 64, 72, 120)
-	sacrum     = oval(0, 70, -306, 50, 24, 56)
+	sacrum     = []shape{
+		oval(30, 62, -300, 26, 15, 42), oval(-30, 62, -300, 26, 15, 42),
+		through(4, bead{0, 46, -256, 19}, bead{0, 56, -286, 17}, bead{0, 72, -316, 13}, bead{0, 82, -350, 9}),
+		through(3, bead{0, 82, -268, 9}, bead{0, 92, -300, 7}, bead{0, 96, -340, 5}),
+	}
+	sacralCanal = through(3, bead{0, 72, -256, 8.6}, bead{0, 79, -280, 6.5}, bead{0, 88, -310, 4})
 )
 
 func (t *torso) girdle(c *canvas) {
@@ -193,9 +192,7 @@ func (t *torso) girdle(c *canvas) {
 		}
 	}
 	for _, tb := range []*tube{collarBone, collarBone.mirrored()} {
-		for i := range tb.rods {
-			c.each(&tb.rods[i], func(k int, d float32) { t.bone(c, k, d, 1.4) })
-		}
+		c.each(tb, func(k int, d float32) { t.bone(c, k, d, 1.4) })
 	}
 	for _, e := range []*ellipsoid{iliac, iliac.mirrored()} {
 		side := float32(1)
@@ -211,12 +208,14 @@ func (t *torso) girdle(c *canvas) {
 			}
 		})
 	}
-	c.each(sacrum, func(k int, d float32) {
-		d = min(d, -258-c.z[k])
-		if d > -c.edge {
-			t.bone(c, k, d, 1.2)
-		}
-	})
+	for _, s := range sacrum {
+		c.each(s, func(k int, d float32) {
+			if d = min(d, discs[0]-4-c.z[k]); d > -c.edge {
+				t.bone(c, k, d, 1.2)
+			}
+		})
+	}
+	c.fillTube(sacralCanal, csf)
 }
 
 // column paints vertebrae, discs, the canal with the cord, and the processes.
@@ -233,8 +232,8 @@ func (t *torso) column(c *canvas) {
 			i++
 		}
 		bottom, top := discs[i-1], discs[i]
-		rx, ry := spine.at(z, 2), spine.at(z, 3)
-		p := y - spine.at(z, 1)
+		rx, ry := spine.at(z, 1), spine.at(z, 2)
+		p := y - spine.at(z, 0)
 		if p < -ry-3 || p > ry+62 {
 			return
 		}
@@ -276,9 +275,9 @@ func (t *torso) column(c *canvas) {
 		drop := zz + 0.42*(q-12)
 		arch = max(arch, min(sp, 9-abs(drop), q-11, 30-q))
 		wing := norm(q-4-0.2*(ax-14), zz+1, 0)
-		arch = max(arch, min(5-wing, ax-12, 40-ax))
+		arch = max(arch, min(5.6-0.11*(ax-12)-wing, ax-12, 35-ax))
 		if arch > -c.edge {
-			t.bone(c, k, arch, 1.3)
+			t.bone(c, k, arch, 0.8)
 		}
 		canal := 9.6 - ring
 		if canal > -c.edge {

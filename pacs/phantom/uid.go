@@ -8,12 +8,16 @@ import (
 	"strings"
 )
 
-// identity is what tells this study from any other; UIDs and noise come from it.
+// identity is everything that goes into the bytes of this study; UIDs and
+// noise come from it, so that the same UID always means the same bytes.
 func (s *Study) identity() string {
+	p := &s.Patient
 	return strings.Join([]string{
-		"tasvir phantom 1", fmt.Sprint(s.Seed, s.Kind, s.Finding, s.FindingSize, s.RightSided),
-		s.Issuer, s.Patient.ID, s.Family, s.Given, s.Patronymic, s.Accession, s.Description,
-		s.Date.Format("20060102150405"), fmt.Sprint(s.Slices, s.Matrix, s.Series, s.Modality),
+		"tasvir phantom 1",
+		p.Family, p.Given, p.Patronymic, p.ID, p.Issuer, p.PINFL, p.Sex, p.BirthDate, p.CharacterSet, p.WrittenAs,
+		s.Accession, s.Description, s.Reason, s.Institution, s.StationName, s.ReferringPhysician,
+		s.Date.Format("20060102150405-0700"), s.Modality,
+		fmt.Sprint(s.Kind, s.Seed, s.Series, s.Slices, s.Matrix, s.Finding, s.FindingSize, s.RightSided, s.ImplicitVR),
 	}, "\x00")
 }
 
