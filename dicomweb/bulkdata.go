@@ -50,6 +50,7 @@ func (s *service) bulkdata(r *request) error {
 		chosen, err = s.negotiatePixels(r.Request, i.TransferSyntaxUID, true)
 	default:
 		chosen, err = negotiate(r.Request, []offer{{multipart: true, media: mediaOctets}, {media: mediaOctets}})
+		chosen = forRange(r.Request, chosen)
 	}
 	if err != nil {
 		return err

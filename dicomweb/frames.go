@@ -101,7 +101,22 @@ func (s *service) negotiatePixels(r *http.Request, stored string, single bool) (
 		return chosen, pacs.Errorf(pacs.NotAcceptable, "%s Pixel data are sent as they are stored, here with transfer syntax %s (%s), "+
 			"and not transcoded; transfer-syntax=* accepts any.", pacs.MessageOf(err), stored, syntaxName(stored))
 	}
+	if single {
+		chosen = forRange(r, chosen)
+	}
 	return chosen, nil
+}
+
+// forRange makes the answer to a Range request for a single value the value
+// itself, even if only multipart is accepted: it is the value's bytes that
+// dicomweb-client (byteRange) and Cornerstone3D (progressive loading) mean, and
+// both take a single part, while a cut through a multipart body can't be read.
+// With If-Range it is the continuation of what was sent before.
+func forRange(r *http.Request, o offer) offer {
+	if r.Header.Get("Range") != "" && r.Header.Get("If-Range") == "" {
+		o.multipart = false
+	}
+	return o
 }
 
 // parseFrameList reads "1,2,5".

@@ -169,13 +169,19 @@ func TestETagRangeAndHead(t *testing.T) {
 					t.Errorf("Content-Range %q, want %q", got, want)
 				}
 			}
-			w := get(t, h, target, "Accept", accept, "Range", fmt.Sprintf("bytes=%d-", len(body)))
+			w := get(t, h, target, "Accept", accept, "Range", fmt.Sprintf("bytes=%d-", len(body)), "If-Range", etag)
 			want(t, w, 416)
 			if got := w.Header().Get("Content-Range"); got != fmt.Sprintf("bytes */%d", len(body)) {
 				t.Errorf("416 with Content-Range %q", got)
 			}
 			want(t, get(t, h, target, "Accept", accept, "Range", "bytes=0-1", "If-Range", `"old"`), 200)
 		}
+	}
+	// Without If-Range it is the frame's own bytes that are meant.
+	w := get(t, h, ctPath3+"/frames/2", "Accept", "multipart/related; type=application/octet-stream; transfer-syntax=*", "Range", "bytes=2-3")
+	want(t, w, 206)
+	if !bytes.Equal(w.Body.Bytes(), []byte{42, 43}) || w.Header().Get("Content-Range") != "bytes 2-3/8" {
+		t.Errorf("range of a frame: %v %s", w.Body.Bytes(), w.Header().Get("Content-Range"))
 	}
 	frame := get(t, h, ctPath1+"/frames/1")
 	if got := frame.Header().Get("Cache-Control"); got != "private, max-age=31536000, immutable" {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
+	"github.com/tasvir-pacs/tasvir/pacs/journal"
 )
 
 // store takes instances in: Store Instances, PS3.18 10.5. Each part of the
@@ -293,19 +294,25 @@ var errTooLong = errors.New("dicomweb: the part is too long")
 // identify reads SOP Class and Instance UID out of the beginning of a file, ""
 // where they can't be found.
 func (p *partReader) identify() (class, instance string) {
-	// It fails, because only the beginning is there; what was read counts.
-	h, _ := dicom.Scan(bytes.NewReader(p.head), dicom.ScanOptions{MaxValue: maxHead, MaxInflated: 1 << 20})
-	if h == nil {
+	// It fails, because only the beginning is there. What was read counts,
+	// except the value that the beginning ends in.
+	h, err := dicom.Scan(bytes.NewReader(p.head), dicom.ScanOptions{MaxValue: maxHead, MaxInflated: 1 << 20})
+	var end *dicom.ScanError
+	if h == nil || err != nil && !errors.As(err, &end) {
 		return "", ""
 	}
-	if h.Dataset != nil {
-		class, instance = h.Dataset.String(dicom.TagSOPClassUID), h.Dataset.String(dicom.TagSOPInstanceUID)
+	find := func(ds *dicom.Dataset, tag dicom.Tag) string {
+		if ds == nil || end != nil && end.Tag == tag {
+			return ""
+		}
+		return ds.String(tag)
 	}
-	if h.Meta != nil && class == "" {
-		class = h.Meta.String(dicom.TagMediaStorageSOPClassUID)
+	class, instance = find(h.Dataset, dicom.TagSOPClassUID), find(h.Dataset, dicom.TagSOPInstanceUID)
+	if class == "" {
+		class = find(h.Meta, dicom.TagMediaStorageSOPClassUID)
 	}
-	if h.Meta != nil && instance == "" {
-		instance = h.Meta.String(dicom.TagMediaStorageSOPInstanceUID)
+	if instance == "" {
+		instance = find(h.Meta, dicom.TagMediaStorageSOPInstanceUID)
 	}
 	if !uidPattern.MatchString(class) || !uidPattern.MatchString(instance) {
 		return "", ""
@@ -333,21 +340,28 @@ func (st *storage) accept(receipt pacs.Receipt) {
 var failureReasons = map[pacs.Code]int{
 	pacs.Invalid:        0xC000, // can't be understood
 	pacs.Unsupported:    0xC122, // transfer syntax not supported
-	pacs.Conflict:       0xA900, // does not match the study of the address
 	pacs.TooLarge:       0xA700, // out of resources
 	pacs.OutOfResources: 0xA700,
 	pacs.Unavailable:    0xA700,
 	pacs.Forbidden:      0x0124, // not authorized
 }
 
-// processingFailure is Failure Reason for all other codes.
-const processingFailure = 0x0110
+const (
+	// processingFailure is Failure Reason for all other codes.
+	processingFailure = 0x0110
+	// mismatch is that of an instance that contradicts its request, as with
+	// another study than the one of the address.
+	mismatch = 0xA900
+)
 
 // refuse notes an instance that was not stored.
 func (st *storage) refuse(class, instance string, err error) {
 	reason, ok := failureReasons[pacs.CodeOf(err)]
 	if !ok {
 		reason = processingFailure
+	}
+	if why, _ := pacs.ReasonOf(err); why == journal.ReasonMismatch {
+		reason = mismatch
 	}
 	d := dataset{
 		dicom.TagFailureReason.String(): number("US", reason),

@@ -1,0 +1,213 @@
+package dicomweb
+
+import (
+	"bytes"
+	"compress/flate"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tasvir-pacs/tasvir/pacs/dicom"
+)
+
+// expectation is what the scripts in clienttest are told of a study.
+type expectation struct {
+	URL          string             `json:"url"`
+	Token        string             `json:"token,omitempty"`
+	Store        []string           `json:"store"` // files to send first
+	WaitForStudy bool               `json:"waitForStudy,omitempty"`
+	Study        string             `json:"study"`
+	Series       string             `json:"series"`
+	Count        int                `json:"count"` // instances of the study
+	PatientName  string             `json:"patientName"`
+	Instances    []expectedInstance `json:"instances"` // of the series
+}
+
+type expectedInstance struct {
+	UID            string   `json:"uid"`
+	File           string   `json:"file"`
+	TransferSyntax string   `json:"transferSyntax"` // of the frames as they are sent
+	MediaType      string   `json:"mediaType,omitempty"`
+	Encapsulated   bool     `json:"encapsulated"`
+	Rows           int      `json:"rows"`
+	Columns        int      `json:"columns"`
+	Frames         []string `json:"frames"` // SHA-256
+}
+
+// expect describes a file, by means of the scanner.
+func expect(t *testing.T, path string) (expectedInstance, *dicom.Header) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := dicom.Scan(bytes.NewReader(b), dicom.ScanOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	frames, err := h.Frames()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := expectedInstance{
+		UID: h.Dataset.String(dicom.TagSOPInstanceUID), File: path,
+		TransferSyntax: pixelSyntaxes(h.TransferSyntax)[0], Encapsulated: h.PixelData.Encapsulated,
+	}
+	if media := frameMedia[h.TransferSyntax]; len(media) > 0 {
+		e.MediaType = media[0]
+		// The names that dicomweb-client knows.
+		switch e.MediaType {
+		case "image/dicom-rle":
+			e.MediaType = "image/x-dicom-rle"
+		case "image/jphc":
+			e.MediaType = ""
+		}
+	}
+	if h.Deflated {
+		if b, err = io.ReadAll(flate.NewReader(bytes.NewReader(b[h.DatasetOffset:]))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.Rows, _ = h.Dataset.Int(dicom.TagRows)
+	e.Columns, _ = h.Dataset.Int(dicom.TagColumns)
+	for _, ranges := range frames {
+		sum := sha256.New()
+		for _, r := range ranges {
+			sum.Write(b[r.Offset : r.Offset+r.Length])
+		}
+		e.Frames = append(e.Frames, hex.EncodeToString(sum.Sum(nil)))
+	}
+	return e, h
+}
+
+// clientStudies are studies to try clients on: a generated series of native
+// images with Cyrillic names, and real ones in compressed transfer syntaxes.
+func clientStudies(t *testing.T) []expectation {
+	t.Helper()
+	folder := t.TempDir()
+	generated := expectation{Study: "2.25.11", Series: "2.25.11.1", Count: 3, PatientName: "Каримов"}
+	for n, ts := range []string{dicom.ImplicitVRLittleEndian, dicom.ExplicitVRLittleEndian, dicom.ExplicitVRLittleEndian} {
+		ds := image("2.25.11", "2.25.11.1", "2.25.11.1."+string(rune('1'+n)), n+1, 1+2*(n%2))
+		path := filepath.Join(folder, string(rune('a'+n))+".dcm")
+		if err := os.WriteFile(path, file(t, ds, ts), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		e, _ := expect(t, path)
+		generated.Instances = append(generated.Instances, e)
+	}
+	studies := []expectation{generated}
+	for _, name := range []string{
+		"pydicom-data/693_J2KR.dcm",
+		"pydicom-data/OBXXXX1A_rle_2frame.dcm",
+		"pydicom-data/emri_small_jpeg_ls_lossless.dcm",
+		"pydicom/test_files/image_dfl.dcm",
+		"pydicom-data/SC_rgb_expb.dcm",
+		"pydicom/test_files/SC_jpeg_no_color_transform.dcm",
+		"pydicom-data/JPEG-LL.dcm",
+		"pydicom/test_files/MR_small_implicit.dcm",
+		"pydicom-data/liver_deflate.dcm",
+	} {
+		path, err := filepath.Abs(filepath.Join("..", "..", "shared", "dicom", filepath.FromSlash(name)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(path); err != nil {
+			t.Logf("without %s, which is not there", name)
+			continue
+		}
+		e, h := expect(t, path)
+		study := h.Dataset.String(dicom.TagStudyInstanceUID)
+		if slices.ContainsFunc(studies, func(e expectation) bool { return e.Study == study }) {
+			t.Fatalf("%s belongs to a study that is there already", name)
+		}
+		studies = append(studies, expectation{
+			Study: study, Series: h.Dataset.String(dicom.TagSeriesInstanceUID), Count: 1,
+			Instances: []expectedInstance{e},
+		})
+	}
+	for i := range studies {
+		for _, e := range studies[i].Instances {
+			studies[i].Store = append(studies[i].Store, e.File)
+		}
+	}
+	return studies
+}
+
+// missing skips the test, or fails it where everything has to be there.
+func missing(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("TASVIR_TEST_REQUIRE") == "1" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
+// script runs one of the scripts in clienttest.
+func script(t *testing.T, e []expectation, name string, args ...string) {
+	t.Helper()
+	input, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "node", append([]string{filepath.Join("clienttest", name)}, args...)...)
+	cmd.Stdin = bytes.NewReader(input)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%s: %v\n%s", name, err, out)
+	}
+}
+
+// needNode skips without node or the packages in a folder.
+func needNode(t *testing.T, modules ...string) {
+	t.Helper()
+	if _, err := exec.LookPath("node"); err != nil {
+		missing(t, "node is not installed")
+	}
+	for _, m := range modules {
+		if _, err := os.Stat(m); err != nil {
+			missing(t, "%s is not there: run npm ci in its folder", m)
+		}
+	}
+}
+
+var loader = filepath.Join("..", "viewer", "node_modules", "@cornerstonejs", "dicom-image-loader")
+
+func TestDICOMwebClient(t *testing.T) {
+	needNode(t, filepath.Join("clienttest", "node_modules", "dicomweb-client"))
+	server := httptest.NewServer(serve(newArchive()))
+	defer server.Close()
+	studies := clientStudies(t)
+	for i := range studies {
+		studies[i].URL = server.URL + "/dicom-web"
+	}
+	script(t, studies, "dicomweb-client.mjs")
+}
+
+func TestCornerstoneLoader(t *testing.T) {
+	needNode(t, loader)
+	a := newArchive()
+	server := httptest.NewServer(serve(a))
+	defer server.Close()
+	studies := clientStudies(t)
+	for i := range studies {
+		for _, path := range studies[i].Store {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.put(t, b)
+		}
+		studies[i].URL = server.URL + "/dicom-web"
+	}
+	script(t, studies, "cornerstone.mjs", loader)
+}
