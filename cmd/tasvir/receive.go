@@ -72,9 +72,12 @@ func storeHandler(receiver pacs.Receiver, log *slog.Logger) dimse.StoreHandler {
 			Remote:            rq.Association.RemoteAddr.String(),
 			Charset:           device.Charset,
 		})
-		if err != nil {
-			log.Warn("an instance was not received", "association", rq.Association.ID, "calling", rq.Association.CallingAE, "sop", rq.SOPInstanceUID, "error", err)
+		status := storeStatus(err)
+		if status.Code == dimse.OutOfResources || status.Code == dimse.ProcessingFailure {
+			// The sender is not at fault and is told little; the DICOM server
+			// logs what it is told.
+			log.Error("the archive could not take an instance", "association", rq.Association.ID, "sop", rq.SOPInstanceUID, "error", err)
 		}
-		return storeStatus(err)
+		return status
 	})
 }

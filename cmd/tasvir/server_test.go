@@ -20,9 +20,9 @@ import (
 	"time"
 )
 
-// binary is the built tasvir that the tests drive: TASVIR_BIN, or one built
+// builtBinary is the built tasvir that the tests drive: TASVIR_BIN, or one built
 // once for this run.
-var binary = sync.OnceValues(func() (string, error) {
+var builtBinary = sync.OnceValues(func() (string, error) {
 	if bin := os.Getenv("TASVIR_BIN"); bin != "" {
 		return bin, nil
 	}
@@ -41,7 +41,7 @@ var binary = sync.OnceValues(func() (string, error) {
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if os.Getenv("TASVIR_BIN") == "" {
-		if bin, err := binary(); err == nil {
+		if bin, err := builtBinary(); err == nil {
 			_ = os.RemoveAll(filepath.Dir(bin))
 		}
 	}
@@ -107,7 +107,7 @@ var readyLine = regexp.MustCompile(`msg=ready web=(\S+) dicom=(\S+)`)
 
 func (a *archive) start() {
 	a.t.Helper()
-	bin, err := binary()
+	bin, err := builtBinary()
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func (a *archive) stop() {
 // it printed.
 func (a *archive) tasvir(stdin string, args ...string) string {
 	a.t.Helper()
-	bin, err := binary()
+	bin, err := builtBinary()
 	if err != nil {
 		a.t.Fatal(err)
 	}

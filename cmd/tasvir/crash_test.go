@@ -1,0 +1,97 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"sync"
+	"testing"
+
+	"github.com/tasvir-pacs/tasvir/pacs/dicom"
+	"github.com/tasvir-pacs/tasvir/pacs/dimse"
+	"github.com/tasvir-pacs/tasvir/pacs/phantom"
+)
+
+// kill -9 while images arrive on several associations: everything that was
+// acknowledged is there afterwards, byte for byte. Several rounds, so that
+// the kill falls into receiving, sealing and publishing.
+func TestKilledWhileReceiving(t *testing.T) {
+	a := startArchive(t, nil)
+	h := furnish(a)
+	const associations = 3
+	type sent struct{ study, series, instance string }
+	acknowledged := map[sent][]byte{}
+	for round := range 3 {
+		var mu sync.Mutex
+		var senders sync.WaitGroup
+		enough := make(chan struct{}) // closed when this round has its share
+		var once sync.Once
+		count := 0
+		for i := range associations {
+			study := phantom.Small(phantom.HeadCT, 200)
+			study.Seed = uint64(100*round + i)
+			study.Accession = ""
+			senders.Go(func() {
+				sendUntilDead(t.Context(), a.dicom, study, func(instance *phantom.Instance) {
+					mu.Lock()
+					defer mu.Unlock()
+					acknowledged[sent{instance.StudyInstanceUID, instance.SeriesInstanceUID, instance.SOPInstanceUID}] = bytes.Clone(instance.Dataset())
+					if count++; count >= 60+70*round {
+						once.Do(func() { close(enough) })
+					}
+				})
+			})
+		}
+		<-enough
+		a.kill()
+		senders.Wait()
+		a.start()
+	}
+	t.Logf("%d instances were acknowledged", len(acknowledged))
+	eventually(t, "the journal is empty", func() bool {
+		var status struct{ Journal struct{ Records, Held int } }
+		admin := a.signIn("admin", adminPassword)
+		admin.must(200, admin.call("GET", "/api/admin/status", nil, &status))
+		if status.Journal.Held > 0 {
+			t.Fatalf("%d records are held", status.Journal.Held)
+		}
+		return status.Journal.Records == 0
+	})
+	lost := 0
+	for key, dataset := range acknowledged {
+		got := h.retrieve(key.study, key.series, key.instance)
+		header, err := dicom.Scan(bytes.NewReader(got), dicom.ScanOptions{})
+		if err != nil || !bytes.Equal(got[header.DatasetOffset:], dataset) {
+			lost++
+		}
+	}
+	if lost > 0 {
+		t.Errorf("%d of %d acknowledged instances came back changed", lost, len(acknowledged))
+	}
+	a.stop()
+}
+
+// sendUntilDead sends a study and reports each acknowledged instance, until
+// the archive is gone.
+func sendUntilDead(ctx context.Context, address string, study *phantom.Study, acknowledged func(*phantom.Instance)) {
+	var client *dimse.Client
+	for instance, err := range study.Instances() {
+		if err != nil {
+			return
+		}
+		if client == nil {
+			contexts := dimse.GroupContexts([]dimse.Kind{{SOPClassUID: instance.SOPClassUID, TransferSyntaxUID: instance.TransferSyntaxUID}})[0].Contexts
+			if client, err = dimse.Dial(ctx, address, dimse.Dialer{CallingAE: "URGUT_CT1", CalledAE: "TASVIR", Contexts: contexts}); err != nil {
+				return
+			}
+			defer client.Close()
+		}
+		status, err := client.Store(ctx, dimse.StoreItem{
+			SOPClassUID: instance.SOPClassUID, SOPInstanceUID: instance.SOPInstanceUID, TransferSyntaxUID: instance.TransferSyntaxUID,
+			Data: bytes.NewReader(instance.Dataset()),
+		})
+		if err != nil || !status.OK() {
+			return
+		}
+		acknowledged(instance)
+	}
+}
