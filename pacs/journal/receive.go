@@ -195,7 +195,7 @@ func scanError(err error) error {
 	}
 	code := pacs.Invalid
 	switch se.Kind {
-	case dicom.TooDeep, dicom.TooLarge:
+	case dicom.TooLarge:
 		code = pacs.TooLarge
 	case dicom.UnsupportedSyntax:
 		code = pacs.Unsupported
