@@ -53,16 +53,20 @@ lint() {
 }
 
 go_tests() {
+	say 'compiling; the first package may take some minutes'
 	go test -race -count=1 -timeout 20m -json ./... 2>&1 | node deploy/report-go-test.mjs "$count_file"
 	((PIPESTATUS[0] == 0 && PIPESTATUS[1] == 0))
 }
 
-viewer_typecheck() { (cd viewer && npm run --silent typecheck); }
-viewer_lint() { (cd viewer && npm run --silent lint); }
+in_viewer() { deploy/npm-ci.sh viewer && (cd viewer && npm --silent "$@"); }
+in_sandbox() { deploy/npm-ci.sh deploy/fhir-sandbox && (cd deploy/fhir-sandbox && npm --silent "$@"); }
+
+viewer_typecheck() { in_viewer run typecheck; }
+viewer_lint() { in_viewer run lint; }
 
 viewer_tests() {
 	local report=$counts/vitest.json status=0
-	(cd viewer && npm test --silent -- --reporter=default --reporter=json --outputFile.json="$report") || status=1
+	in_viewer test -- --reporter=default --reporter=json --outputFile.json="$report" || status=1
 	[[ -s $report ]] && node -e '
 		const r = JSON.parse(fs.readFileSync(process.argv[1]));
 		fs.writeFileSync(process.argv[2], JSON.stringify({
@@ -72,9 +76,8 @@ viewer_tests() {
 }
 
 sandbox_tests() {
-	compgen -G 'deploy/fhir-sandbox/*.test.*' >/dev/null || compgen -G 'deploy/fhir-sandbox/test/*' >/dev/null || return 0
 	local out=$counts/sandbox.txt status=0
-	(cd deploy/fhir-sandbox && npm test --silent) 2>&1 | tee "$out"
+	in_sandbox test 2>&1 | tee "$out"
 	((PIPESTATUS[0] == 0)) || status=1
 	counted "$out"
 	return "$status"
@@ -82,7 +85,7 @@ sandbox_tests() {
 
 browser() {
 	local out=$counts/browser.txt status=0
-	(cd viewer && npm run --silent test:browser) 2>&1 | tee "$out"
+	in_viewer run test:browser 2>&1 | tee "$out"
 	((PIPESTATUS[0] == 0)) || status=1
 	counted "$out"
 	return "$status"
