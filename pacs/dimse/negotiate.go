@@ -1,6 +1,7 @@
 package dimse
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
@@ -20,34 +21,32 @@ type SOPClasses struct {
 
 // accepts says whether instances of this SOP class are taken.
 func (s SOPClasses) accepts(uid string) bool {
-	for _, only := range s.Only {
-		if only == uid {
-			return true
-		}
-	}
-	if len(s.Only) == 0 && dicom.IsStorageSOPClass(uid) {
+	switch {
+	case slices.Contains(s.Only, uid):
 		return true
+	case dicom.IsStorageSOPClass(uid):
+		return len(s.Only) == 0
 	}
 	return s.AcceptUnknown && dicom.ValidUID(uid) == nil && !isService(uid)
 }
 
-// servicePrefixes are the DICOM UIDs below which PS3.6 Table A-1 lists service
-// classes that are no storage classes.
-var servicePrefixes = []string{
-	"1.2.840.10008.1.", "1.2.840.10008.3.", "1.2.840.10008.4.", "1.2.840.10008.5.1.1.",
-	"1.2.840.10008.5.1.4.1.2.", "1.2.840.10008.5.1.4.2", "1.2.840.10008.5.1.4.3", "1.2.840.10008.10.",
+// Under DICOM's own root only one branch holds storage classes, and in it some
+// query/retrieve classes. PS3.6 Table A-1.
+const (
+	dicomRoot     = "1.2.840.10008."
+	storageBranch = "1.2.840.10008.5.1.4.1.1."
+)
+
+var servicesAmongStorage = []string{
+	"1.2.840.10008.5.1.4.1.1.200.4", "1.2.840.10008.5.1.4.1.1.200.5", "1.2.840.10008.5.1.4.1.1.200.6", // protocol FIND, MOVE, GET
+	"1.2.840.10008.5.1.4.1.1.201.2", "1.2.840.10008.5.1.4.1.1.201.3", "1.2.840.10008.5.1.4.1.1.201.4", // inventory FIND, MOVE, GET
+	"1.2.840.10008.5.1.4.1.1.201.5", // inventory creation
 }
 
+// isService says whether the class, which is not among the storage classes, is
+// or may be one of a service.
 func isService(uid string) bool {
-	if dicom.IsStorageSOPClass(uid) {
-		return false
-	}
-	for _, p := range servicePrefixes {
-		if strings.HasPrefix(uid, p) {
-			return true
-		}
-	}
-	return false
+	return strings.HasPrefix(uid, dicomRoot) && !strings.HasPrefix(uid, storageBranch) || slices.Contains(servicesAmongStorage, uid)
 }
 
 // choose decides one proposed presentation context.

@@ -37,6 +37,8 @@ func TestChoose(t *testing.T) {
 		{"worklist, unknown wanted", unknown, dicom.ModalityWorklistFindSOPClass, both, "", ul.AbstractSyntaxNotSupported},
 		{"MPPS, unknown wanted", unknown, dicom.ModalityPerformedProcedureStepSOPClass, both, "", ul.AbstractSyntaxNotSupported},
 		{"commitment, unknown wanted", unknown, dicom.StorageCommitmentPushModelSOPClass, both, "", ul.AbstractSyntaxNotSupported},
+		{"protocol query, unknown wanted", unknown, "1.2.840.10008.5.1.4.1.1.200.4", both, "", ul.AbstractSyntaxNotSupported},
+		{"implant query, unknown wanted", unknown, "1.2.840.10008.5.1.4.43.2", both, "", ul.AbstractSyntaxNotSupported},
 		{"hanging protocol", unknown, "1.2.840.10008.5.1.4.38.1", both, dicom.ExplicitVRLittleEndian, ul.Acceptance},
 		{"a list of its own", SOPClasses{Only: []string{private}}, private, both, dicom.ExplicitVRLittleEndian, ul.Acceptance},
 		{"not on the list", SOPClasses{Only: []string{private}}, dicom.CTImageStorage, both, "", ul.AbstractSyntaxNotSupported},

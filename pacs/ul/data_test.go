@@ -183,6 +183,45 @@ func TestDataReaderWhenTheAssociationEnds(t *testing.T) {
 	}
 }
 
+// A consumer that stays away longer than the peer may be silent is not the
+// peer's fault.
+func TestSlowConsumer(t *testing.T) {
+	cfg := acceptorConfig()
+	cfg.Timeouts.Progress = 300 * time.Millisecond
+	p, done := serve(t, cfg, func(a *Association) error {
+		id, _, err := a.ReadCommand()
+		if err != nil {
+			return err
+		}
+		r := a.DataReader(id)
+		for range 2 {
+			if _, err := io.ReadFull(r, make([]byte, 1000)); err != nil {
+				return err
+			}
+			a.t.readEnd = a.t.readEnd.Add(-time.Second) // instead of sleeping
+			if err := a.t.nc.SetReadDeadline(time.Unix(1, 0)); err != nil {
+				return err
+			}
+		}
+		_, err = r.WriteTo(io.Discard)
+		return err
+	})
+	p.associate()
+	value := Data{{ContextID: 1, Last: true, Fragment: make([]byte, 200<<10)}}.Append(nil)
+	p.sendPDU(command("D"))
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		for rest := value; len(rest) > 0; rest = rest[min(len(rest), 1500):] { // so that the receiver reads often
+			_, _ = p.Write(rest[:min(len(rest), 1500)])
+		}
+	}()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	<-sent
+}
+
 func TestSendKeepsToThePeersMaximum(t *testing.T) {
 	p, got, _ := request(t, testRequest(), Config{})
 	ac := accepted()

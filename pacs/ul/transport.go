@@ -34,8 +34,10 @@ type transport struct {
 	r, w   int
 	pooled *[readBufferLen]byte
 
-	limit time.Duration // how long to wait for progress; 0 keeps the deadline as it is
-	moved int           // bytes since the deadline was set
+	limit    time.Duration // how long to wait for progress; 0 keeps the deadline as it is
+	moved    int           // bytes since the deadline was set
+	deadline time.Time
+	readEnd  time.Time // when the last read returned
 
 	mu    sync.Mutex
 	woken bool // reading was ended by another goroutine
@@ -81,28 +83,33 @@ func (t *transport) dropBuffer() {
 // expect sets how long the following reads may go without progress, from now.
 // Zero waits for ever.
 func (t *transport) expect(limit time.Duration) error {
-	t.limit, t.moved = limit, 0
-	return t.setDeadline(limit)
+	t.limit, t.moved, t.readEnd = limit, 0, time.Now()
+	t.deadline = time.Time{}
+	if limit > 0 {
+		t.deadline = t.readEnd.Add(limit)
+	}
+	return t.arm()
 }
 
 // expectWithin sets how long all following reads together may take.
 func (t *transport) expectWithin(limit time.Duration) error {
-	t.limit = 0
-	return t.setDeadline(limit)
+	t.limit, t.deadline = 0, time.Now().Add(limit)
+	return t.arm()
 }
 
-func (t *transport) setDeadline(limit time.Duration) error {
+// arm tells the connection the deadline, unless another goroutine ended reading.
+func (t *transport) arm() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.woken {
 		return errWoken
 	}
-	var deadline time.Time
-	if limit > 0 {
-		deadline = time.Now().Add(limit)
-	}
-	return t.nc.SetReadDeadline(deadline)
+	return t.nc.SetReadDeadline(t.deadline)
 }
+
+// notBlamed is how long the consumer may stay away before the peer is given the
+// time back.
+const notBlamed = 10 * time.Millisecond
 
 // wake ends a read in progress and all later ones with errWoken. Any goroutine
 // may call it.
@@ -122,7 +129,16 @@ func (t *transport) unwake() {
 
 // read does one system call and keeps the deadline.
 func (t *transport) read(p []byte) (int, error) {
+	if t.limit > 0 {
+		if away := time.Since(t.readEnd); away > notBlamed {
+			t.deadline = t.deadline.Add(away)
+			if err := t.arm(); err != nil {
+				return 0, err
+			}
+		}
+	}
 	n, err := t.nc.Read(p)
+	t.readEnd = time.Now()
 	if n > 0 {
 		t.quickAck()
 		if t.moved += n; t.limit > 0 && t.moved >= progressBytes {
