@@ -4,7 +4,6 @@ import (
 	"context"
 	_ "embed"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -220,4 +219,6 @@ func limitBody(limit int64) gin.HandlerFunc {
 	}
 }
 
-var _ io.Closer = (*Hub)(nil)
+
+// Close ends the streams of a server that does not run by Serve.
+func (s *Server) Close() error { return s.hub.Close() }
