@@ -295,8 +295,8 @@ func (s *Study) xraySeries(d *dataset, px float64) {
 	d.numbers(0x00180060, 120)
 	d.text(0x00185101, "CS", "PA")
 	d.text(0x00200020, "CS", "L", "F")
-	d.text(0x00281050, "DS", "2200")
-	d.text(0x00281051, "DS", "3300")
+	d.text(0x00281050, "DS", "2650")
+	d.text(0x00281051, "DS", "2800")
 	if s.modality() == "CR" {
 		d.text(0x00080008, "CS", "ORIGINAL", "PRIMARY")
 		d.numbers(0x00280030, px, px)

@@ -169,6 +169,9 @@ func (c *canvas) interpolate(out []float32, stride int, f func(x, y, z float32) 
 // sampled evaluates f every step millimetres and interpolates between; f gets
 // the index of a pixel, so it sees the bent anatomy.
 func (c *canvas) sampled(out []float32, step float32, f func(k int) float32) {
+	if c.rough {
+		step *= 1.5
+	}
 	stride := max(1, int(step/c.spacing))
 	gx, gy := (c.nx-1)/stride+2, (c.ny-1)/stride+2
 	c.coarse = grownTo(c.coarse, gx*gy)
@@ -205,8 +208,9 @@ func (c *canvas) spread(out []float32, stride int) {
 		}
 		for i, l := range line[:gx-1] {
 			d := (line[i+1] - l) * inv
-			for x := i * stride; x < min((i+1)*stride, len(dst)); x++ {
-				dst[x] = l
+			part := dst[i*stride : min((i+1)*stride, len(dst))]
+			for x := range part {
+				part[x] = l
 				l += d
 			}
 		}
@@ -333,14 +337,20 @@ func (c *canvas) each(s shape, f func(k int, depth float32)) {
 	}
 }
 
-// rigid calls f for every pixel with its true position, unbent: for what is
-// not anatomy.
-func (c *canvas) rigid(f func(k int, p vec)) {
-	k := 0
+// rigid calls f for every pixel further back than y with its true position,
+// unbent: for what is not anatomy.
+func (c *canvas) rigid(y float32, f func(k int, p vec)) {
+	du := c.u.times(c.spacing)
 	for row := range c.ny {
-		for col := range c.nx {
-			f(k, c.origin.add(c.u.times(c.spacing*float32(col))).add(c.v.times(c.spacing*float32(row))))
-			k++
+		p := c.origin.add(c.v.times(c.spacing * float32(row)))
+		if max(p.y, p.y+du.y*float32(c.nx)) < y {
+			continue
+		}
+		for k := row * c.nx; k < (row+1)*c.nx; k++ {
+			if p.y >= y {
+				f(k, p)
+			}
+			p = p.add(du)
 		}
 	}
 }

@@ -391,8 +391,8 @@ func (h *head) mastoid(c *canvas) {
 // headrest paints the curved rest and its pad, which no patient bends.
 func headrest(c *canvas) {
 	shell, pad := c.pal[couch], c.pal[foam]
-	c.rigid(func(k int, p vec) {
-		if p.y < 30 || c.val[k] > -900 {
+	c.rigid(30, func(k int, p vec) {
+		if c.val[k] > -900 {
 			return
 		}
 		r := sqrt(p.x*p.x + (p.y-4)*(p.y-4))

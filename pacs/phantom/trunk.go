@@ -294,8 +294,8 @@ func (t *torso) column(c *canvas) {
 // tableTop paints the couch under a trunk.
 func tableTop(c *canvas) {
 	shell, pad := c.pal[couch], c.pal[foam]
-	c.rigid(func(k int, p vec) {
-		if p.y < 40 || c.val[k] > -900 {
+	c.rigid(40, func(k int, p vec) {
+		if c.val[k] > -900 {
 			return
 		}
 		// A shallow trough, 45 mm deep at its rim.
