@@ -168,7 +168,8 @@ func (w *metadataWriter) add(h *dicom.Header) error {
 
 func (w *metadataWriter) close() ([]byte, error) {
 	_, err := w.zip.Write([]byte{']'})
-	return w.buffer.Bytes(), errors.Join(err, w.zip.Close())
+	err = errors.Join(err, w.zip.Close()) // what is still inside comes out here
+	return w.buffer.Bytes(), err
 }
 
 // bulkURI addresses a value that metadata leaves out. The range lets the
