@@ -45,6 +45,7 @@ type site struct {
 	*testing.T
 	server *Server
 	http   *httptest.Server
+	client *http.Client
 	access *access.Access
 	pool   *pgxpool.Pool
 	log    *bytes.Buffer // read it after the requests are answered
@@ -97,6 +98,7 @@ func (s *site) start(change func(*Options)) {
 		c.JSON(http.StatusOK, Identity(c).FacilityCode)
 	})
 	s.server, s.http = server, httptest.NewServer(server)
+	s.client = s.http.Client()
 	s.Cleanup(s.http.Close)
 	s.Cleanup(func() { _ = server.Close() })
 }
@@ -184,7 +186,7 @@ func (b *browser) do(method, path string, body any, edits ...func(*http.Request)
 
 func (b *browser) send(r *http.Request) *answer {
 	b.Helper()
-	response, err := b.http.Client().Do(r)
+	response, err := b.client.Do(r)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -219,6 +219,5 @@ func limitBody(limit int64) gin.HandlerFunc {
 	}
 }
 
-
 // Close ends the streams of a server that does not run by Serve.
 func (s *Server) Close() error { return s.hub.Close() }
