@@ -417,8 +417,8 @@ func image(study, series, instance string, number, frames int) *dicom.Dataset {
 	return ds.SetBytes(dicom.TagPixelData, dicom.OW, pixels)
 }
 
-// file encodes a data set as a PS3.10 file.
-func file(t testing.TB, ds *dicom.Dataset, transferSyntax string) []byte {
+// partFile encodes a data set as a PS3.10 file.
+func partFile(t testing.TB, ds *dicom.Dataset, transferSyntax string) []byte {
 	t.Helper()
 	b := dicom.AppendFileMeta(nil, dicom.FileMeta{
 		SOPClassUID: ds.String(dicom.TagSOPClassUID), SOPInstanceUID: ds.String(dicom.TagSOPInstanceUID), TransferSyntaxUID: transferSyntax,
@@ -449,9 +449,9 @@ func (a *archive) put(t testing.TB, file []byte) pacs.Receipt {
 func twoImages(t testing.TB) *archive {
 	t.Helper()
 	a := newArchive()
-	a.put(t, file(t, image(ctStudy, ctSeries, "1.2.3.1.1", 1, 1), dicom.ImplicitVRLittleEndian))
-	a.put(t, file(t, image(ctStudy, ctSeries, "1.2.3.1.2", 2, 3), dicom.ExplicitVRLittleEndian))
-	a.put(t, file(t, image(otherUID, otherUID+".1", otherUID+".1.1", 1, 1), dicom.ExplicitVRLittleEndian))
+	a.put(t, partFile(t, image(ctStudy, ctSeries, "1.2.3.1.1", 1, 1), dicom.ImplicitVRLittleEndian))
+	a.put(t, partFile(t, image(ctStudy, ctSeries, "1.2.3.1.2", 2, 3), dicom.ExplicitVRLittleEndian))
+	a.put(t, partFile(t, image(otherUID, otherUID+".1", otherUID+".1.1", 1, 1), dicom.ExplicitVRLittleEndian))
 	a.studies[1].Facility.ID = testFacility + 1
 	return a
 }

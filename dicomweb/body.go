@@ -78,15 +78,21 @@ type part struct {
 	pieces      []piece
 }
 
-// ahead is how many pieces are opened before their turn: opening costs a round
-// trip to the object store, and small instances are read faster than that.
-const ahead = 4
+// How many pieces are opened before their turn, and how many bytes they may
+// have together: opening costs a round trip to the object store, and small
+// instances are read faster than that. Large ones must not wait, open, for a
+// slow client; the object store would lose patience.
+const (
+	aheadPieces = 8
+	aheadBytes  = 4 << 20
+)
 
 // reader streams n bytes of c from offset.
 type reader struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	queue  []opened // from here on, in order
+	queued int64    // bytes of queue
 	rest   []cut    // not opened yet
 }
 
@@ -128,9 +134,10 @@ func (c *content) reader(ctx context.Context, offset, n int64) *reader {
 
 // fill starts opening pieces until enough are under way.
 func (r *reader) fill() {
-	for len(r.rest) > 0 && len(r.queue) < 2*ahead {
+	for len(r.rest) > 0 && (len(r.queue) == 0 || len(r.queue) < aheadPieces && r.queued+r.rest[0].length <= aheadBytes) {
 		p := r.rest[0]
 		r.rest = r.rest[1:]
+		r.queued += p.length
 		o := opened{length: p.length, ready: make(chan openResult, 1)}
 		if p.open == nil {
 			text := p.text[p.offset : p.offset+p.length]
@@ -163,7 +170,7 @@ func (r *reader) prime() error {
 func (r *reader) writeTo(w io.Writer, buf []byte) error {
 	for len(r.queue) > 0 {
 		o := r.queue[0]
-		r.queue = r.queue[1:]
+		r.queue, r.queued = r.queue[1:], r.queued-o.length
 		r.fill()
 		res := <-o.ready
 		if res.err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 )
 
 func shortHash(s string) string {
@@ -79,8 +80,15 @@ func (s *service) bulkdata(r *request) error {
 // encapsulated sends compressed pixel data: one part per frame, or the one
 // stream of a video.
 func (s *service) encapsulated(r *request, i pacs.Instance) error {
-	frames, err := s.framesOf(i)
-	if err != nil {
+	var frames frameSet
+	var err error
+	if ts, _ := dicom.LookupTransferSyntax(i.TransferSyntaxUID); ts.Video {
+		whole, err := s.stream(r.Request.Context(), i)
+		if err != nil {
+			return err
+		}
+		frames = frameSet{1, func(int) ([]piece, error) { return whole, nil }}
+	} else if frames, err = s.framesOf(i); err != nil {
 		return err
 	}
 	chosen, err := s.negotiatePixels(r.Request, i.TransferSyntaxUID, frames.count == 1)

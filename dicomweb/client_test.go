@@ -98,7 +98,7 @@ func clientStudies(t *testing.T) []expectation {
 	for n, ts := range []string{dicom.ImplicitVRLittleEndian, dicom.ExplicitVRLittleEndian, dicom.ExplicitVRLittleEndian} {
 		ds := image("2.25.11", "2.25.11.1", "2.25.11.1."+string(rune('1'+n)), n+1, 1+2*(n%2))
 		path := filepath.Join(folder, string(rune('a'+n))+".dcm")
-		if err := os.WriteFile(path, file(t, ds, ts), 0o600); err != nil {
+		if err := os.WriteFile(path, partFile(t, ds, ts), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		e, _ := expect(t, path)

@@ -26,7 +26,7 @@ func bigHead(t testing.TB) []byte {
 	ds := image(ctStudy, ctSeries, "1.2.3.1.1", 1, bigFrames).Delete(dicom.TagPixelData)
 	ds.SetInts(dicom.TagRows, dicom.US, 1024)
 	ds.SetInts(dicom.TagColumns, dicom.US, 1024)
-	b := file(t, ds, dicom.ExplicitVRLittleEndian)
+	b := partFile(t, ds, dicom.ExplicitVRLittleEndian)
 	// (7FE0,0010) OW, 4 bytes of length
 	n := uint32(bigPixels)
 	return append(b, 0xE0, 0x7F, 0x10, 0x00, 'O', 'W', 0, 0, byte(n), byte(n>>8), byte(n>>16), byte(n>>24))

@@ -34,13 +34,13 @@ func (s *service) seriesMetadata(r *request) error {
 		if err != nil {
 			return pacs.Wrap(pacs.Internal, err, "The stored metadata can't be read.")
 		}
-		return s.stream(r, z)
+		return s.pass(r, z)
 	}
 	r.Header("Content-Encoding", "gzip")
 	if m.Length >= 0 {
 		r.Header("Content-Length", strconv.FormatInt(m.Length, 10))
 	}
-	return s.stream(r, m.Body)
+	return s.pass(r, m.Body)
 }
 
 // instanceMetadata sends the metadata of one instance: its element of the
@@ -288,8 +288,8 @@ func (s *service) jsonHead(r *request, media, etag string) (done bool) {
 	return false
 }
 
-// stream sends a body of unknown or announced length.
-func (s *service) stream(r *request, src io.Reader) error {
+// pass sends a body of unknown or announced length.
+func (s *service) pass(r *request, src io.Reader) error {
 	r.Status(http.StatusOK)
 	if r.Request.Method == http.MethodHead {
 		r.Writer.WriteHeaderNow()

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"compress/flate"
 	"context"
+	"encoding/binary"
 	"io"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
@@ -28,7 +29,7 @@ func (s *service) framesOf(i pacs.Instance) (frameSet, error) {
 	switch {
 	case px.Encapsulated:
 		if px.Fragments == nil {
-			return frameSet{}, pacs.Errorf(pacs.Unsupported, "The %d frames of this instance can't be told apart in the stored pixel data (%s). "+
+			return frameSet{}, pacs.Errorf(pacs.NotAcceptable, "The %d frames of this instance can't be told apart in the stored pixel data (%s). "+
 				"Retrieve the whole instance instead.", i.FrameCount, syntaxName(i.TransferSyntaxUID))
 		}
 		return frameSet{len(px.Fragments), func(n int) ([]piece, error) {
@@ -58,8 +59,54 @@ func (s *service) framesOf(i pacs.Instance) (frameSet, error) {
 			return s.bitPiece(loc, px, int64(n-1)*bits, bits, n)
 		}}, nil
 	}
-	return frameSet{}, pacs.Errorf(pacs.Unsupported, "The %d frames of this instance can't be told apart: its pixel data have %d bytes, which don't fit %d rows and %d columns. "+
+	return frameSet{}, pacs.Errorf(pacs.NotAcceptable, "The %d frames of this instance can't be told apart: its pixel data have %d bytes, which don't fit %d rows and %d columns. "+
 		"Retrieve the whole instance instead.", i.FrameCount, px.Length, i.Rows, i.Columns)
+}
+
+// maxStream is how many fragments the stream of a video may be cut into: each
+// costs a read to find.
+const maxStream = 4096
+
+// stream returns the fragments of encapsulated pixel data as they follow one
+// another in the file, without item headers and offset table (PS3.5 A.4). For a
+// video they are one stream, and the index holds no frames.
+func (s *service) stream(ctx context.Context, i pacs.Instance) ([]piece, error) {
+	loc, at := i.Location, i.Location.PixelData.Offset
+	var pieces []piece
+	for n := 0; n <= maxStream; n++ {
+		head, err := s.bytesAt(ctx, loc, at, 8)
+		if err != nil {
+			return nil, err
+		}
+		length := int64(binary.LittleEndian.Uint32(head[4:]))
+		at += 8
+		switch tag := dicom.NewTag(binary.LittleEndian.Uint16(head), binary.LittleEndian.Uint16(head[2:])); {
+		case tag == 0xFFFEE0DD: // sequence delimitation
+			return pieces, nil
+		case tag != 0xFFFEE000 || length > loc.Length-at:
+			return nil, pacs.Errorf(pacs.Internal, "no fragment at byte %d of instance %s", at-8, i.SOPInstanceUID)
+		}
+		if n > 0 { // behind the offset table
+			pieces = append(pieces, s.stored(loc, at, length))
+		}
+		at += length
+	}
+	return nil, pacs.Errorf(pacs.NotAcceptable, "The video is cut into more than %d fragments. Retrieve the whole instance instead.", maxStream)
+}
+
+// bytesAt reads a few bytes of an instance's file.
+func (s *service) bytesAt(ctx context.Context, loc pacs.Location, offset, n int64) ([]byte, error) {
+	if offset < 0 || offset > loc.Length-n {
+		return nil, pacs.Errorf(pacs.Internal, "byte %d is outside of an instance of %d bytes", offset, loc.Length)
+	}
+	rc, err := s.Packs.Open(ctx, loc, offset, n)
+	if err != nil {
+		return nil, err
+	}
+	defer rc.Close()
+	b := make([]byte, n)
+	_, err = io.ReadFull(rc, b)
+	return b, err
 }
 
 func outside(frame int) error {

@@ -276,7 +276,7 @@ func encapsulated(fragments [][]byte, frameStarts []int) []byte {
 func TestFramesOfFragments(t *testing.T) {
 	ds := image(ctStudy, ctSeries, "1.2.3.1.5", 5, 2)
 	ds.Delete(dicom.TagPixelData)
-	b := file(t, ds, dicom.JPEGLSLossless)
+	b := partFile(t, ds, dicom.JPEGLSLossless)
 	// (7FE0,0010) OB with undefined length
 	b = append(b, 0xE0, 0x7F, 0x10, 0x00, 'O', 'B', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF)
 	b = append(b, encapsulated([][]byte{[]byte("first-"), []byte("frame."), []byte("second")}, []int{0, 2})...)
@@ -321,6 +321,34 @@ func TestFramesOfFragments(t *testing.T) {
 	want(t, w, 200)
 	if parts := split(t, w); len(parts) != 2 || string(parts[1].body) != "second" {
 		t.Errorf("bulk data: %q", parts)
+	}
+}
+
+func TestAVideoIsOneStream(t *testing.T) {
+	const mpeg4 = "1.2.840.10008.1.2.4.102"
+	ds := image(ctStudy, ctSeries, "1.2.3.1.5", 5, 200).Delete(dicom.TagPixelData)
+	b := partFile(t, ds, mpeg4)
+	b = append(b, 0xE0, 0x7F, 0x10, 0x00, 'O', 'B', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF)
+	b = append(b, encapsulated([][]byte{[]byte("a video "), []byte("in two!!")}, nil)...)
+	a := newArchive()
+	a.put(t, b)
+	a.instances[0].Location.PixelData.Fragments = nil
+	h := serve(a)
+	path := ctPath + "/instances/1.2.3.1.5"
+	w := get(t, h, path+"/bulkdata/7FE00010", "Accept", "video/mp4")
+	want(t, w, 200)
+	if w.Body.String() != "a video in two!!" || w.Header().Get("Content-Type") != "video/mp4;transfer-syntax="+mpeg4 {
+		t.Errorf("%q as %s", w.Body, w.Header().Get("Content-Type"))
+	}
+	w = get(t, h, path+"/bulkdata/7FE00010?offset=1&length=2", "Accept", "video/mp4", "Range", "bytes=6-9")
+	want(t, w, 206)
+	if w.Body.String() != "o in" {
+		t.Errorf("range %q", w.Body)
+	}
+	w = get(t, h, path+"/frames/1")
+	want(t, w, 406)
+	if d := detail(t, w); !strings.Contains(d, "whole instance") {
+		t.Error(d)
 	}
 }
 
@@ -371,7 +399,7 @@ func TestBulkdataIsARangeOfTheInstance(t *testing.T) {
 
 func TestFramesOfADeflatedInstance(t *testing.T) {
 	ds := image(ctStudy, ctSeries, "1.2.3.1.6", 6, 3)
-	plain := file(t, ds, dicom.ExplicitVRLittleEndian)
+	plain := partFile(t, ds, dicom.ExplicitVRLittleEndian)
 	h0, err := dicom.Scan(bytes.NewReader(plain), dicom.ScanOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -413,7 +441,7 @@ func TestFramesOfSingleBits(t *testing.T) {
 	ds.SetInts(dicom.TagBitsAllocated, dicom.US, 1)
 	ds.SetBytes(dicom.TagPixelData, dicom.OB, packed)
 	a := newArchive()
-	a.put(t, file(t, ds, dicom.ExplicitVRLittleEndian))
+	a.put(t, partFile(t, ds, dicom.ExplicitVRLittleEndian))
 	h := serve(a)
 	for n := 1; n <= 3; n++ {
 		w := get(t, h, fmt.Sprintf("%s/instances/1.2.3.1.7/frames/%d", ctPath, n), "Accept", "application/octet-stream")
@@ -436,7 +464,7 @@ func TestFramesOfSingleBits(t *testing.T) {
 func TestNoFrames(t *testing.T) {
 	ds := image(ctStudy, ctSeries, "1.2.3.1.8", 8, 1).Delete(dicom.TagPixelData)
 	a := newArchive()
-	a.put(t, file(t, ds, dicom.ExplicitVRLittleEndian))
+	a.put(t, partFile(t, ds, dicom.ExplicitVRLittleEndian))
 	w := get(t, serve(a), ctPath+"/instances/1.2.3.1.8/frames/1")
 	want(t, w, 404)
 	if d := detail(t, w); !strings.Contains(d, "no pixel data") {
@@ -455,7 +483,7 @@ func TestNoFrames(t *testing.T) {
 func TestMetadata(t *testing.T) {
 	a := twoImages(t)
 	ds := image(ctStudy, "1.2.3.2", "1.2.3.2.1", 1, 1)
-	a.put(t, file(t, ds, dicom.ExplicitVRLittleEndian))
+	a.put(t, partFile(t, ds, dicom.ExplicitVRLittleEndian))
 	h := serve(a)
 	for target, want1 := range map[string][]string{
 		"/studies/1.2.3/metadata": {"1.2.3.1.1", "1.2.3.1.2", "1.2.3.2.1"},
@@ -565,7 +593,7 @@ func TestAStoreThatFailsIsAnErrorNotAShortAnswer(t *testing.T) {
 	// Later than the head: the connection breaks.
 	a.openErr = nil
 	for range 20 {
-		a.put(t, file(t, image(ctStudy, ctSeries, fmt.Sprintf("1.2.3.1.%d", 10+len(a.instances)), 3, 1), dicom.ExplicitVRLittleEndian))
+		a.put(t, partFile(t, image(ctStudy, ctSeries, fmt.Sprintf("1.2.3.1.%d", 10+len(a.instances)), 3, 1), dicom.ExplicitVRLittleEndian))
 	}
 	a.bytes[a.instances[15].SOPInstanceUID] = a.bytes[a.instances[15].SOPInstanceUID][:300]
 	server := httptest.NewServer(h)

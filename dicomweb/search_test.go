@@ -299,7 +299,7 @@ func TestPagesFollowTheLink(t *testing.T) {
 	a := newArchive()
 	for n := 1; n <= 5; n++ {
 		study := "1.2." + string(rune('0'+n))
-		a.put(t, file(t, image(study, study+".1", study+".1.1", 1, 1), dicom.ExplicitVRLittleEndian))
+		a.put(t, partFile(t, image(study, study+".1", study+".1.1", 1, 1), dicom.ExplicitVRLittleEndian))
 	}
 	h := serve(a)
 	var got []string

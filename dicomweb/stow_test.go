@@ -83,7 +83,7 @@ const goldenStore = `{
 		 "00081190":{"vr":"UR","Value":["http://pacs.test/dicom-web/studies/1.2.3/series/1.2.3.1/instances/1.2.3.1.1"]}}]}}`
 
 func TestStoreKeepsTheBytes(t *testing.T) {
-	b := file(t, image(ctStudy, ctSeries, "1.2.3.1.1", 1, 1), dicom.ExplicitVRLittleEndian)
+	b := partFile(t, image(ctStudy, ctSeries, "1.2.3.1.1", 1, 1), dicom.ExplicitVRLittleEndian)
 	for _, c := range []struct {
 		name, target, contentType string
 		body                      io.Reader
@@ -117,10 +117,10 @@ func TestStoreKeepsTheBytes(t *testing.T) {
 }
 
 func TestStoreTellsWhatBecameOfEachPart(t *testing.T) {
-	one := file(t, image(ctStudy, ctSeries, "1.2.3.1.1", 1, 1), dicom.ExplicitVRLittleEndian)
-	two := file(t, image(ctStudy, ctSeries, "1.2.3.1.2", 2, 1), dicom.ExplicitVRLittleEndian)
-	other := file(t, image(otherUID, otherUID+".1", otherUID+".1.1", 2, 1), dicom.ExplicitVRLittleEndian)
-	nameless := file(t, image(ctStudy, ctSeries, "", 1, 1).Delete(dicom.TagSOPInstanceUID), dicom.ExplicitVRLittleEndian)
+	one := partFile(t, image(ctStudy, ctSeries, "1.2.3.1.1", 1, 1), dicom.ExplicitVRLittleEndian)
+	two := partFile(t, image(ctStudy, ctSeries, "1.2.3.1.2", 2, 1), dicom.ExplicitVRLittleEndian)
+	other := partFile(t, image(otherUID, otherUID+".1", otherUID+".1.1", 2, 1), dicom.ExplicitVRLittleEndian)
+	nameless := partFile(t, image(ctStudy, ctSeries, "", 1, 1).Delete(dicom.TagSOPInstanceUID), dicom.ExplicitVRLittleEndian)
 	for _, c := range []struct {
 		name, target string
 		parts        []partOf
@@ -154,7 +154,7 @@ func TestStoreTellsWhatBecameOfEachPart(t *testing.T) {
 }
 
 func TestFailureReasonByCode(t *testing.T) {
-	b := file(t, image(ctStudy, ctSeries, "1.2.3.1.1", 1, 1), dicom.ExplicitVRLittleEndian)
+	b := partFile(t, image(ctStudy, ctSeries, "1.2.3.1.1", 1, 1), dicom.ExplicitVRLittleEndian)
 	for _, c := range []struct {
 		err    error
 		status int
@@ -187,8 +187,8 @@ func TestFailureReasonByCode(t *testing.T) {
 }
 
 func TestABodyThatBreaksOffKeepsWhatWasComplete(t *testing.T) {
-	one := file(t, image(ctStudy, ctSeries, "1.2.3.1.1", 1, 1), dicom.ExplicitVRLittleEndian)
-	two := file(t, image(ctStudy, ctSeries, "1.2.3.1.2", 2, 1), dicom.ExplicitVRLittleEndian)
+	one := partFile(t, image(ctStudy, ctSeries, "1.2.3.1.1", 1, 1), dicom.ExplicitVRLittleEndian)
+	two := partFile(t, image(ctStudy, ctSeries, "1.2.3.1.2", 2, 1), dicom.ExplicitVRLittleEndian)
 	whole := body(dicomPart(one), dicomPart(two)).Bytes()
 	second := bytes.LastIndex(whole, []byte("\r\n--XX\r\n"))
 	for _, c := range []struct {
@@ -247,7 +247,7 @@ func (e *endless) Read(p []byte) (int, error) {
 
 func TestHostileBodies(t *testing.T) {
 	const huge = 4 << 30
-	good := file(t, image(ctStudy, ctSeries, "1.2.3.1.1", 1, 1), dicom.ExplicitVRLittleEndian)
+	good := partFile(t, image(ctStudy, ctSeries, "1.2.3.1.1", 1, 1), dicom.ExplicitVRLittleEndian)
 	noise := func(pattern string) *endless { return &endless{pattern: []byte(pattern), left: huge} }
 	for _, c := range []struct {
 		name, contentType string
@@ -313,8 +313,8 @@ func TestManyEmptyParts(t *testing.T) {
 }
 
 func TestPartsOverTheLimit(t *testing.T) {
-	small := file(t, image(ctStudy, ctSeries, "1.2.3.1.1", 1, 1), dicom.ExplicitVRLittleEndian)
-	large := file(t, image(ctStudy, ctSeries, "1.2.3.1.2", 1, 100), dicom.ExplicitVRLittleEndian)
+	small := partFile(t, image(ctStudy, ctSeries, "1.2.3.1.1", 1, 1), dicom.ExplicitVRLittleEndian)
+	large := partFile(t, image(ctStudy, ctSeries, "1.2.3.1.2", 1, 100), dicom.ExplicitVRLittleEndian)
 	a := newArchive()
 	h := serve(a, func(o *Options) { o.MaxPartSize = int64(len(small)) })
 	w := call(t, h, "POST", "/studies", body(dicomPart(large), dicomPart(small)), "Content-Type", stowType)
@@ -402,7 +402,7 @@ func TestMultipartReadsWhatIsWritten(t *testing.T) {
 }
 
 func TestIdentifyReadsTheBeginning(t *testing.T) {
-	b := file(t, image(ctStudy, ctSeries, "1.2.3.1.1", 1, 1), dicom.ExplicitVRLittleEndian)
+	b := partFile(t, image(ctStudy, ctSeries, "1.2.3.1.1", 1, 1), dicom.ExplicitVRLittleEndian)
 	for n := 0; n <= len(b); n += 7 {
 		p := partReader{head: b[:min(n, maxHead)]}
 		class, instance := p.identify()

@@ -1,0 +1,167 @@
+package dicomweb
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gin-gonic/gin"
+	"github.com/jackc/pgx/v5"
+	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/dicom"
+	"github.com/tasvir-pacs/tasvir/pacs/index"
+	"github.com/tasvir-pacs/tasvir/pacs/index/indextest"
+	"github.com/tasvir-pacs/tasvir/pacs/journal"
+	"github.com/tasvir-pacs/tasvir/pacs/publish"
+	"github.com/tasvir-pacs/tasvir/storage/file"
+)
+
+func migrate(ctx context.Context, url string) error {
+	ix, err := index.Open(ctx, url)
+	if err != nil {
+		return err
+	}
+	ix.Close()
+	return nil
+}
+
+// realArchive is the service over journal, publisher, index and file storage.
+func realArchive(t *testing.T) *httptest.Server {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ix, err := index.Open(ctx, indextest.New(t, migrate))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(ix.Close)
+	store, err := file.Open(filepath.Join(t.TempDir(), "store"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := journal.Open(journal.Options{Dir: filepath.Join(t.TempDir(), "journal"), MinFree: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := publish.New(publish.Options{
+		Journal: j, Index: ix, Store: store,
+		InTransaction: func(context.Context, pgx.Tx, string, index.Added) error { return nil },
+		Observer:      publish.Observer{Held: func(err error) { t.Errorf("held back: %v", err) }, Failed: func(err error) { t.Errorf("not published: %v", err) }},
+	})
+	var running sync.WaitGroup
+	running.Go(func() { p.Run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+		if err := j.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	server := httptest.NewServer(serve(nil, func(o *Options) {
+		o.Index, o.Packs, o.Receiver = ix, &publish.Packs{Index: ix, Store: store}, j
+		o.Identity = func(*gin.Context) (pacs.Scope, string, string, string, bool) {
+			return pacs.System("test"), "test", pacs.Unassigned, "", true
+		}
+	}))
+	t.Cleanup(server.Close)
+	return server
+}
+
+// The same clients against the archive as it is: what they store goes through
+// journal and publisher and comes back from index and packs.
+func TestClientsOfTheRealArchive(t *testing.T) {
+	needNode(t, filepath.Join("clienttest", "node_modules", "dicomweb-client"))
+	server := realArchive(t)
+	studies := clientStudies(t)
+	for i := range studies {
+		studies[i].URL = server.URL + "/dicom-web"
+		studies[i].WaitForStudy = true
+	}
+	script(t, studies, "dicomweb-client.mjs")
+	if t.Failed() {
+		return
+	}
+	if _, err := os.Stat(loader); err == nil {
+		script(t, studies, "cornerstone.mjs", loader)
+	}
+}
+
+// encoded is a data set as an Explicit Little Endian file.
+func encoded(t *testing.T, ds *dicom.Dataset) []byte {
+	t.Helper()
+	return partFile(t, ds, dicom.ExplicitVRLittleEndian)
+}
+
+// post stores at /studies, or below it.
+func post(t *testing.T, server *httptest.Server, b io.Reader, below ...string) *httptest.ResponseRecorder {
+	t.Helper()
+	resp, err := http.Post(server.URL+"/dicom-web/studies"+strings.Join(below, ""), stowType, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	w := httptest.NewRecorder()
+	w.Code = resp.StatusCode
+	if _, err := io.Copy(w.Body, resp.Body); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// Malformed files that were seen in the wild or are made to hurt: each is
+// either kept whole or refused with a reason, and the next request is served.
+func TestMalformedFilesInTheRealArchive(t *testing.T) {
+	server := realArchive(t)
+	good := func() []byte {
+		return encoded(t, image("2.25.5", "2.25.5.1", "2.25.5.1.1", 1, 1))
+	}
+	deep := &dicom.Dataset{}
+	for range 4000 {
+		deep = (&dicom.Dataset{}).SetSequence(dicom.TagReferencedSeriesSequence, deep)
+	}
+	nested := image("2.25.5", "2.25.5.1", "2.25.5.1.2", 1, 1)
+	nested.Elements = append(deep.Elements, nested.Elements...)
+	withUID := func(uid string) []byte { return encoded(t, image("2.25.5", "2.25.5.1", uid, 1, 1)) }
+	// (0009,1001) OB that announces 4 GB
+	announced := append(bytes.Clone(good()), 0x09, 0x00, 0x01, 0x10, 'O', 'B', 0, 0, 0xFE, 0xFF, 0xFF, 0xFF)
+	for _, c := range []struct {
+		name   string
+		body   []byte
+		reason int
+	}{
+		{"not DICOM", []byte("hello"), 0xC000},
+		{"cut within PixelData", good()[:len(good())-1], 0xC000},
+		{"a UID of 70 characters", withUID("1.2.3.4.5.6.7.8.9.0.1.2.3.4.5.6.7.8.9.0.1.2.3.4.5.6.7.8.9.0.1.2.3.4.5"), 0xC000},
+		{"a path as UID", withUID("../../etc/passwd"), 0xC000},
+		{"4,000 nested sequences", encoded(t, nested), 0xC000},
+		{"4 GB announced", announced, 0xC000},
+	} {
+		w := post(t, server, body(dicomPart(c.body)))
+		if w.Code != 409 {
+			t.Errorf("%s: %d %s", c.name, w.Code, w.Body)
+			continue
+		}
+		o := outcomeOf(t, w)
+		reasons := o.Other
+		for _, r := range o.Failed {
+			reasons = append(reasons, r)
+		}
+		if len(reasons) != 1 || reasons[0] != c.reason {
+			t.Errorf("%s: reasons %X, want %X: %s", c.name, reasons, c.reason, w.Body)
+		}
+	}
+	if w := post(t, server, body(dicomPart(good()))); w.Code != 200 {
+		t.Errorf("afterwards: %d %s", w.Code, w.Body)
+	}
+	// Another study than the one of the address.
+	w := post(t, server, body(dicomPart(good())), "/1.2.3")
+	if w.Code != 409 || outcomeOf(t, w).Failed["2.25.5.1.1"] != 0xA900 {
+		t.Errorf("to another study: %d %s", w.Code, w.Body)
+	}
+}

@@ -1,0 +1,60 @@
+// Package dicomweb is the archive's DICOMweb service, DICOM PS3.18: it answers
+// searches from the index, sends bytes from the packs as they are kept, and
+// takes instances in by the archive's one door, pacs.Receiver.
+//
+// # Routes
+//
+// Relative to where Register mounts them ({s} is studies/UID, {e} series/UID,
+// {i} instances/UID):
+//
+//	PS3.18            transaction                 route                                  shown by
+//	10.6  QIDO-RS     Search for Studies          GET /studies                           TestSearchAnswersWhatTheTablesRequire, TestMatchKeysReachTheFilter
+//	                  Search for Series           GET /{s}/series, /series               TestSearchWithoutStudyInTheAddressAddsItsAttributes
+//	                  Search for Instances        GET /{s}/{e}/instances, /{s}/instances, /instances   "
+//	10.4  WADO-RS     Retrieve Study, Series,     GET /{s}, /{s}/{e}, /{s}/{e}/{i}       TestRetrieveGivesTheFilesAsTheyAreKept, TestMemoryStaysFlat
+//	                  Instance
+//	                  Retrieve Metadata           GET …/metadata of all three            TestMetadata
+//	                  Retrieve Frames             GET /{s}/{e}/{i}/frames/1,2,5          TestFramesOf…
+//	                  Retrieve Bulkdata           GET /{s}/{e}/{i}/bulkdata/TAG          TestBulkdataIsARangeOfTheInstance, TestAVideoIsOneStream
+//	10.5  STOW-RS     Store Instances             POST /studies, /{s}                    TestStore…, TestHostileBodies, TestMemoryStaysFlat
+//
+// All of them are also run with npm dicomweb-client and the loader of
+// Cornerstone3D, unmodified, in clienttest: once over an archive in memory
+// (client_test.go) and once over journal, publisher, index and packs
+// (archive_real_test.go). GET routes answer HEAD, too.
+//
+// # Files
+//
+//	register.go        what the service needs (Index, Packs, Options), routes, who calls
+//	accept.go          content negotiation that forgives what clients write
+//	query.go           a query string becomes a filter; what can't be used is an error or a warning
+//	fields.go          an index row becomes DICOM JSON
+//	search.go          QIDO-RS: pages, limits, Link and Warning
+//	body.go            answers made of byte ranges: length known beforehand, Range, ETag
+//	instances.go       whole instances
+//	metadata.go        stored metadata, passed on
+//	frames.go, pixels.go, bulkdata.go   parts of instances
+//	stow.go            storing
+//	transfersyntax.go  which media types stand for which transfer syntax
+//
+// # Behaviour worth knowing
+//
+// Everything is scoped: what lies outside the caller's scope is answered like
+// what does not exist, 404, or an empty search result.
+//
+// Bytes are sent as they are stored; nothing is transcoded. A request for
+// another transfer syntax is 406 and says which one there is. One exception
+// costs nothing: uncompressed little endian pixel data are the same bytes in
+// Implicit, Explicit and Deflated (inflated here), so frames of all three are
+// sent as Explicit VR Little Endian, the default of application/octet-stream.
+//
+// A search that finds nothing is 200 with an empty list. Attributes that are
+// known but not matched are named in a Warning header (299), because an ignored
+// key makes a result larger than what was meant; what can't be understood at
+// all is 400 and names the parameter. One answer holds at most 1,000 studies,
+// 5,000 series or 10,000 instances; a Link header leads to the rest.
+//
+// An answer whose bytes fail on the way is cut off before its announced end, so
+// that it can't pass for complete. A request to store that breaks off keeps
+// what was complete and says so.
+package dicomweb
