@@ -17,7 +17,7 @@ import (
 
 const (
 	// subscriberQueue is how many events wait for a client that reads slowly;
-	// one more, and it is told to fetch everything anew instead.
+	// one more, and it gets another hello instead: fetch everything anew.
 	subscriberQueue = 64
 	// maxSubscribers bounds the streams of this node, maxPerCaller those of
 	// one person or token.

@@ -168,14 +168,14 @@ func TestEventsAfterAGap(t *testing.T) {
 		WHERE datname = current_database() AND query = 'LISTEN `+events.Channel+`'`); err != nil {
 		t.Fatal(err)
 	}
-	e.want("resync {}")
+	e.want(`hello {"version":"test"}`)
 	if err := events.Notify(t.Context(), s.pool, events.Event{Type: events.Study, Data: map[string]string{"study_uid": "1"}}); err != nil {
 		t.Fatal(err)
 	}
 	e.want(`study {"study_uid":"1"}`)
 }
 
-// A client that does not read gets a resync instead of holding up others or
+// A client that does not read gets another hello instead of holding up others or
 // filling memory.
 func TestSlowClient(t *testing.T) {
 	hub := NewHub(nil)
@@ -192,7 +192,7 @@ func TestSlowClient(t *testing.T) {
 		t.Errorf("%d events wait, missed: %v", len(slow.queue), slow.missed.Load())
 	}
 
-	// Over HTTP: the stream's reader pauses, and hears resync when it goes on.
+	// Over HTTP: the stream's reader pauses, and hears hello when it goes on.
 	s := open(t, nil)
 	b := s.browser("radiologist", pacs.Radiologist)
 	raw, err := net.Dial("tcp", strings.TrimPrefix(s.http.URL, "http://"))
@@ -219,7 +219,7 @@ func TestSlowClient(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for line := ""; !strings.HasPrefix(line, "event: resync"); {
+	for line := ""; !strings.HasPrefix(line, "event: hello"); {
 		if line, err = reader.ReadString('\n'); err != nil {
 			t.Fatal(err)
 		}

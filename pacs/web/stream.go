@@ -37,7 +37,10 @@ func (s *Server) serveEvents(c *gin.Context) {
 		}
 		return true
 	}
-	if _, err := fmt.Fprint(c.Writer, "retry: 3000\n"); err != nil || !send("hello", fmt.Appendf(nil, `{"version":%q}`, s.options.Version)) {
+	// Whoever hears hello fetches everything anew: it comes first, and again
+	// when events may have been missed.
+	hello := fmt.Appendf(nil, `{"version":%q}`, s.options.Version)
+	if _, err := fmt.Fprint(c.Writer, "retry: 3000\n"); err != nil || !send("hello", hello) {
 		return
 	}
 	c.Writer.Flush()
@@ -46,8 +49,8 @@ func (s *Server) serveEvents(c *gin.Context) {
 	defer beat.Stop()
 	for beats := 1; ; {
 		if stream.missed.Swap(false) {
-			// What waits is covered by the resync. The mark went first: an
-			// event missed from now on asks for another.
+			// What waits is covered by fetching anew. The mark went first: an
+			// event missed from now on asks for another hello.
 			for empty := false; !empty; {
 				select {
 				case <-stream.queue:
@@ -55,7 +58,7 @@ func (s *Server) serveEvents(c *gin.Context) {
 					empty = true
 				}
 			}
-			if !send("resync", []byte("{}")) {
+			if !send("hello", hello) {
 				return
 			}
 			c.Writer.Flush()
