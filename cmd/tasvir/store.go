@@ -20,6 +20,7 @@ import (
 
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
+	"github.com/tasvir-pacs/tasvir/pacs/ul"
 )
 
 // StoreCmd sends DICOM files to a node: C-STORE.
@@ -66,36 +67,41 @@ type storeResult struct {
 // Run sends everything it finds. It returns nil only when there was something
 // to send and every instance was answered with success or a warning.
 func (c *StoreCmd) Run(ctx context.Context) error {
+	_, err := c.run(ctx, os.Stdout, newSendProgress(os.Stderr))
+	return err
+}
+
+func (c *StoreCmd) run(ctx context.Context, out io.Writer, progress *sendProgress) (storeResult, error) {
 	if err := c.check(); err != nil {
-		return err
+		return storeResult{}, err
 	}
 	if c.Jobs < 1 {
-		return errors.New("--jobs must be at least 1")
+		return storeResult{}, errors.New("--jobs must be at least 1")
 	}
-	run := &storeRun{cmd: c, progress: newSendProgress(os.Stderr)}
+	run := &storeRun{cmd: c, progress: progress}
 	run.result = storeResult{Address: c.Address, Calling: c.AET, Called: c.Called, Failures: []storeFailure{}}
 	start := time.Now()
 	files, err := run.collect(ctx)
 	if err != nil {
-		return err
+		return run.result, err
 	}
 	run.send(ctx, files)
-	run.progress.finish()
+	progress.finish()
 	run.result.Seconds = time.Since(start).Seconds()
-	if err := run.report(os.Stdout); err != nil {
-		return err
+	if err := run.report(out); err != nil {
+		return run.result, err
 	}
 	r := run.result
 	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("interrupted: %d of %d instances were stored", r.Stored, r.Instances)
+		return r, fmt.Errorf("interrupted: %d of %d instances were stored", r.Stored, r.Instances)
 	case r.Instances == 0:
-		return errors.New("no DICOM files found: name files or folders that hold some")
+		return r, errors.New("no DICOM files found: name files or folders that hold some")
 	case r.Failed > 0:
 		first := r.Failures[0]
-		return fmt.Errorf("%d of %d instances were not stored, first %s: %s", r.Failed, r.Instances, first.File, first.Message)
+		return r, fmt.Errorf("%d of %d instances were not stored, first %s: %s", r.Failed, r.Instances, first.File, first.Message)
 	}
-	return nil
+	return r, nil
 }
 
 // storeRun is one run of StoreCmd. mu guards result.
@@ -183,50 +189,103 @@ func (r *storeRun) send(ctx context.Context, files []*storeFile) {
 		kinds = append(kinds, f.kind)
 	}
 	for _, group := range dimse.GroupContexts(kinds) {
-		queue := make(chan *storeFile)
-		var workers sync.WaitGroup
-		for range r.cmd.Jobs {
-			workers.Go(func() { r.sendQueue(ctx, group, queue) })
-		}
+		q := &storeQueue{contexts: group.Contexts}
 		for _, f := range files {
 			if slices.Contains(group.Kinds, f.kind) {
-				queue <- f
+				q.files = append(q.files, f)
 			}
 		}
-		close(queue)
-		workers.Wait()
+		r.sendGroup(ctx, q)
 	}
+}
+
+// storeQueue is what is still to send of one group.
+type storeQueue struct {
+	contexts []ul.ProposedContext
+
+	mu    sync.Mutex
+	files []*storeFile
+	err   error // why the last association could not be had
+}
+
+func (q *storeQueue) take() *storeFile {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.files) == 0 {
+		return nil
+	}
+	f := q.files[0]
+	q.files = q.files[1:]
+	return f
+}
+
+func (q *storeQueue) putBack(f *storeFile, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.files = append(q.files, f)
+	q.err = err
+}
+
+// afterLoss is the pause before associations that were lost are tried again.
+const afterLoss = 2 * time.Second
+
+// sendGroup sends a group in rounds: a link that breaks is tried again as long
+// as the round before got anything across.
+func (r *storeRun) sendGroup(ctx context.Context, q *storeQueue) {
+	for {
+		before := r.answered()
+		var workers sync.WaitGroup
+		for range min(r.cmd.Jobs, len(q.files)) {
+			workers.Go(func() { r.sendQueue(ctx, q) })
+		}
+		workers.Wait()
+		if len(q.files) == 0 {
+			return
+		}
+		if r.answered() == before || ctx.Err() != nil {
+			break
+		}
+		select {
+		case <-time.After(afterLoss):
+		case <-ctx.Done():
+		}
+	}
+	for _, f := range q.files {
+		r.failed(f, "", cmp.Or(q.err, ctx.Err()).Error())
+	}
+}
+
+func (r *storeRun) answered() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.result.Stored + r.result.Failed
 }
 
 const storeAttempts = 3
 
-// sendQueue sends what comes out of the queue over one association, and over a
-// new one when that breaks.
-func (r *storeRun) sendQueue(ctx context.Context, group dimse.ContextGroup, queue <-chan *storeFile) {
+// sendQueue sends what it takes from the queue over one association, and over a
+// new one when that breaks. It returns when the queue is empty or no association
+// can be had.
+func (r *storeRun) sendQueue(ctx context.Context, q *storeQueue) {
 	var client *dimse.Client
-	var dead error // no association can be had any more
-	for f := range queue {
-		for f.attempts = 1; ; f.attempts++ {
-			if dead == nil && client == nil {
-				var err error
-				if client, err = dimse.Dial(ctx, r.cmd.Address, r.cmd.dialer(group.Contexts)); err != nil {
-					client, dead = nil, r.cmd.explain(err)
-				}
+	for f := q.take(); f != nil; f = q.take() {
+		if client == nil {
+			var err error
+			if client, err = dimse.Dial(ctx, r.cmd.Address, r.cmd.dialer(q.contexts)); err != nil {
+				q.putBack(f, r.cmd.explain(err))
+				return
 			}
-			if dead != nil {
-				r.failed(f, "", dead.Error())
-				break
-			}
-			lost, err := r.sendOne(ctx, client, f)
-			if !lost {
-				break
-			}
-			client.Close()
-			client = nil
-			if f.attempts == storeAttempts || ctx.Err() != nil {
-				r.failed(f, "", err.Error())
-				break
-			}
+		}
+		lost, err := r.sendOne(ctx, client, f)
+		if !lost {
+			continue
+		}
+		client.Close()
+		client = nil
+		if f.attempts++; f.attempts == storeAttempts || ctx.Err() != nil {
+			r.failed(f, "", err.Error())
+		} else {
+			q.putBack(f, err)
 		}
 	}
 	if client != nil {
