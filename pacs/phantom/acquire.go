@@ -94,7 +94,7 @@ func (j *job) radiograph(out []byte) {
 	step = min(step, coarse)
 	ray := p
 	ray.spacing, ray.nx, ray.ny = p.spacing*float32(step), (p.nx-1)/step+3, (p.ny-1)/step+3
-	depth := max(3, min(p.spacing, 6)) // mm from one sample of a ray to the next
+	depth := max(3, min(p.spacing, 8)) // mm from one sample of a ray to the next
 	layers := int(282 / depth)
 	sums := make([][]float32, parts)
 	var wg sync.WaitGroup

@@ -306,6 +306,9 @@ type twig struct {
 func (c *canvas) fillTree(list []twig, m material, grow float32) {
 	for i := range list {
 		t := &list[i]
+		if c.rough && t.ra < c.spacing/4 {
+			continue // too thin to show in a projection this coarse
+		}
 		r := &c.twig
 		*r = t.rod
 		if grow > 0 {

@@ -87,7 +87,7 @@ var golden = map[Kind]string{
 	AbdomenCT: "2d6258d6ff5cc081",
 	BrainMR:   "d38a3486a713dfdb",
 	LumbarMR:  "576c5c2ab9c9a477",
-	ChestXRay: "526ec1050a587fc9",
+	ChestXRay: "2e0fa81af1f84510",
 }
 
 func TestSameRecipeGivesSameBytes(t *testing.T) {
