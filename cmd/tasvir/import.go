@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/riverqueue/river"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/access"
@@ -96,7 +95,7 @@ func (c *ImportCmd) publisher(ctx context.Context, ix *index.Index, incoming *jo
 		return nil, err
 	}
 	// This process only enqueues; the server's workers complete the studies.
-	jobs, err := newJobs(ctx, ix.Pool(), river.NewWorkers(), log)
+	jobs, err := newJobs(ctx, ix.Pool(), nil, log)
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,8 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs"
 )
 
-// newJobs makes the River client and brings its tables up to date.
+// newJobs makes the River client and brings its tables up to date. Without
+// workers it only enqueues, for others to work on.
 func newJobs(ctx context.Context, pool *pgxpool.Pool, workers *river.Workers, log *slog.Logger) (*river.Client[pgx.Tx], error) {
 	driver := riverpgxv5.New(pool)
 	quiet := slog.New(levelAtLeast{log.Handler(), slog.LevelWarn})
@@ -25,8 +26,7 @@ func newJobs(ctx context.Context, pool *pgxpool.Pool, workers *river.Workers, lo
 	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
 		return nil, pacs.Wrap(pacs.Unavailable, err, "The job queue's tables can't be brought up to date")
 	}
-	jobs, err := river.NewClient(driver, &river.Config{
-		Queues:     map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 8}},
+	config := &river.Config{
 		Workers:    workers,
 		Logger:     quiet,
 		JobTimeout: 5 * time.Minute,
@@ -34,7 +34,11 @@ func newJobs(ctx context.Context, pool *pgxpool.Pool, workers *river.Workers, lo
 		RescueStuckJobsAfter: 6 * time.Minute,
 		// Completed jobs are of no interest; failed ones are in the client.
 		CompletedJobRetentionPeriod: time.Hour,
-	})
+	}
+	if workers != nil {
+		config.Queues = map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 8}}
+	}
+	jobs, err := river.NewClient(driver, config)
 	if err != nil {
 		return nil, pacs.Wrap(pacs.Internal, err, "The job queue can't be prepared")
 	}

@@ -35,3 +35,11 @@ func Transient(err error) bool {
 	return errors.As(err, &unreachable) || errors.As(err, &network) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || pgconn.SafeToRetry(err)
 }
+
+// RefusedValue says whether the database refused a statement because of the
+// values in it: data exceptions (class 22) and violated constraints (23).
+// Repeating it with the same values fails again.
+func RefusedValue(err error) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && (strings.HasPrefix(refused.Code, "22") || strings.HasPrefix(refused.Code, "23"))
+}

@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/journal"
@@ -188,10 +187,4 @@ func bulkURI(h *dicom.Header) func(path string, r dicom.Range) string {
 // does not help.
 var errContent = errors.New("can't be published")
 
-func contentError(err error) error {
-	var own *pacs.Error
-	if errors.As(err, &own) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", errContent, err)
-}
+func contentError(err error) error { return fmt.Errorf("%w: %w", errContent, err) }

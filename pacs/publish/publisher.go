@@ -216,10 +216,14 @@ func (p *Publisher) store(ctx context.Context, key seriesKey, candidates []*cand
 		if p.o.InTransaction == nil || added.New == 0 {
 			return nil
 		}
-		return p.o.InTransaction(ctx, tx, key.study, added)
+		if err := p.o.InTransaction(ctx, tx, key.study, added); err != nil {
+			// Whatever it is, the instances are not to blame.
+			return pacs.Wrap(pacs.Unavailable, err, "The follow-up work can't be enqueued")
+		}
+		return nil
 	})
-	if pacs.CodeOf(err) == pacs.Internal && !errors.Is(err, index.ErrRaced) {
-		return contentError(errors.Unwrap(err))
+	if index.RefusedValue(err) {
+		return contentError(err)
 	}
 	return err
 }
