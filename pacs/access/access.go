@@ -124,16 +124,5 @@ func failure(err error) error {
 	return pacs.Wrap(pacs.Internal, err, "A database query failed")
 }
 
-// SQLSTATE classes that operations answer with Conflict.
-const (
-	uniqueViolation     = "23505"
-	foreignKeyViolation = "23503"
-)
-
-func violates(err error, code string) bool {
-	var server *pgconn.PgError
-	return errors.As(err, &server) && server.Code == code
-}
-
 // SessionLife is how long a session lasts at most.
 func (a *Access) SessionLife() time.Duration { return a.settings.SessionLife }

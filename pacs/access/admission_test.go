@@ -41,8 +41,12 @@ func TestDevices(t *testing.T) {
 		t.Error(err)
 	}
 	for _, bad := range []Device{
-		{AETitle: "", FacilityCode: "A"}, {AETitle: `A\B`, FacilityCode: "A"}, {AETitle: "X", FacilityCode: "NOWHERE"}, {AETitle: "X"},
-		{AETitle: "X", FacilityCode: "A", Charset: "no/such"}, {AETitle: "X", FacilityCode: "A", Description: strings.Repeat("x", 201)},
+		{AETitle: "", FacilityCode: "A"},
+		{AETitle: `A\B`, FacilityCode: "A"},
+		{AETitle: "X", FacilityCode: "NOWHERE"},
+		{AETitle: "X"},
+		{AETitle: "X", FacilityCode: "A", Charset: "no/such"},
+		{AETitle: "X", FacilityCode: "A", Description: strings.Repeat("x", 201)},
 	} {
 		_, err := a.AddDevice(t.Context(), by, bad)
 		wantCode(t, err, pacs.Invalid)

@@ -25,8 +25,13 @@ func TestAuthenticate(t *testing.T) {
 	}
 	said := map[string]bool{}
 	for _, try := range [][2]string{
-		{"ali", "wrong horse"}, {"ali", ""}, {"nobody", testPassword}, {"gone", testPassword}, {"", ""},
-		{"ali' OR '1'='1", testPassword}, {"ali", testPassword + strings.Repeat("x", 1<<20)},
+		{"ali", "wrong horse"},
+		{"ali", ""},
+		{"nobody", testPassword},
+		{"gone", testPassword},
+		{"", ""},
+		{"ali' OR '1'='1", testPassword},
+		{"ali", testPassword + strings.Repeat("x", 1<<20)},
 	} {
 		_, err := a.Authenticate(t.Context(), try[0], try[1], "192.0.2.2")
 		wantCode(t, err, pacs.Unauthenticated)
@@ -56,8 +61,10 @@ func TestUnknownLoginsCostAHash(t *testing.T) {
 }
 
 func TestAuthenticateIsThrottled(t *testing.T) {
-	a := open(t, Settings{Throttle: Throttle{FreePair: 2, FreeAddress: 100, FreeLogin: 100, FirstWait: time.Hour,
-		MaxWait: time.Hour, MaxLoginWait: time.Hour, Forget: time.Hour, Entries: 100}})
+	a := open(t, Settings{Throttle: Throttle{
+		FreePair: 2, FreeAddress: 100, FreeLogin: 100, FirstWait: time.Hour,
+		MaxWait: time.Hour, MaxLoginWait: time.Hour, Forget: time.Hour, Entries: 100,
+	}})
 	a.person(t, "ali", pacs.Clinician, "A")
 	for _, login := range []string{"ali", "nobody"} { // known or not, the same
 		for range 3 {

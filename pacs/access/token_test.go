@@ -34,8 +34,11 @@ func TestTokens(t *testing.T) {
 	_, _, err = a.IssueToken(t.Context(), by, NewToken{Name: "reader", Scopes: []string{ScopeAPI}})
 	wantCode(t, err, pacs.Conflict)
 	for _, bad := range []NewToken{
-		{Name: "", Scopes: []string{ScopeAPI}}, {Name: "a b", Scopes: []string{ScopeAPI}}, {Name: "x"},
-		{Name: "x", Scopes: []string{"everything"}}, {Name: "x", Scopes: []string{ScopeAPI}, Facility: "NOWHERE"},
+		{Name: "", Scopes: []string{ScopeAPI}},
+		{Name: "a b", Scopes: []string{ScopeAPI}},
+		{Name: "x"},
+		{Name: "x", Scopes: []string{"everything"}},
+		{Name: "x", Scopes: []string{ScopeAPI}, Facility: "NOWHERE"},
 		{Name: "x", Scopes: []string{ScopeAPI}, Life: -1},
 	} {
 		_, _, err := a.IssueToken(t.Context(), by, bad)

@@ -304,8 +304,10 @@ func (a *Access) EnsureAdministrator(ctx context.Context, password string) (gene
 	return generated, nil
 }
 
-var loginPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9._@-]{0,63}$`)
-var pinflPattern = regexp.MustCompile(`^([0-9]{14})?$`)
+var (
+	loginPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9._@-]{0,63}$`)
+	pinflPattern = regexp.MustCompile(`^([0-9]{14})?$`)
+)
 
 // check looks at what a user row must satisfy by itself.
 func (u *User) check() error {
@@ -454,8 +456,10 @@ func scanUser(row pgx.Row, extra ...any) (*User, error) {
 	var user User
 	var ids []int64
 	var codes, names, taxIDs []string
-	if err := row.Scan(append([]any{&user.ID, &user.Login, &user.Name, &user.Language, &user.PINFL, &user.ARGOS,
-		&user.AllFacilities, &user.Active, &user.CreatedAt, &user.Roles, &ids, &codes, &names, &taxIDs}, extra...)...); err != nil {
+	if err := row.Scan(append([]any{
+		&user.ID, &user.Login, &user.Name, &user.Language, &user.PINFL, &user.ARGOS,
+		&user.AllFacilities, &user.Active, &user.CreatedAt, &user.Roles, &ids, &codes, &names, &taxIDs,
+	}, extra...)...); err != nil {
 		return nil, err
 	}
 	for i := range ids {

@@ -6,15 +6,15 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/tasvir-pacs/tasvir/pacs"
 )
 
 func TestCreateUser(t *testing.T) {
 	a := open(t, Settings{})
-	good := NewUser{Login: "Ali.Karimov", Name: " Каримов Али ", Password: testPassword, Roles: []pacs.Role{pacs.Clinician},
-		Facilities: []string{"A"}, PINFL: "12345678901234", Language: "uz-Cyrl"}
+	good := NewUser{
+		Login: "Ali.Karimov", Name: " Каримов Али ", Password: testPassword, Roles: []pacs.Role{pacs.Clinician},
+		Facilities: []string{"A"}, PINFL: "12345678901234", Language: "uz-Cyrl",
+	}
 	user, err := a.CreateUser(t.Context(), System("test"), good)
 	if err != nil {
 		t.Fatal(err)
@@ -308,7 +308,6 @@ func TestAuditIsAppendOnly(t *testing.T) {
 	if a.auditCount(t, "facility.create") != before {
 		t.Error("a refused operation is on record as done")
 	}
-	var _ pgx.Tx = tx
 }
 
 func TestFacilities(t *testing.T) {
