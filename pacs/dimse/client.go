@@ -138,10 +138,10 @@ func (e *evenReader) Read(p []byte) (int, error) {
 	}
 	n, err := e.r.Read(p)
 	e.odd = e.odd != (n%2 == 1)
-	if err == io.EOF && e.odd && n == len(p) { //nolint:errorlint // only the bare value means the end
+	if err == io.EOF && e.odd && n == len(p) { // only the bare value means the end
 		return n, nil // the NUL goes with the next call
 	}
-	if err == io.EOF && e.odd { //nolint:errorlint // only the bare value means the end
+	if err == io.EOF && e.odd { // only the bare value means the end
 		p[n] = 0
 		e.odd = false
 		n++
@@ -188,7 +188,7 @@ func (c *Client) exchange(ctx context.Context, pc ul.Context, rq Command, data i
 	stop := c.assoc.AbortOn(ctx)
 	defer stop()
 	if err := c.assoc.Send(pc.ID, rq.Encode(), data); err != nil {
-		return Status{}, err
+		return Status{}, c.sendFailed(err)
 	}
 	_, raw, err := c.assoc.ReadCommand()
 	if err != nil {
@@ -200,6 +200,19 @@ func (c *Client) exchange(ctx context.Context, pc ul.Context, rq Command, data i
 		return Status{}, c.assoc.Err()
 	}
 	return status, nil
+}
+
+// sendFailed asks the reading side for the peer's reason, which comes before the
+// close that the sending ran into.
+func (c *Client) sendFailed(err error) error {
+	var source *ul.SourceError
+	if errors.As(err, &source) {
+		return err
+	}
+	if _, _, e := c.assoc.ReadCommand(); e != nil {
+		return e
+	}
+	return err
 }
 
 func (c *Client) checkResponse(rq Command, raw []byte) (Status, error) {

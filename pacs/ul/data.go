@@ -241,16 +241,17 @@ func (a *Association) Send(contextID byte, command []byte, data io.Reader) error
 	return err
 }
 
-// sendFailed prefers the A-ABORT that the peer may have sent before it closed
-// to the error of the write that ran into it.
+// sendFailed leaves it to the reading side to find out how the association
+// ended: the peer may have sent an A-ABORT before it closed.
 func (a *Association) sendFailed(err error) error {
 	if a.state() != Sta6 {
 		return a.gone()
 	}
 	if isTimeout(err) {
-		_ = a.t.nc.Close() // a PDU is half written, an A-ABORT would be its tail
+		_ = a.t.nc.Close()
+		return a.end(fmt.Errorf("peer did not read: %w", err))
 	}
-	return a.transportFailed(err)
+	return fmt.Errorf("%w: %w", ErrClosed, err)
 }
 
 func (a *Association) send(contextID byte, command []byte, data io.Reader) (sent bool, err error) {
@@ -260,6 +261,14 @@ func (a *Association) send(contextID byte, command []byte, data io.Reader) (sent
 	if action := a.step(Evt9); action != DT1 {
 		return false, a.gone()
 	}
+	if a.writeErr != nil { // a PDU may be half written: nothing can follow it
+		return false, a.writeErr
+	}
+	defer func() {
+		if source := (*SourceError)(nil); err != nil && !errors.As(err, &source) {
+			a.writeErr = err
+		}
+	}()
 	// Fragments have an even length. PS3.8 Annex E.1 leaves it to PS3.5, whose
 	// elements are even.
 	fragment := (a.sendMax - pdvHeaderLen) &^ 1
@@ -315,7 +324,7 @@ func fillFrom(r io.Reader, b []byte, n int) (int, bool, error) {
 		} else if err == nil && empty == 100 {
 			err = io.ErrNoProgress
 		}
-		if err == io.EOF { //nolint:errorlint // only the bare value means the end
+		if err == io.EOF { // only the bare value means the end
 			return n, n < len(b), nil // a full buffer may be too long to be the last
 		}
 		if err != nil {

@@ -176,7 +176,7 @@ func TestDataReaderWhenTheAssociationEnds(t *testing.T) {
 			if err := <-done; err == nil {
 				t.Error("the association lives on")
 			}
-			if read != io.ErrUnexpectedEOF { //nolint:errorlint // the documented value
+			if read != io.ErrUnexpectedEOF { // the documented value
 				t.Errorf("%T: read returned %v", end, read)
 			}
 		}
@@ -300,7 +300,7 @@ func TestSendWithAFailingSource(t *testing.T) {
 	if !errors.As(err, &source) || !source.Aborted || !errors.Is(err, broken) {
 		t.Errorf("got %v", err)
 	}
-	if err := <-received; err != io.ErrUnexpectedEOF { //nolint:errorlint // the documented value
+	if err := <-received; err != io.ErrUnexpectedEOF { // the documented value
 		t.Errorf("the receiver read to %v", err)
 	}
 }
@@ -311,8 +311,11 @@ func TestSendToAPeerThatDoesNotRead(t *testing.T) {
 	p.sendPDU(accepted())
 	a := <-got
 	err := a.Send(1, []byte("x"), io.LimitReader(zeroReader{}, 1<<30))
-	if err == nil || a.Err() == nil {
+	if !isTimeout(err) || !isTimeout(a.Err()) {
 		t.Errorf("got %v, association %v", err, a.Err())
+	}
+	if again := a.Send(1, []byte("x"), nil); again == nil {
+		t.Error("sent after half a PDU")
 	}
 	a.Close()
 }

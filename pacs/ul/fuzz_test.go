@@ -81,8 +81,8 @@ func FuzzNegotiate(f *testing.F) {
 		pdu, err = ReadPDU(bytes.NewReader(answer.Append(nil)), 0)
 		ac, ok := pdu.(*AssociateAccept)
 		if err != nil || !ok {
-			for _, c := range rq.Contexts {
-				if c.TransferSyntaxes[0] == "" {
+			for _, c := range accepted {
+				if c.TransferSyntax == "" {
 					return // an empty transfer syntax is no policy's choice
 				}
 			}
@@ -119,7 +119,7 @@ func FuzzAssociation(f *testing.F) {
 			}
 			n, err := io.Copy(io.Discard, a.DataReader(id))
 			total += n
-			if err != nil && err != io.ErrUnexpectedEOF { //nolint:errorlint // the documented value
+			if err != nil && err != io.ErrUnexpectedEOF { // the documented value
 				t.Fatalf("DataReader returned %v", err)
 			}
 		}

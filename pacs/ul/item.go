@@ -102,9 +102,7 @@ func parseProposedContext(data []byte) (c ProposedContext, err error) {
 			c.TransferSyntaxes = append(c.TransferSyntaxes, parseUID(it.Data))
 		}
 	}
-	if c.AbstractSyntax == "" || len(c.TransferSyntaxes) == 0 {
-		return c, invalid(t, "presentation context %d lacks an abstract or transfer syntax", c.ID)
-	}
+	// One without syntaxes is refused by itself, not with the association.
 	return c, nil
 }
 

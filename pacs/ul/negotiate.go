@@ -54,10 +54,17 @@ func NegotiateAsAcceptor(rq *AssociateRequest, policy AcceptorPolicy) ([]Context
 	results := make([]ContextResult, 0, len(rq.Contexts))
 	var accepted []Context
 	for _, c := range rq.Contexts {
-		ts, result := policy.Choose(c.AbstractSyntax, c.TransferSyntaxes)
-		if result != Acceptance {
-			// The value is insignificant but some requestors want a UID there.
-			ts = c.TransferSyntaxes[0]
+		ts, result := "", AbstractSyntaxNotSupported
+		switch {
+		case c.AbstractSyntax == "":
+		case len(c.TransferSyntaxes) == 0:
+			result = TransferSyntaxesNotSupported
+		default:
+			ts, result = policy.Choose(c.AbstractSyntax, c.TransferSyntaxes)
+			if result != Acceptance {
+				// The value is insignificant but some requestors want a UID there.
+				ts = c.TransferSyntaxes[0]
+			}
 		}
 		results = append(results, ContextResult{ID: c.ID, Result: result, TransferSyntax: ts})
 		if result == Acceptance {

@@ -81,12 +81,15 @@ func TestNegotiateAsAcceptor(t *testing.T) {
 		{5, otherClass, []string{implicitLE}},
 		{7, mrStorage, []string{unknownTS}},
 		{9, refuseByUse, []string{implicitLE}},
+		{11, "", []string{implicitLE}},
+		{13, ctStorage, nil},
 		{255, echoClass, []string{implicitLE}},
 	}, User: UserInformation{Roles: []Role{{ctStorage, true, true}, {mrStorage, false, true}}}}
 	results, accepted := NegotiateAsAcceptor(rq, testPolicy())
 	if diff := cmp.Diff([]ContextResult{
 		{1, Acceptance, jpegSV1}, {3, Acceptance, explicitLE}, {5, AbstractSyntaxNotSupported, implicitLE},
-		{7, TransferSyntaxesNotSupported, unknownTS}, {9, UserRejection, implicitLE}, {255, Acceptance, implicitLE},
+		{7, TransferSyntaxesNotSupported, unknownTS}, {9, UserRejection, implicitLE},
+		{11, AbstractSyntaxNotSupported, ""}, {13, TransferSyntaxesNotSupported, ""}, {255, Acceptance, implicitLE},
 	}, results); diff != "" {
 		t.Errorf("results (-want +got):\n%s", diff)
 	}

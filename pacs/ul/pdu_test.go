@@ -182,8 +182,6 @@ func TestReadPDURefuses(t *testing.T) {
 		{"release of length 5", []byte{5, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0}, ReasonInvalidParameter, "must be 4"},
 		{"even context ID", edit(pcItem+4, 2), ReasonInvalidParameter, "must be odd"},
 		{"item longer than its PDU", edit(pcItem+2, 0xFF, 0xFF), ReasonInvalidParameter, "claims 65535 bytes"},
-		{"no abstract syntax", edit(pcItem+8, 0x31), ReasonInvalidParameter, "lacks an abstract"},
-		{"no transfer syntax", edit(pcItem+8+21, 0x41), ReasonInvalidParameter, "lacks an abstract or transfer"},
 		{"no context", edit(pcItem, 0x22), ReasonInvalidParameter, "no presentation contexts"},
 		{"no user information", edit(user, 0x5F), ReasonInvalidParameter, "no user information"},
 		{"no application context", edit(6+68, 0x11), ReasonInvalidParameter, "0 application contexts"},
