@@ -215,7 +215,9 @@ func TestChangesShowInOpenSessions(t *testing.T) {
 }
 
 func TestChangePassword(t *testing.T) {
-	a := open(t, Settings{})
+	slow := DefaultThrottle
+	slow.FirstWait = time.Minute
+	a := open(t, Settings{Throttle: slow})
 	ali := a.person(t, "ali", pacs.Clinician, "A")
 	here, identity := a.signedIn(t, ali)
 	elsewhere, _ := a.signedIn(t, ali)

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -26,7 +27,16 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("os/exec.(*Cmd).Wait"), goleak.IgnoreAnyFunction("github.com/tasvir-pacs/tasvir/pacs/index/cluster.(*server).wait"))
 }
 
-var cheap = access.Settings{Password: access.Argon2{MemoryKiB: 64, Passes: 1, Lanes: 1}}
+// cheap makes hashes that cost nothing, and lets a throttled caller wait long
+// enough for a slow machine to notice.
+var cheap = access.Settings{
+	Password: access.Argon2{MemoryKiB: 64, Passes: 1, Lanes: 1},
+	Throttle: func() access.Throttle {
+		t := access.DefaultThrottle
+		t.FirstWait = time.Minute
+		return t
+	}(),
+}
 
 func migrate(ctx context.Context, url string) error {
 	ix, err := index.Open(ctx, url)

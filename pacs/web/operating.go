@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -15,13 +14,17 @@ import (
 type readiness struct {
 	name  string
 	check func(context.Context) error
+	// turn is taken by the check while it runs: one that hangs is not started
+	// again and again.
+	turn chan struct{}
 }
 
-// Ready adds a check to /readyz. check says what is wrong, within two seconds.
+// Ready adds a check to /readyz. check says what is wrong; one that takes more
+// than two seconds counts as failed.
 func (s *Server) Ready(name string, check func(context.Context) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.checks = append(s.checks, readiness{name, check})
+	s.checks = append(s.checks, &readiness{name: name, check: check, turn: make(chan struct{}, 1)})
 }
 
 func (s *Server) operatingRoutes() {
@@ -38,17 +41,29 @@ func (s *Server) readyz(c *gin.Context) {
 	s.mu.RUnlock()
 	ctx, cancel := context.WithTimeout(c.Request.Context(), 2*time.Second)
 	defer cancel()
-	problems := make([]error, len(checks))
-	var running sync.WaitGroup
+	problems := make([]chan error, len(checks))
 	for i, check := range checks {
-		running.Go(func() { problems[i] = check.check(ctx) })
+		problems[i] = make(chan error, 1)
+		go func() {
+			select {
+			case check.turn <- struct{}{}:
+				problems[i] <- check.check(ctx)
+				<-check.turn
+			case <-ctx.Done():
+			}
+		}()
 	}
-	running.Wait()
 	notReady := []string{}
-	for i, err := range problems {
+	for i, check := range checks {
+		var err error
+		select {
+		case err = <-problems[i]:
+		case <-ctx.Done(): // whether or not the check looks at ctx
+			err = ctx.Err()
+		}
 		if err != nil {
-			notReady = append(notReady, checks[i].name)
-			s.log.Warn("not ready", "check", checks[i].name, "error", err)
+			notReady = append(notReady, check.name)
+			s.log.Warn("not ready", "check", check.name, "error", err)
 		}
 	}
 	status := http.StatusOK

@@ -85,7 +85,7 @@ type Server struct {
 	dicomweb    *gin.RouterGroup
 
 	mu     sync.RWMutex
-	checks []readiness
+	checks []*readiness
 	client *static
 }
 
@@ -191,10 +191,12 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	background.Go(func() { failed <- server.Serve(ln) })
 	select {
 	case err := <-failed:
+		_ = s.hub.Close()
+		_ = server.Close()
 		return pacs.Wrap(pacs.Unavailable, err, "The HTTP server stopped")
 	case <-ctx.Done():
 	}
-	s.hub.Close() // streams end, so that Shutdown need not wait for them
+	_ = s.hub.Close() // streams end, so that Shutdown need not wait for them
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if err := server.Shutdown(grace); err != nil {

@@ -232,6 +232,15 @@ func TestOperating(t *testing.T) {
 	if string(answer.body) != `{"not_ready":["store"],"ready":false}` {
 		t.Errorf("%s", answer.body)
 	}
+	// A check that hangs fails, and holds up nobody for long.
+	release := make(chan struct{})
+	s.server.Ready("journal", func(context.Context) error { <-release; return nil })
+	for range 2 {
+		if answer := b.do("GET", "/readyz", nil).want(503); answer.field("not_ready") != "[store journal]" {
+			t.Errorf("%s", answer.body)
+		}
+	}
+	close(release)
 	b.do("GET", "/healthz", nil).want(200) // the process is up all the same
 	b.do("GET", "/dicom-web/studies", nil).want(401)
 	b.do("BREW", "/api/session", nil).want(405)
@@ -394,7 +403,7 @@ func TestCompression(t *testing.T) {
 // A peer that stalls while sending is dropped; a handler that takes its time
 // after the body was read is not.
 func TestPaceOfBodies(t *testing.T) {
-	const each = 50 * time.Millisecond
+	const each = 300 * time.Millisecond
 	failed := make(chan error, 2)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w = paceAt(w, r, each)
@@ -403,7 +412,7 @@ func TestPaceOfBodies(t *testing.T) {
 			select {
 			case <-r.Context().Done():
 				err = errors.New("the request was cancelled though the client waits")
-			case <-time.After(4 * each):
+			case <-time.After(2 * each):
 			}
 		}
 		failed <- err
