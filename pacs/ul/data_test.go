@@ -215,6 +215,8 @@ func TestSlowConsumer(t *testing.T) {
 		for rest := value; len(rest) > 0; rest = rest[min(len(rest), 1500):] { // so that the receiver reads often
 			_, _ = p.Write(rest[:min(len(rest), 1500)])
 		}
+		_, _ = ReadPDU(p, 0) // the abort that Close sends
+		_ = p.Close()
 	}()
 	if err := <-done; err != nil {
 		t.Error(err)
