@@ -17,10 +17,10 @@
 //
 // The header is written after body and trailer, so a record either has a valid
 // header or does not exist: what a crash cuts off is a torn tail, which Open
-// truncates. A record with a valid header whose bytes don't match its
-// checksums can only stem from a damaged disk, unless it is the last; such a
-// segment is kept under the name *.damaged after its other records have been
-// published.
+// truncates. Anything else that is wrong stems from a damaged disk: a record
+// that doesn't match its checksums, or a header that is broken although sealed
+// records come after it. The records around it are published, and the segment
+// is kept under the name *.damaged.
 //
 // # From here on
 //

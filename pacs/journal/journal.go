@@ -3,19 +3,18 @@ package journal
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 )
 
 // Options configure a journal.
@@ -42,13 +41,14 @@ type Journal struct {
 
 	mu       sync.Mutex
 	segments map[*segment]struct{}
-	idle     []*segment // open for writing and not leased
-	queue    []*Record  // sealed, not taken
-	taken    int        // taken, not dropped
+	idle     []*segment           // open for writing and not leased
+	queue    []*Record            // sealed, not taken
+	taken    map[*Record]struct{} // taken, not dropped
 	held     map[*Record]string
 	bytes    int64 // of all records not dropped
 	wake     chan struct{}
 	closing  bool
+	closed   chan struct{} // nobody waits for the publisher any more
 	writers  sync.WaitGroup
 	space    spaceGauge
 }
@@ -67,6 +67,14 @@ type Record struct {
 // Body reads the PS3.10 file. Valid until the record is dropped.
 func (r *Record) Body() *io.SectionReader {
 	return io.NewSectionReader(r.segment.file, r.offset, r.Length)
+}
+
+// Header scans the record. It accepts whatever Receive has accepted.
+func (r *Record) Header() (*dicom.Header, error) {
+	limits := limits
+	limits.MaxElements += metaElements
+	limits.MaxHeader += maxMeta
+	return dicom.Scan(dicom.NewSkipReader(r.Body(), 0, r.Length), limits)
 }
 
 // Open recovers the journal in a folder and makes it ready to receive.
@@ -96,11 +104,16 @@ func Open(o Options) (*Journal, error) {
 		options:  o,
 		lock:     lock,
 		segments: map[*segment]struct{}{},
+		taken:    map[*Record]struct{}{},
 		held:     map[*Record]string{},
+		closed:   make(chan struct{}),
 		wake:     make(chan struct{}, 1),
 		space:    spaceGauge{dir: o.Dir},
 	}
 	if err := j.recover(); err != nil {
+		for s := range j.segments {
+			_ = s.file.Close()
+		}
 		_ = lock.Close()
 		return nil, err
 	}
@@ -115,11 +128,12 @@ func (j *Journal) recover() error {
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		var number uint64
-		if _, err := fmt.Sscanf(strings.TrimSuffix(filepath.Base(name), ".segment"), "%d", &number); err == nil {
-			j.names.next = max(j.names.next, number)
+		number, id, err := parseSegmentName(name)
+		if err != nil {
+			return pacs.Wrap(pacs.Internal, err, "The journal has a file that no Tasvir of this version made; move it elsewhere: "+name)
 		}
-		s, err := openSegment(name, func(r Record) {
+		j.names.next = max(j.names.next, number)
+		s, err := openSegment(name, id, func(r Record) {
 			j.queue = append(j.queue, &r)
 			j.bytes += r.Length
 		})
@@ -156,7 +170,8 @@ func (j *Journal) lease() (*segment, error) {
 	}
 	j.mu.Unlock()
 
-	s, err := createSegment(j.names.take(j.options.Dir))
+	path, id := j.names.take(j.options.Dir)
+	s, err := createSegment(path, id)
 	if err != nil {
 		j.writers.Done()
 		return nil, err
@@ -228,7 +243,9 @@ func (j *Journal) Take(ctx context.Context) ([]*Record, error) {
 		j.mu.Lock()
 		records := j.queue
 		j.queue = nil
-		j.taken += len(records)
+		for _, r := range records {
+			j.taken[r] = struct{}{}
+		}
 		j.mu.Unlock()
 		if len(records) > 0 {
 			return records, nil
@@ -246,7 +263,7 @@ func (j *Journal) Drop(records ...*Record) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, r := range records {
-		j.taken--
+		delete(j.taken, r)
 		j.bytes -= r.Length
 		r.segment.unpublished--
 		j.settle(r.segment)
@@ -259,7 +276,7 @@ func (j *Journal) Drop(records ...*Record) {
 func (j *Journal) Hold(r *Record, reason error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.taken--
+	delete(j.taken, r)
 	j.held[r] = reason.Error()
 	r.finish(reason)
 }
@@ -268,7 +285,9 @@ func (j *Journal) Hold(r *Record, reason error) {
 // reason that will pass.
 func (j *Journal) GiveBack(records ...*Record) {
 	j.mu.Lock()
-	j.taken -= len(records)
+	for _, r := range records {
+		delete(j.taken, r)
+	}
 	j.queue = append(slices.Clone(records), j.queue...)
 	j.mu.Unlock()
 	j.signal()
@@ -283,19 +302,27 @@ func (r *Record) finish(err error) {
 
 // Stats says what waits in the journal.
 type Stats struct {
-	Records int   // sealed and not published, without the held
-	Held    int   // kept because they can't be published
-	Bytes   int64 // of both
-	Oldest  time.Time
+	Records int       // sealed and not published, without the held
+	Held    int       // kept because they can't be published
+	Bytes   int64     // of both
+	Oldest  time.Time // when the oldest of Records was received
 }
 
-// Stats counts what waits. Oldest is zero when the queue is empty.
+// Stats counts what waits. Oldest is zero when nothing does.
 func (j *Journal) Stats() Stats {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	st := Stats{Records: len(j.queue) + j.taken, Held: len(j.held), Bytes: j.bytes}
+	st := Stats{Records: len(j.queue) + len(j.taken), Held: len(j.held), Bytes: j.bytes}
+	older := func(r *Record) {
+		if st.Oldest.IsZero() || r.ReceivedAt.Before(st.Oldest) {
+			st.Oldest = r.ReceivedAt
+		}
+	}
 	if len(j.queue) > 0 {
-		st.Oldest = j.queue[0].ReceivedAt
+		older(j.queue[0])
+	}
+	for r := range j.taken {
+		older(r)
 	}
 	return st
 }
@@ -305,7 +332,8 @@ func (j *Journal) Stats() Stats {
 func (j *Journal) Ready() error { return j.space.check(j.options.MinFree) }
 
 // Close waits for receivers in progress and closes all files. Sealed records
-// stay on disk for the next Open.
+// stay on disk for the next Open. Who waits for a record to be published
+// (AckPublished) is told Unavailable.
 func (j *Journal) Close() error {
 	j.mu.Lock()
 	if j.closing {
@@ -313,6 +341,7 @@ func (j *Journal) Close() error {
 		return nil
 	}
 	j.closing = true
+	close(j.closed)
 	j.mu.Unlock()
 	j.writers.Wait()
 

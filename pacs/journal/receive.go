@@ -12,6 +12,17 @@ import (
 
 var _ pacs.Receiver = (*Journal)(nil)
 
+// limits bound what one sender can cost in memory: some 100 bytes an element,
+// and the values kept. Series of thousands of frames stay well below.
+var limits = dicom.ScanOptions{MaxElements: 500_000, MaxHeader: 64 << 20}
+
+// metaElements and maxMeta are more than what the file meta information adds
+// that Receive writes in front of a bare data set.
+const (
+	metaElements = 16
+	maxMeta      = 1 << 10
+)
+
 // Receive implements pacs.Receiver.
 func (j *Journal) Receive(ctx context.Context, in pacs.Incoming) (pacs.Receipt, error) {
 	if err := j.space.check(j.options.MinFree); err != nil {
@@ -57,7 +68,12 @@ func (j *Journal) Receive(ctx context.Context, in pacs.Incoming) (pacs.Receipt, 
 	}
 	select {
 	case err := <-done:
-		return receipt, err
+		if err != nil {
+			return pacs.Receipt{}, pacs.Wrap(pacs.Conflict, err, "The instance is kept but can't be published; an administrator must look at it")
+		}
+		return receipt, nil
+	case <-j.closed:
+		return pacs.Receipt{}, pacs.Errorf(pacs.Unavailable, "The instance is kept but the archive is shutting down; send again later")
 	case <-ctx.Done():
 		// The record stays and will be published; the sender must repeat,
 		// which then finds it there.
@@ -94,7 +110,9 @@ func receive(w *writer, in pacs.Incoming) (Record, error) {
 		entry.DatasetOffset = int64(len(meta))
 	}
 	sink := &tee{source: in.Data, sink: w}
-	header, err := dicom.Scan(sink, dicom.ScanOptions{TransferSyntax: in.TransferSyntaxUID})
+	limits := limits
+	limits.TransferSyntax = in.TransferSyntaxUID
+	header, err := dicom.Scan(sink, limits)
 	if sink.writeErr != nil {
 		return Record{}, storeError(sink.writeErr)
 	}
@@ -108,6 +126,7 @@ func receive(w *writer, in pacs.Incoming) (Record, error) {
 	if err := identify(&entry, header, in); err != nil {
 		return Record{}, err
 	}
+	entry.intern()
 	record, err := w.seal(entry)
 	if err != nil {
 		return Record{}, storeError(err)

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 	"time"
+	"unique"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 )
@@ -19,8 +21,13 @@ import (
 //	16  4  trailer length
 //	20  4  CRC-32C of the trailer
 //	24  4  CRC-32 (IEEE, as ZIP uses it) of the body
-//	28 32  reserved, zero
+//	28  8  the segment's number by chance, which its file name has too
+//	36  8  offset of this header in the segment
+//	44 16  reserved, zero
 //	60  4  CRC-32C of bytes 0 to 59
+//
+// A header says where it belongs, so that what looks like a record inside an
+// image (or is one, of another segment) is never taken for one of this segment.
 const headerLength = 64
 
 // maxTrailer bounds what recovery allocates for a trailer. Entries are a few
@@ -56,6 +63,8 @@ type header struct {
 	trailerLength uint32
 	trailerCRC    uint32
 	bodyCRC       uint32
+	segment       uint64
+	offset        int64
 }
 
 func (h header) encode() []byte {
@@ -65,6 +74,8 @@ func (h header) encode() []byte {
 	binary.LittleEndian.PutUint32(b[16:], h.trailerLength)
 	binary.LittleEndian.PutUint32(b[20:], h.trailerCRC)
 	binary.LittleEndian.PutUint32(b[24:], h.bodyCRC)
+	binary.LittleEndian.PutUint64(b[28:], h.segment)
+	binary.LittleEndian.PutUint64(b[36:], uint64(h.offset))
 	binary.LittleEndian.PutUint32(b[60:], crc32.Checksum(b[:60], castagnoli))
 	return b
 }
@@ -78,6 +89,8 @@ func decodeHeader(b []byte) (header, error) {
 		trailerLength: binary.LittleEndian.Uint32(b[16:]),
 		trailerCRC:    binary.LittleEndian.Uint32(b[20:]),
 		bodyCRC:       binary.LittleEndian.Uint32(b[24:]),
+		segment:       binary.LittleEndian.Uint64(b[28:]),
+		offset:        int64(binary.LittleEndian.Uint64(b[36:])),
 	}
 	if h.bodyLength < 0 || h.trailerLength > maxTrailer {
 		return header{}, errTorn
@@ -85,10 +98,11 @@ func decodeHeader(b []byte) (header, error) {
 	return h, nil
 }
 
-// readRecord reads and checks the record at offset. It returns the offset
-// behind it. errTorn means that no sealed record begins here; errDamaged that
-// one does but its bytes have changed (next is valid then).
-func readRecord(f io.ReaderAt, size, offset int64) (h header, e Entry, next int64, err error) {
+// readRecord reads and checks the record at offset of segment id, whose file
+// has size bytes. It returns the offset behind it. errTorn means that no sealed
+// record begins here; errDamaged that one does but its bytes have changed (next
+// is valid then).
+func readRecord(f io.ReaderAt, id uint64, size, offset int64) (h header, e Entry, next int64, err error) {
 	if size-offset < headerLength {
 		return h, e, 0, errTorn
 	}
@@ -98,6 +112,9 @@ func readRecord(f io.ReaderAt, size, offset int64) (h header, e Entry, next int6
 	}
 	if h, err = decodeHeader(raw[:]); err != nil {
 		return h, e, 0, err
+	}
+	if h.segment != id || h.offset != offset {
+		return h, e, 0, errTorn
 	}
 	room := size - offset - headerLength
 	if h.bodyLength > room || int64(h.trailerLength) > room-h.bodyLength {
@@ -116,8 +133,55 @@ func readRecord(f io.ReaderAt, size, offset int64) (h header, e Entry, next int6
 	if _, err := io.Copy(sum, io.NewSectionReader(f, bodyAt, h.bodyLength)); err != nil {
 		return h, e, 0, fmt.Errorf("reading the journal: %w", err)
 	}
-	if sum.Sum32() != h.bodyCRC || json.Unmarshal(trailer, &e) != nil {
-		return h, e, next, errDamaged
+	if sum.Sum32() != h.bodyCRC || json.Unmarshal(trailer, &e) != nil || !e.plausible(h.bodyLength) {
+		return h, Entry{}, next, errDamaged
 	}
+	e.intern()
 	return h, e, next, nil
+}
+
+// plausible is false for an entry that this program can't have written.
+func (e *Entry) plausible(bodyLength int64) bool {
+	return e.SOPInstanceUID != "" && e.DatasetOffset >= 0 && e.DatasetOffset <= bodyLength
+}
+
+// intern makes records share what they have in common: many wait in memory
+// when the database is down for a day.
+func (e *Entry) intern() {
+	for _, s := range []*string{
+		&e.StudyInstanceUID, &e.SeriesInstanceUID, &e.SOPClassUID, &e.TransferSyntaxUID,
+		&e.Facility, &e.Sender, &e.Remote, &e.Charset, (*string)(&e.Channel),
+	} {
+		*s = unique.Make(*s).Value()
+	}
+}
+
+// findRecord looks for an undamaged record at or behind offset: one whose
+// header is broken is passed over, and must not take along what was sealed
+// after it. It returns -1 when there is none.
+func findRecord(f io.ReaderAt, id uint64, size, offset int64) (int64, error) {
+	window := make([]byte, 64<<10)
+	for offset <= size-headerLength {
+		n, err := f.ReadAt(window[:min(int64(len(window)), size-offset)], offset)
+		if err != nil && err != io.EOF {
+			return 0, fmt.Errorf("reading the journal: %w", err)
+		}
+		if n < len(magic) {
+			return -1, nil
+		}
+		at := bytes.Index(window[:n], magic[:])
+		if at < 0 {
+			offset += int64(n - len(magic) + 1)
+			continue
+		}
+		offset += int64(at)
+		switch _, _, _, err := readRecord(f, id, size, offset); {
+		case err == nil:
+			return offset, nil
+		case !errors.Is(err, errTorn) && !errors.Is(err, errDamaged):
+			return 0, err
+		}
+		offset++
+	}
+	return -1, nil
 }

@@ -1,6 +1,8 @@
 package journal
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +19,7 @@ import (
 // whoever leased it; refs and the flags are guarded by the journal's mutex.
 type segment struct {
 	path string
+	id   uint64 // in the name and in each record's header
 	file *os.File
 	end  int64 // offset behind the last sealed record
 
@@ -27,7 +30,7 @@ type segment struct {
 	removed     bool
 }
 
-func createSegment(path string) (*segment, error) {
+func createSegment(path string, id uint64) (*segment, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640)
 	if err != nil {
 		return nil, err
@@ -37,44 +40,53 @@ func createSegment(path string) (*segment, error) {
 		_ = os.Remove(path)
 		return nil, err
 	}
-	return &segment{path: path, file: f}, nil
+	return &segment{path: path, id: id, file: f}, nil
 }
 
 // openSegment reads a segment left by an earlier run: its sealed records, and
 // the torn tail cut off. found is called for each sealed record.
-func openSegment(path string, found func(Record)) (*segment, error) {
+func openSegment(path string, id uint64, found func(Record)) (_ *segment, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+		}
+	}()
 	info, err := f.Stat()
 	if err != nil {
-		_ = f.Close()
 		return nil, err
 	}
-	s := &segment{path: path, file: f, closed: true}
-	for offset := int64(0); offset < info.Size(); {
-		h, entry, next, err := readRecord(f, info.Size(), offset)
+	s := &segment{path: path, id: id, file: f, closed: true}
+	for size := info.Size(); s.end < size; {
+		h, entry, next, err := readRecord(f, id, size, s.end)
 		switch {
 		case err == nil:
 			s.unpublished++
-			found(Record{Entry: entry, Length: h.bodyLength, CRC32: h.bodyCRC, segment: s, offset: offset + headerLength})
-		case errors.Is(err, errDamaged) && next < info.Size():
-			// Not the last record, so it was sealed, synced and followed by
-			// others: the disk has changed it.
+			found(Record{Entry: entry, Length: h.bodyLength, CRC32: h.bodyCRC, segment: s, offset: s.end + headerLength})
+		case errors.Is(err, errDamaged):
 			s.damaged = true
-		case errors.Is(err, errTorn), errors.Is(err, errDamaged):
-			if err := f.Truncate(offset); err != nil {
-				_ = f.Close()
-				return nil, fmt.Errorf("cutting the torn tail of %s: %w", path, err)
+		case errors.Is(err, errTorn):
+			if next, err = findRecord(f, id, size, s.end+1); err != nil {
+				return nil, err
 			}
-			s.end = offset
-			return s, nil
+			if next < 0 {
+				// Nothing sealed comes any more: what was being received when
+				// this ended. Nobody has been told that it is safe.
+				if !s.damaged {
+					if err := f.Truncate(s.end); err != nil {
+						return nil, fmt.Errorf("cutting the torn tail of %s: %w", path, err)
+					}
+				}
+				return s, nil
+			}
+			// Records were sealed behind this one, so it was too.
+			s.damaged = true
 		default:
-			_ = f.Close()
 			return nil, err
 		}
-		offset = next
 		s.end = next
 	}
 	return s, nil
@@ -113,6 +125,8 @@ func (w *writer) seal(e Entry) (Record, error) {
 		trailerLength: uint32(len(trailer)),
 		trailerCRC:    crc32.Checksum(trailer, castagnoli),
 		bodyCRC:       w.crc,
+		segment:       w.s.id,
+		offset:        w.s.end,
 	}
 	if _, err := w.s.file.WriteAt(trailer, w.at); err != nil {
 		return Record{}, err
@@ -150,15 +164,28 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// segmentNames gives each segment of this run a name of its own.
+// segmentNames gives each segment of this run a name of its own: a number that
+// rises, and one by chance. The latter keeps a sender from smuggling in records
+// (see record.go).
 type segmentNames struct {
 	mu   sync.Mutex
 	next uint64
 }
 
-func (n *segmentNames) take(dir string) string {
+func (n *segmentNames) take(dir string) (path string, id uint64) {
+	var chance [8]byte
+	_, _ = rand.Read(chance[:]) // never fails: crypto/rand ends the program if it can't
+	id = binary.LittleEndian.Uint64(chance[:])
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.next++
-	return filepath.Join(dir, fmt.Sprintf("%012d.segment", n.next))
+	return filepath.Join(dir, fmt.Sprintf("%012d-%016x.segment", n.next, id)), id
+}
+
+func parseSegmentName(path string) (number, id uint64, err error) {
+	name := filepath.Base(path)
+	if _, err = fmt.Sscanf(name, "%d-%x.segment", &number, &id); err == nil && name != fmt.Sprintf("%012d-%016x.segment", number, id) {
+		err = errors.New("not the name of a segment")
+	}
+	return number, id, err
 }

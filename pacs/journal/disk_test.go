@@ -1,0 +1,74 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+)
+
+// smallDisk is a folder on a disk of its own, of size bytes.
+func smallDisk(t *testing.T, size int) string {
+	dir := t.TempDir()
+	err := syscall.Mount("tasvir-test", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size))
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) {
+		t.Skip("mounting a small disk needs root")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+func TestFullDisk(t *testing.T) {
+	const instance = 50_000
+	dir := smallDisk(t, 2<<20)
+	j := open(t, Options{Dir: dir, SegmentSize: 256 << 10})
+
+	// Several senders fill the disk.
+	var mu sync.Mutex
+	acknowledged := map[string]bool{}
+	var running sync.WaitGroup
+	for n := range 4 {
+		running.Go(func() {
+			for i := 0; ; i++ {
+				sop := fmt.Sprintf("1.2.%d.%d", n+1, i+1)
+				if _, err := j.Receive(t.Context(), incoming(sop, instance)); err != nil {
+					wantCode(t, err, pacs.OutOfResources)
+					return
+				}
+				mu.Lock()
+				acknowledged[sop] = true
+				mu.Unlock()
+			}
+		})
+	}
+	running.Wait()
+	if len(acknowledged) < 30 {
+		t.Fatalf("the disk took only %d instances", len(acknowledged))
+	}
+	// Nothing that was acknowledged is harmed, also for one who opens what is
+	// there now.
+	copied := take(t, open(t, Options{Dir: copyDir(t, dir)}), len(acknowledged))
+	records := take(t, j, len(acknowledged))
+	for _, r := range append(copied, records...) {
+		checkRecord(t, r, r.SOPInstanceUID, instance)
+		if !acknowledged[r.SOPInstanceUID] {
+			t.Errorf("%s was not acknowledged but is there", r.SOPInstanceUID)
+		}
+	}
+	// When some are published, others fit again.
+	j.Drop(records[:20]...)
+	if _, err := j.Receive(t.Context(), incoming("1.9", instance)); err != nil {
+		t.Fatalf("no room after publishing: %v", err)
+	}
+	checkRecord(t, take(t, j, 1)[0], "1.9", instance)
+}
