@@ -276,11 +276,12 @@ func splitTime(s string) (whole, fraction string, ok bool) {
 	return whole, fraction, true
 }
 
-// standardParameters are names of PS3.18 8.3.4 and 8.3.3 that are no
-// attributes and are not evaluated here.
-var standardParameters = map[string]bool{
-	"accept": true, "charset": true,
-	"emptyvaluematching": true, "multiplevaluematching": true, "timezoneadjustment": true,
+// ignoredParameters are names that are no attributes and have no effect on what
+// is found here: those of PS3.18 8.3.4 and 8.3.3, and what clients of other
+// servers send. true: the caller is told.
+var ignoredParameters = map[string]bool{
+	"accept": false, "charset": false, "_": false,
+	"emptyvaluematching": true, "multiplevaluematching": true, "timezoneadjustment": true, "orderby": true,
 }
 
 // parseQuery understands the query of a search at a level, within what the
@@ -339,8 +340,8 @@ func (q *query) parameter(name string, values []string, at level, given map[dico
 	case "includefield":
 		return q.includes(values)
 	}
-	if standardParameters[name] {
-		if name != "accept" && name != "charset" {
+	if tell, ok := ignoredParameters[name]; ok {
+		if tell {
 			q.warn("The parameter " + name + " was ignored.")
 		}
 		return nil

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gin-gonic/gin"
 	"github.com/google/go-cmp/cmp"
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
@@ -240,6 +241,7 @@ func TestWhatIsNotMatchedIsSaid(t *testing.T) {
 		{"/studies?RequestAttributesSequence.ScheduledProcedureStepID=1", "RequestAttributesSequence.ScheduledProcedureStepID"},
 		{"/studies?00091001=x", "00091001"},
 		{"/studies?timezoneadjustment=true", "timezoneadjustment"},
+		{"/studies?orderby=-StudyDate&_=1700000000", "orderby"},
 		{"/studies?limit=5000", "limit"},
 	} {
 		w := get(t, h, c.target)
@@ -412,4 +414,28 @@ func TestPersonNameGroups(t *testing.T) {
 		}
 		sameJSON(t, want, got)
 	}
+}
+
+// Any query is understood, or refused by an error that blames the query.
+func FuzzQuery(f *testing.F) {
+	f.Add("PatientName=Karim*&fuzzymatching=true&StudyDate=20260101-&limit=10")
+	f.Add("00080030=10-1130&includefield=all,00100010&offset=3&after=x")
+	f.Add("ModalitiesInStudy=CT%5CMR&RequestAttributesSequence.Modality=CT&%zz")
+	f.Fuzz(func(t *testing.T, raw string) {
+		if len(raw) > 4096 {
+			return
+		}
+		for _, at := range []level{studyLevel, seriesLevel, imageLevel} {
+			r := &request{Context: &gin.Context{Request: &http.Request{URL: &url.URL{RawQuery: raw}}}}
+			q, _, err := parseQuery(r, at)
+			if err != nil && pacs.CodeOf(err) != pacs.Invalid {
+				t.Fatalf("%q: %v", raw, err)
+			}
+			for _, w := range q.warnings {
+				if strings.ContainsAny(headerText(w), "\r\n\"") {
+					t.Fatalf("%q: warning %q", raw, w)
+				}
+			}
+		}
+	})
 }

@@ -72,6 +72,9 @@ type incomingPart struct {
 
 // partsOf reads the head of a request to store.
 func (s *service) partsOf(r *http.Request) (instanceParts, error) {
+	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		return nil, pacs.Errorf(pacs.Unsupported, "A body with Content-Encoding: %s is not taken. Send it as it is.", clip(e))
+	}
 	ranges := parseAccept(r.Header.Get("Content-Type"))
 	var ct mediaRange
 	if len(ranges) > 0 {

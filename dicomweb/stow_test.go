@@ -293,6 +293,7 @@ func TestHostileBodies(t *testing.T) {
 		}
 	}
 	want(t, call(t, serve(newArchive()), "POST", "/studies", body(dicomPart(good)), "Content-Type", stowType, "Accept", "application/dicom+xml"), 406)
+	want(t, call(t, serve(newArchive()), "POST", "/studies", body(dicomPart(good)), "Content-Type", stowType, "Content-Encoding", "gzip"), 415)
 }
 
 func TestManyEmptyParts(t *testing.T) {
