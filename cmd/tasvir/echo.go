@@ -35,8 +35,10 @@ func (p *peerFlags) check() error {
 }
 
 func (p *peerFlags) dialer(contexts []ul.ProposedContext) dimse.Dialer {
-	return dimse.Dialer{CallingAE: p.AET, CalledAE: p.Called, Contexts: contexts, DialTimeout: p.Timeout,
-		Timeouts: ul.Timeouts{ARTIM: p.Timeout, Progress: p.Timeout, Idle: p.Timeout}}
+	return dimse.Dialer{
+		CallingAE: p.AET, CalledAE: p.Called, Contexts: contexts, DialTimeout: p.Timeout,
+		Timeouts: ul.Timeouts{ARTIM: p.Timeout, Progress: p.Timeout, Idle: p.Timeout},
+	}
 }
 
 // explain adds what to do to the errors that the operator of either side can

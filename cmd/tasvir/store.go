@@ -302,8 +302,10 @@ func (r *storeRun) sendOne(ctx context.Context, client *dimse.Client, f *storeFi
 		return false, nil
 	}
 	defer file.Close()
-	status, err := client.Store(ctx, dimse.StoreItem{SOPClassUID: f.kind.SOPClassUID, SOPInstanceUID: f.instance,
-		TransferSyntaxUID: f.kind.TransferSyntaxUID, Data: io.NewSectionReader(file, f.offset, f.length)})
+	status, err := client.Store(ctx, dimse.StoreItem{
+		SOPClassUID: f.kind.SOPClassUID, SOPInstanceUID: f.instance,
+		TransferSyntaxUID: f.kind.TransferSyntaxUID, Data: io.NewSectionReader(file, f.offset, f.length),
+	})
 	switch {
 	case errors.Is(err, dimse.ErrNotAccepted):
 		r.failed(f, "", fmt.Sprintf("%s takes no %s in %s", r.cmd.Called, sopClassLabel(f.kind.SOPClassUID),

@@ -153,8 +153,10 @@ func TestStoreCountsWhatIsNotStored(t *testing.T) {
 	writeInstance(t, filepath.Join(dir, "not taken"), dicom.MRImageStorage, "1.2.15", explicit)
 	writeInstance(t, filepath.Join(dir, "nameless"), ct, "", explicit)
 	writeInstance(t, filepath.Join(dir, "cut"), ct, "1.2.16", explicit)
-	if err := os.Truncate(filepath.Join(dir, "cut"), int64(len(dicom.AppendFileMeta(nil, dicom.FileMeta{SOPClassUID: ct, SOPInstanceUID: "1.2.16",
-		TransferSyntaxUID: explicit})))+100); err != nil {
+	if err := os.Truncate(filepath.Join(dir, "cut"), int64(len(dicom.AppendFileMeta(nil, dicom.FileMeta{
+		SOPClassUID: ct, SOPInstanceUID: "1.2.16",
+		TransferSyntaxUID: explicit,
+	})))+100); err != nil {
 		t.Fatal(err)
 	}
 	result, err := runStore(t, storeCommand(address, dir))

@@ -52,10 +52,14 @@ func Dial(ctx context.Context, addr string, d Dialer) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("can't connect to %s: %w", addr, err)
 	}
-	rq := &ul.AssociateRequest{CalledAE: d.CalledAE, CallingAE: d.CallingAE, Contexts: contexts,
-		User: ul.UserInformation{Identity: d.Identity}}
-	assoc, err := ul.Request(ctx, nc, rq, ul.Config{MaxPDU: d.MaxPDU, Timeouts: d.Timeouts,
-		ImplementationClassUID: dicom.ImplementationClassUID, ImplementationVersion: dicom.ImplementationVersionName})
+	rq := &ul.AssociateRequest{
+		CalledAE: d.CalledAE, CallingAE: d.CallingAE, Contexts: contexts,
+		User: ul.UserInformation{Identity: d.Identity},
+	}
+	assoc, err := ul.Request(ctx, nc, rq, ul.Config{
+		MaxPDU: d.MaxPDU, Timeouts: d.Timeouts,
+		ImplementationClassUID: dicom.ImplementationClassUID, ImplementationVersion: dicom.ImplementationVersionName,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("%s (%s): %w", d.CalledAE, addr, err)
 	}
@@ -64,8 +68,10 @@ func Dial(ctx context.Context, addr string, d Dialer) (*Client, error) {
 
 // VerificationContext proposes C-ECHO.
 func VerificationContext(id byte) ul.ProposedContext {
-	return ul.ProposedContext{ID: id, AbstractSyntax: dicom.VerificationSOPClass,
-		TransferSyntaxes: []string{dicom.ImplicitVRLittleEndian}}
+	return ul.ProposedContext{
+		ID: id, AbstractSyntax: dicom.VerificationSOPClass,
+		TransferSyntaxes: []string{dicom.ImplicitVRLittleEndian},
+	}
 }
 
 // Contexts returns the presentation contexts that the peer accepted.
@@ -254,8 +260,10 @@ func GroupContexts(kinds []Kind) []ContextGroup {
 	for chunk := range slices.Chunk(kinds, MaxContexts) {
 		g := ContextGroup{Kinds: chunk}
 		for i, k := range chunk {
-			g.Contexts = append(g.Contexts, ul.ProposedContext{ID: byte(2*i + 1), AbstractSyntax: k.SOPClassUID,
-				TransferSyntaxes: []string{k.TransferSyntaxUID}})
+			g.Contexts = append(g.Contexts, ul.ProposedContext{
+				ID: byte(2*i + 1), AbstractSyntax: k.SOPClassUID,
+				TransferSyntaxes: []string{k.TransferSyntaxUID},
+			})
 		}
 		groups = append(groups, g)
 	}

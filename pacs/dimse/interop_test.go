@@ -85,8 +85,10 @@ func samples(t *testing.T, perSyntax int) []sample {
 		if err != nil || h.Meta == nil || h.TransferSyntax != h.Declared || h.TransferSyntax != ts {
 			continue
 		}
-		s := sample{path: filepath.Join(root, file), sopClass: h.Dataset.String(dicom.TagSOPClassUID),
-			instance: h.Dataset.String(dicom.TagSOPInstanceUID), ts: ts, body: string(raw[h.DatasetOffset:])}
+		s := sample{
+			path: filepath.Join(root, file), sopClass: h.Dataset.String(dicom.TagSOPClassUID),
+			instance: h.Dataset.String(dicom.TagSOPInstanceUID), ts: ts, body: string(raw[h.DatasetOffset:]),
+		}
 		if seen[s.instance] || !dicom.IsStorageSOPClass(s.sopClass) || dicom.ValidUID(s.instance) != nil || len(s.body) > 20<<20 {
 			continue
 		}
@@ -336,8 +338,10 @@ func TestInteropSend(t *testing.T) {
 					if !slices.Contains(group.Kinds, Kind{s.sopClass, s.ts}) {
 						continue
 					}
-					status, err := c.Store(ctx, StoreItem{SOPClassUID: s.sopClass, SOPInstanceUID: s.instance, TransferSyntaxUID: s.ts,
-						Data: strings.NewReader(s.body)})
+					status, err := c.Store(ctx, StoreItem{
+						SOPClassUID: s.sopClass, SOPInstanceUID: s.instance, TransferSyntaxUID: s.ts,
+						Data: strings.NewReader(s.body),
+					})
 					switch {
 					case errors.Is(err, ErrNotAccepted):
 						if tt.ok(s.ts) && dicom.SOPClassName(s.sopClass) != "" {
@@ -386,8 +390,10 @@ func TestSendToOurselves(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, s := range list {
-			if status, err := c.Store(context.Background(), StoreItem{SOPClassUID: s.sopClass, SOPInstanceUID: s.instance,
-				TransferSyntaxUID: s.ts, Data: strings.NewReader(s.body)}); err != nil || !status.OK() {
+			if status, err := c.Store(context.Background(), StoreItem{
+				SOPClassUID: s.sopClass, SOPInstanceUID: s.instance,
+				TransferSyntaxUID: s.ts, Data: strings.NewReader(s.body),
+			}); err != nil || !status.OK() {
 				t.Errorf("%s in %s: %s, %v", s.path, s.ts, status, err)
 			}
 		}

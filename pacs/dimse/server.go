@@ -183,8 +183,10 @@ func (s *Server) serveConn(ctx, hard context.Context, nc net.Conn) {
 
 	var rq *ul.AssociateRequest
 	assoc, err := ul.Accept(establishing, nc, ul.AcceptorConfig{
-		Config: ul.Config{MaxPDU: s.MaxPDU, ImplementationClassUID: dicom.ImplementationClassUID,
-			ImplementationVersion: dicom.ImplementationVersionName, Timeouts: s.Timeouts},
+		Config: ul.Config{
+			MaxPDU: s.MaxPDU, ImplementationClassUID: dicom.ImplementationClassUID,
+			ImplementationVersion: dicom.ImplementationVersionName, Timeouts: s.Timeouts,
+		},
 		Decide: func(req *ul.AssociateRequest) (ul.AcceptorPolicy, error) {
 			rq = req
 			select {

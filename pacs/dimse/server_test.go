@@ -87,8 +87,10 @@ func dial(t *testing.T, addr string, kinds ...Kind) *Client {
 var ctKind = Kind{dicom.CTImageStorage, dicom.ExplicitVRLittleEndian}
 
 func item(uid string, data []byte) StoreItem {
-	return StoreItem{SOPClassUID: ctKind.SOPClassUID, TransferSyntaxUID: ctKind.TransferSyntaxUID, SOPInstanceUID: uid,
-		Data: bytes.NewReader(data)}
+	return StoreItem{
+		SOPClassUID: ctKind.SOPClassUID, TransferSyntaxUID: ctKind.TransferSyntaxUID, SOPInstanceUID: uid,
+		Data: bytes.NewReader(data),
+	}
 }
 
 func TestEchoAndStore(t *testing.T) {
@@ -98,7 +100,8 @@ func TestEchoAndStore(t *testing.T) {
 	var got seen
 	var bytesStored int64
 	count := func(n *int) func() { return func() { mu.Lock(); *n++; mu.Unlock() } }
-	addr, stop := start(t, &Server{AETitle: "TASVIR", Store: &handler,
+	addr, stop := start(t, &Server{
+		AETitle: "TASVIR", Store: &handler,
 		Admit: func(_ context.Context, req *ul.AssociateRequest, remote net.Addr) (any, error) {
 			if req.CallingAE != "CT01" || !remote.(*net.TCPAddr).IP.IsLoopback() {
 				return nil, &ul.RejectCallingAE
@@ -118,7 +121,8 @@ func TestEchoAndStore(t *testing.T) {
 					t.Errorf("observed %s", status)
 				}
 			},
-		}})
+		},
+	})
 	c := dial(t, addr, ctKind)
 	ctx := context.Background()
 	for range 2 {
@@ -179,7 +183,8 @@ func TestServerRejects(t *testing.T) {
 				t.Errorf("observed %v, %v", req, err)
 			}
 			rejected.Done()
-		}}})
+		},
+	}})
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.want != nil {
@@ -316,7 +321,8 @@ func rawAssociation(t *testing.T, addr string) *ul.Association {
 		t.Fatal(err)
 	}
 	a, err := ul.Request(context.Background(), nc, &ul.AssociateRequest{CalledAE: "TASVIR", CallingAE: "CT01", Contexts: []ul.ProposedContext{
-		VerificationContext(1), {ID: 3, AbstractSyntax: ctKind.SOPClassUID, TransferSyntaxes: []string{ctKind.TransferSyntaxUID}}}}, ul.Config{})
+		VerificationContext(1), {ID: 3, AbstractSyntax: ctKind.SOPClassUID, TransferSyntaxes: []string{ctKind.TransferSyntaxUID}},
+	}}, ul.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -448,11 +454,14 @@ func TestAbortInsideADataSet(t *testing.T) {
 		Observer: Observer{
 			AssociationAborted: func(_ *AssociationInfo, _ time.Duration, err error) { aborted <- err },
 			InstanceStored:     func(*StoreRequest, int64, time.Duration, Status) { t.Error("an instance was stored") },
-		}})
+		},
+	})
 	broken := errors.New("unplugged")
 	c := dial(t, addr, ctKind)
-	_, err := c.Store(context.Background(), StoreItem{SOPClassUID: ctKind.SOPClassUID, TransferSyntaxUID: ctKind.TransferSyntaxUID,
-		SOPInstanceUID: "1.2", Data: io.MultiReader(bytes.NewReader(make([]byte, 1<<20)), &failingReader{broken})})
+	_, err := c.Store(context.Background(), StoreItem{
+		SOPClassUID: ctKind.SOPClassUID, TransferSyntaxUID: ctKind.TransferSyntaxUID,
+		SOPInstanceUID: "1.2", Data: io.MultiReader(bytes.NewReader(make([]byte, 1<<20)), &failingReader{broken}),
+	})
 	if !errors.Is(err, broken) {
 		t.Errorf("Store returned %v", err)
 	}
@@ -518,13 +527,15 @@ func TestGracefulDrain(t *testing.T) {
 func TestDrainTimeout(t *testing.T) {
 	canceled := make(chan struct{})
 	inside := make(chan struct{})
-	addr, stop := start(t, &Server{DrainTimeout: 50 * time.Millisecond, Timeouts: ul.Timeouts{ARTIM: time.Second},
+	addr, stop := start(t, &Server{
+		DrainTimeout: 50 * time.Millisecond, Timeouts: ul.Timeouts{ARTIM: time.Second},
 		Store: StoreHandlerFunc(func(ctx context.Context, req *StoreRequest) Status {
 			close(inside)
 			<-ctx.Done()
 			close(canceled)
 			return Statusf(ProcessingFailure, "shutting down")
-		})})
+		}),
+	})
 	idle, busy := dial(t, addr), dial(t, addr, ctKind)
 	var wg sync.WaitGroup
 	wg.Go(func() {

@@ -113,8 +113,10 @@ func (s *session) checkStore(pc ul.Context, rq Command, req *StoreRequest) (Stat
 	case !rq.HasDataSet():
 		return Statusf(CannotUnderstand, "C-STORE-RQ announces no data set"), false
 	case req.SOPClassUID != pc.AbstractSyntax && !s.server.SOPClasses.accepts(req.SOPClassUID):
-		return Status{Code: SOPClassNotSupported, Comment: "SOP class was not negotiated",
-			Offending: []uint32{uint32(AffectedSOPClassUID)}}, false
+		return Status{
+			Code: SOPClassNotSupported, Comment: "SOP class was not negotiated",
+			Offending: []uint32{uint32(AffectedSOPClassUID)},
+		}, false
 	}
 	return Status{}, true
 }

@@ -55,8 +55,10 @@ func TestOverTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA: true, BasicConstraintsValid: true}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true,
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
@@ -68,8 +70,10 @@ func TestOverTLS(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(cert)
 
-	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{MinVersion: tls.VersionTLS12,
-		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
+		MinVersion:   tls.VersionTLS12,
+		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,8 +93,10 @@ func TestOverTLS(t *testing.T) {
 		}
 	}()
 
-	d := Dialer{CallingAE: "CT01", CalledAE: "TASVIR", Contexts: GroupContexts([]Kind{ctKind})[0].Contexts,
-		DialContext: (&tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}}).DialContext}
+	d := Dialer{
+		CallingAE: "CT01", CalledAE: "TASVIR", Contexts: GroupContexts([]Kind{ctKind})[0].Contexts,
+		DialContext: (&tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}}).DialContext,
+	}
 	c, err := Dial(ctx, ln.Addr().String(), d)
 	if err != nil {
 		t.Fatal(err)
@@ -110,8 +116,10 @@ func TestOverTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ul.Request(ctx, plain, &ul.AssociateRequest{CalledAE: "TASVIR", CallingAE: "CT01",
-		Contexts: []ul.ProposedContext{VerificationContext(1)}}, ul.Config{Timeouts: ul.Timeouts{ARTIM: 5 * time.Second}}); err == nil {
+	if _, err := ul.Request(ctx, plain, &ul.AssociateRequest{
+		CalledAE: "TASVIR", CallingAE: "CT01",
+		Contexts: []ul.ProposedContext{VerificationContext(1)},
+	}, ul.Config{Timeouts: ul.Timeouts{ARTIM: 5 * time.Second}}); err == nil {
 		t.Error("associated in the clear")
 	}
 }

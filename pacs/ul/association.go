@@ -58,8 +58,10 @@ func (c Config) withDefaults() Config {
 }
 
 func (c Config) user() UserInformation {
-	return UserInformation{MaxPDU: c.MaxPDU, ImplementationClassUID: c.ImplementationClassUID,
-		ImplementationVersion: c.ImplementationVersion}
+	return UserInformation{
+		MaxPDU: c.MaxPDU, ImplementationClassUID: c.ImplementationClassUID,
+		ImplementationVersion: c.ImplementationVersion,
+	}
 }
 
 // Association is an association over one connection. Reading methods belong to
@@ -187,7 +189,7 @@ func (a *Association) receive(idle time.Duration) (Action, PDU, error) {
 	case AE3, AE6, DT2, AR2, AR6, AR8, AR10:
 		return action, pdu, nil
 	case AR3:
-		a.end(ErrReleased)
+		_ = a.end(ErrReleased)
 		return action, nil, nil
 	case AE4:
 		return 0, nil, a.end(pdu.(*Reject))
@@ -255,7 +257,7 @@ func (a *Association) AbortOn(ctx context.Context) (stop func() bool) {
 	return context.AfterFunc(ctx, func() {
 		if a.state() == Sta2 { // nothing to abort yet, and no cell for it
 			a.step(Evt17)
-			a.end(context.Cause(ctx))
+			_ = a.end(context.Cause(ctx))
 			_ = a.t.nc.Close()
 			return
 		}

@@ -89,8 +89,10 @@ func pipe(t *testing.T) (ours, theirs net.Conn) {
 }
 
 func acceptorConfig() AcceptorConfig {
-	return AcceptorConfig{Config: Config{ImplementationClassUID: "1.2.3", ImplementationVersion: "TEST"},
-		Decide: func(*AssociateRequest) (AcceptorPolicy, error) { return testPolicy(), nil }}
+	return AcceptorConfig{
+		Config: Config{ImplementationClassUID: "1.2.3", ImplementationVersion: "TEST"},
+		Decide: func(*AssociateRequest) (AcceptorPolicy, error) { return testPolicy(), nil },
+	}
 }
 
 // serve accepts an association on one end of a connection, runs use on it and
@@ -128,7 +130,8 @@ func readAll(a *Association) error {
 
 func testRequest() *AssociateRequest {
 	return &AssociateRequest{CalledAE: "TASVIR", CallingAE: "CT01", Contexts: []ProposedContext{
-		{1, ctStorage, []string{explicitLE}}, {3, echoClass, []string{implicitLE}}, {5, otherClass, []string{implicitLE}}}}
+		{1, ctStorage, []string{explicitLE}}, {3, echoClass, []string{implicitLE}}, {5, otherClass, []string{implicitLE}},
+	}}
 }
 
 func (p peer) associate() *AssociateAccept {
@@ -212,16 +215,26 @@ func TestHostilePeers(t *testing.T) {
 		{"context never proposed", established(fragment(7, true, true, []byte("x"))), provider, ReasonInvalidParameter},
 		{"context 0", established(fragment(0, true, true, []byte("x"))), provider, ReasonInvalidParameter},
 		{"data set before a command", established(fragment(1, false, true, []byte("x"))), provider, ReasonUnexpectedParameter},
-		{"data set inside a command", established(fragment(1, true, false, []byte("x")), fragment(1, false, true, []byte("x"))),
-			provider, ReasonUnexpectedParameter},
-		{"two contexts in a command", established(fragment(1, true, false, []byte("x")), fragment(3, true, true, []byte("x"))),
-			provider, ReasonUnexpectedParameter},
-		{"command inside a data set", established(command("D"), fragment(1, false, false, []byte("x")), command("x")),
-			provider, ReasonUnexpectedParameter},
-		{"two contexts in a data set", established(command("D"), fragment(1, false, false, []byte("x")), fragment(3, false, true, []byte("x"))),
-			provider, ReasonUnexpectedParameter},
-		{"endless command", established(fragment(1, true, false, zeros(40<<10)), fragment(1, true, false, zeros(40<<10))),
-			provider, ReasonInvalidParameter},
+		{
+			"data set inside a command", established(fragment(1, true, false, []byte("x")), fragment(1, false, true, []byte("x"))),
+			provider, ReasonUnexpectedParameter,
+		},
+		{
+			"two contexts in a command", established(fragment(1, true, false, []byte("x")), fragment(3, true, true, []byte("x"))),
+			provider, ReasonUnexpectedParameter,
+		},
+		{
+			"command inside a data set", established(command("D"), fragment(1, false, false, []byte("x")), command("x")),
+			provider, ReasonUnexpectedParameter,
+		},
+		{
+			"two contexts in a data set", established(command("D"), fragment(1, false, false, []byte("x")), fragment(3, false, true, []byte("x"))),
+			provider, ReasonUnexpectedParameter,
+		},
+		{
+			"endless command", established(fragment(1, true, false, zeros(40<<10)), fragment(1, true, false, zeros(40<<10))),
+			provider, ReasonInvalidParameter,
+		},
 		{"empty fragments for ever", established(append([]PDU{command("D")}, endless...)...), provider, ReasonInvalidParameter},
 		{"release inside a data set", established(command("D"), fragment(1, false, false, []byte("x")), ReleaseRequest{}), user, 0},
 		{"release inside a command", established(fragment(1, true, false, []byte("x")), ReleaseRequest{}), user, 0},
@@ -312,8 +325,11 @@ func TestSilentPeers(t *testing.T) {
 		{"half a request", Timeouts{ARTIM: short}, func(p peer) { _, _ = p.Write(half) }, false},
 		{"no message", Timeouts{ARTIM: time.Second, Idle: short}, func(p peer) { p.associate() }, true},
 		{"half a header", Timeouts{ARTIM: time.Second, Progress: short}, func(p peer) { p.associate(); p.send("04 00") }, true},
-		{"half a value", Timeouts{ARTIM: time.Second, Progress: short},
-			func(p peer) { p.associate(); p.send("04 00 00000100 000000FC 01 03 00") }, true},
+		{
+			"half a value",
+			Timeouts{ARTIM: time.Second, Progress: short},
+			func(p peer) { p.associate(); p.send("04 00 00000100 000000FC 01 03 00") }, true,
+		},
 		{"no data set", Timeouts{ARTIM: time.Second, Progress: short}, func(p peer) { p.associate(); p.sendPDU(command("D")) }, true},
 	}
 	for _, tt := range tests {
@@ -368,12 +384,18 @@ func TestEndsOfAPeer(t *testing.T) {
 	}{
 		{"closes before associating", func(p peer) { _ = p.Close() }, func(err error) bool { return errors.Is(err, ErrClosed) }},
 		{"closes between messages", func(p peer) { p.associate(); _ = p.Close() }, func(err error) bool { return errors.Is(err, ErrClosed) }},
-		{"half-closes", func(p peer) { p.associate(); _ = p.Conn.(*net.TCPConn).CloseWrite(); p.wantClosed() },
-			func(err error) bool { return errors.Is(err, ErrClosed) }},
-		{"closes inside a data set", func(p peer) { p.associate(); p.sendPDU(command("D"), Data{{ContextID: 1}}); _ = p.Close() },
-			func(err error) bool { return errors.Is(err, ErrClosed) }},
-		{"resets", func(p peer) { p.associate(); _ = p.Conn.(*net.TCPConn).SetLinger(0); _ = p.Close() },
-			func(err error) bool { return errors.Is(err, ErrClosed) }},
+		{
+			"half-closes", func(p peer) { p.associate(); _ = p.Conn.(*net.TCPConn).CloseWrite(); p.wantClosed() },
+			func(err error) bool { return errors.Is(err, ErrClosed) },
+		},
+		{
+			"closes inside a data set", func(p peer) { p.associate(); p.sendPDU(command("D"), Data{{ContextID: 1}}); _ = p.Close() },
+			func(err error) bool { return errors.Is(err, ErrClosed) },
+		},
+		{
+			"resets", func(p peer) { p.associate(); _ = p.Conn.(*net.TCPConn).SetLinger(0); _ = p.Close() },
+			func(err error) bool { return errors.Is(err, ErrClosed) },
+		},
 		{"aborts before associating", func(p peer) { p.sendPDU(&Abort{}) }, remoteAbort},
 		{"aborts", func(p peer) { p.associate(); p.sendPDU(&Abort{}) }, remoteAbort},
 		{"aborts inside a data set", func(p peer) { p.associate(); p.sendPDU(command("D"), Data{{ContextID: 1}}, &Abort{}) }, remoteAbort},
@@ -499,8 +521,10 @@ func patience(test string) Timeouts {
 }
 
 func accepted() *AssociateAccept {
-	return &AssociateAccept{Contexts: []ContextResult{{1, Acceptance, explicitLE}, {3, Acceptance, implicitLE}},
-		User: UserInformation{MaxPDU: 16384}}
+	return &AssociateAccept{
+		Contexts: []ContextResult{{1, Acceptance, explicitLE}, {3, Acceptance, implicitLE}},
+		User:     UserInformation{MaxPDU: 16384},
+	}
 }
 
 func TestRequestorRefused(t *testing.T) {
@@ -512,16 +536,24 @@ func TestRequestorRefused(t *testing.T) {
 		check  func(error) bool
 		abort  *Abort
 	}{
-		{"rejection", func(p peer) { p.sendPDU(&RejectCallingAE) },
-			func(err error) bool { var rj *Reject; return errors.As(err, &rj) && *rj == RejectCallingAE }, nil},
+		{
+			"rejection", func(p peer) { p.sendPDU(&RejectCallingAE) },
+			func(err error) bool { var rj *Reject; return errors.As(err, &rj) && *rj == RejectCallingAE }, nil,
+		},
 		{"abort", func(p peer) { p.sendPDU(&Abort{AbortedByProvider, ReasonNotSpecified}) }, remoteAbort, nil},
 		{"close", func(p peer) { _ = p.Close() }, func(err error) bool { return errors.Is(err, ErrClosed) }, nil},
-		{"garbage", func(p peer) { p.send("99 00 00000001 00") }, func(err error) bool { return !remoteAbort(err) },
-			&Abort{AbortedByProvider, ReasonUnrecognizedPDU}},
-		{"a request instead of an answer", func(p peer) { p.sendPDU(testRequest()) }, func(err error) bool { return !remoteAbort(err) },
-			&Abort{AbortedByProvider, ReasonUnexpectedPDU}},
-		{"transfer syntax that was not proposed", func(p peer) { p.sendPDU(wrong) }, func(err error) bool { return !remoteAbort(err) },
-			&Abort{AbortedByProvider, ReasonInvalidParameter}},
+		{
+			"garbage", func(p peer) { p.send("99 00 00000001 00") }, func(err error) bool { return !remoteAbort(err) },
+			&Abort{AbortedByProvider, ReasonUnrecognizedPDU},
+		},
+		{
+			"a request instead of an answer", func(p peer) { p.sendPDU(testRequest()) }, func(err error) bool { return !remoteAbort(err) },
+			&Abort{AbortedByProvider, ReasonUnexpectedPDU},
+		},
+		{
+			"transfer syntax that was not proposed", func(p peer) { p.sendPDU(wrong) }, func(err error) bool { return !remoteAbort(err) },
+			&Abort{AbortedByProvider, ReasonInvalidParameter},
+		},
 		{"silence", func(peer) {}, isTimeout, &Abort{}},
 	}
 	for _, tt := range tests {

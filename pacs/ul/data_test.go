@@ -17,7 +17,8 @@ import (
 // pair associates a requestor and an acceptor that are both ours.
 func pair(t interface {
 	Fatal(...any)
-}, requestorMax, acceptorMax uint32) (requestor, acceptor *Association) {
+}, requestorMax, acceptorMax uint32,
+) (requestor, acceptor *Association) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -61,8 +61,10 @@ func (a *Association) accept(decide func(*AssociateRequest) (AcceptorPolicy, err
 		return nil, a.reject(&rj)
 	}
 	results, accepted := NegotiateAsAcceptor(rq, policy)
-	ac := &AssociateAccept{CalledAE: rq.CalledAE, CallingAE: rq.CallingAE, Contexts: results,
-		User: acceptUser(rq, policy, a.cfg.user())}
+	ac := &AssociateAccept{
+		CalledAE: rq.CalledAE, CallingAE: rq.CallingAE, Contexts: results,
+		User: acceptUser(rq, policy, a.cfg.user()),
+	}
 	a.establish(accepted, rq.User.MaxPDU)
 	if err := a.sendControl(Evt7, ac); err != nil {
 		return nil, err
@@ -75,7 +77,7 @@ func (a *Association) reject(rj *Reject) error {
 	if err := a.sendControl(Evt8, rj); err != nil {
 		return err
 	}
-	a.end(rj)
+	_ = a.end(rj)
 	return rj
 }
 
@@ -95,8 +97,10 @@ func (a *Association) establish(accepted []Context, peerMax uint32) {
 // is a *Reject if the peer refused; then, as on any error, the connection is
 // closed. Canceling ctx aborts.
 func Request(ctx context.Context, nc net.Conn, rq *AssociateRequest, cfg Config) (*Association, error) {
-	a := &Association{cfg: cfg.withDefaults(), t: newTransport(nc), machine: Machine{State: Sta1, Requestor: true},
-		requestor: true}
+	a := &Association{
+		cfg: cfg.withDefaults(), t: newTransport(nc), machine: Machine{State: Sta1, Requestor: true},
+		requestor: true,
+	}
 	own := a.cfg.user()
 	rq.User.MaxPDU, rq.User.ImplementationClassUID = own.MaxPDU, own.ImplementationClassUID
 	rq.User.ImplementationVersion = own.ImplementationVersion

@@ -11,9 +11,11 @@ import (
 
 // FuzzReadPDU: what is read can be written and read again, to the same.
 func FuzzReadPDU(f *testing.F) {
-	for _, s := range []string{echoRequest, echoAccept, everyItem, "03 00 00000004 00 01 01 07", "05 00 00000004 00000000",
+	for _, s := range []string{
+		echoRequest, echoAccept, everyItem, "03 00 00000004 00 01 01 07", "05 00 00000004 00000000",
 		"06 00 00000004 00000000", "07 00 00000004 0000 02 06", "04 00 00000011 00000004 01 03 BEEF 00000005 01 00 000102",
-		"04 00 FFFFFFFF", "01 00 00100001", "08 00 00000004 00000000"} {
+		"04 00 FFFFFFFF", "01 00 00100001", "08 00 00000004 00000000",
+	} {
 		f.Add(unhex(f, s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -76,8 +78,10 @@ func FuzzNegotiate(f *testing.F) {
 		}
 		policy := AcceptorPolicy{Choose: func(_ string, ts []string) (string, Result) { return ts[0], Acceptance }}
 		results, accepted := NegotiateAsAcceptor(rq, policy)
-		answer := &AssociateAccept{CalledAE: rq.CalledAE, CallingAE: rq.CallingAE, Contexts: results,
-			User: acceptUser(rq, policy, UserInformation{})}
+		answer := &AssociateAccept{
+			CalledAE: rq.CalledAE, CallingAE: rq.CallingAE, Contexts: results,
+			User: acceptUser(rq, policy, UserInformation{}),
+		}
 		pdu, err = ReadPDU(bytes.NewReader(answer.Append(nil)), 0)
 		ac, ok := pdu.(*AssociateAccept)
 		if err != nil || !ok {

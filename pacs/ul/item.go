@@ -185,8 +185,10 @@ func parseAssociateRequest(body []byte) (*AssociateRequest, error) {
 	if err != nil {
 		return nil, err
 	}
-	rq := &AssociateRequest{ProtocolVersion: f.version, CalledAE: f.called, CallingAE: f.calling,
-		ApplicationContext: f.applicationContexts[0], User: *f.user, Unknown: f.unknown}
+	rq := &AssociateRequest{
+		ProtocolVersion: f.version, CalledAE: f.called, CallingAE: f.calling,
+		ApplicationContext: f.applicationContexts[0], User: *f.user, Unknown: f.unknown,
+	}
 	var seen [256]bool
 	for _, data := range f.contexts {
 		c, err := parseProposedContext(data)
@@ -210,8 +212,10 @@ func parseAssociateAccept(body []byte) (*AssociateAccept, error) {
 	if err != nil {
 		return nil, err
 	}
-	ac := &AssociateAccept{ProtocolVersion: f.version, CalledAE: f.called, CallingAE: f.calling,
-		ApplicationContext: f.applicationContexts[0], User: *f.user, Unknown: f.unknown}
+	ac := &AssociateAccept{
+		ProtocolVersion: f.version, CalledAE: f.called, CallingAE: f.calling,
+		ApplicationContext: f.applicationContexts[0], User: *f.user, Unknown: f.unknown,
+	}
 	for _, data := range f.contexts {
 		c, err := parseContextResult(data)
 		if err != nil {

@@ -23,8 +23,10 @@ const (
 )
 
 func testEncoding(uid string) Encoding {
-	return map[string]Encoding{implicitLE: ImplicitLittleEndian, explicitLE: ExplicitLittleEndian, deflated: Deflated,
-		explicitBE: ExplicitBigEndian, jpegLossy: Lossy, jpegSV1: Lossless, jpeg2000: Lossless}[uid]
+	return map[string]Encoding{
+		implicitLE: ImplicitLittleEndian, explicitLE: ExplicitLittleEndian, deflated: Deflated,
+		explicitBE: ExplicitBigEndian, jpegLossy: Lossy, jpegSV1: Lossless, jpeg2000: Lossless,
+	}[uid]
 }
 
 func TestChooseTransferSyntax(t *testing.T) {
@@ -87,9 +89,14 @@ func TestNegotiateAsAcceptor(t *testing.T) {
 	}, User: UserInformation{Roles: []Role{{ctStorage, true, true}, {mrStorage, false, true}}}}
 	results, accepted := NegotiateAsAcceptor(rq, testPolicy())
 	if diff := cmp.Diff([]ContextResult{
-		{1, Acceptance, jpegSV1}, {3, Acceptance, explicitLE}, {5, AbstractSyntaxNotSupported, implicitLE},
-		{7, TransferSyntaxesNotSupported, unknownTS}, {9, UserRejection, implicitLE},
-		{11, AbstractSyntaxNotSupported, ""}, {13, TransferSyntaxesNotSupported, ""}, {255, Acceptance, implicitLE},
+		{1, Acceptance, jpegSV1},
+		{3, Acceptance, explicitLE},
+		{5, AbstractSyntaxNotSupported, implicitLE},
+		{7, TransferSyntaxesNotSupported, unknownTS},
+		{9, UserRejection, implicitLE},
+		{11, AbstractSyntaxNotSupported, ""},
+		{13, TransferSyntaxesNotSupported, ""},
+		{255, Acceptance, implicitLE},
 	}, results); diff != "" {
 		t.Errorf("results (-want +got):\n%s", diff)
 	}
@@ -101,8 +108,10 @@ func TestNegotiateAsAcceptor(t *testing.T) {
 }
 
 func TestRolesAreNeverMoreThanProposed(t *testing.T) {
-	rq := &AssociateRequest{Contexts: []ProposedContext{{1, ctStorage, []string{implicitLE}}, {3, mrStorage, []string{implicitLE}}},
-		User: UserInformation{Roles: []Role{{ctStorage, false, true}, {mrStorage, true, false}}}}
+	rq := &AssociateRequest{
+		Contexts: []ProposedContext{{1, ctStorage, []string{implicitLE}}, {3, mrStorage, []string{implicitLE}}},
+		User:     UserInformation{Roles: []Role{{ctStorage, false, true}, {mrStorage, true, false}}},
+	}
 	policy := testPolicy()
 	policy.Role = func(string, bool, bool) (bool, bool) { return true, true }
 	_, accepted := NegotiateAsAcceptor(rq, policy)
@@ -127,8 +136,10 @@ func TestAcceptUser(t *testing.T) {
 		return nil
 	}
 	got := acceptUser(rq, policy, UserInformation{MaxPDU: 1})
-	want := UserInformation{MaxPDU: 1, AsyncWindow: &AsyncWindow{1, 1}, Roles: []Role{{ctStorage, true, false}},
-		Extended: []ExtendedNegotiation{{ctStorage, []byte{2}}}, IdentityResponse: &UserIdentityResponse{}}
+	want := UserInformation{
+		MaxPDU: 1, AsyncWindow: &AsyncWindow{1, 1}, Roles: []Role{{ctStorage, true, false}},
+		Extended: []ExtendedNegotiation{{ctStorage, []byte{2}}}, IdentityResponse: &UserIdentityResponse{},
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -140,15 +151,20 @@ func TestAcceptUser(t *testing.T) {
 
 func TestNegotiateAsRequestor(t *testing.T) {
 	rq := &AssociateRequest{Contexts: []ProposedContext{
-		{1, ctStorage, []string{jpegSV1}}, {3, ctStorage, []string{implicitLE, explicitLE}}, {5, mrStorage, []string{implicitLE}}}}
+		{1, ctStorage, []string{jpegSV1}}, {3, ctStorage, []string{implicitLE, explicitLE}}, {5, mrStorage, []string{implicitLE}},
+	}}
 	tests := []struct {
 		name    string
 		results []ContextResult
 		want    []Context
 		wantErr bool
 	}{
-		{"some", []ContextResult{{1, TransferSyntaxesNotSupported, jpegSV1}, {3, Acceptance, explicitLE}},
-			[]Context{{3, ctStorage, explicitLE, true, false}}, false},
+		{
+			"some",
+			[]ContextResult{{1, TransferSyntaxesNotSupported, jpegSV1}, {3, Acceptance, explicitLE}},
+			[]Context{{3, ctStorage, explicitLE, true, false}},
+			false,
+		},
 		{"none", []ContextResult{{1, NoReason, ""}}, nil, false},
 		{"context not proposed", []ContextResult{{9, Acceptance, implicitLE}}, nil, true},
 		{"answered twice", []ContextResult{{5, NoReason, ""}, {5, Acceptance, implicitLE}}, nil, true},

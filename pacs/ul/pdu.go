@@ -179,7 +179,8 @@ func (ac *AssociateAccept) Append(dst []byte) []byte {
 }
 
 func appendAssociate(b []byte, t PDUType, version uint16, called, calling, appContext string,
-	contexts func([]byte) []byte, user *UserInformation, unknown []Item) []byte {
+	contexts func([]byte) []byte, user *UserInformation, unknown []Item,
+) []byte {
 	if version == 0 {
 		version = 1
 	}

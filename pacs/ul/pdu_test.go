@@ -101,39 +101,57 @@ func TestGoldenPDUs(t *testing.T) {
 		bytes string
 		pdu   PDU
 	}{
-		{"echoscu's request", echoRequest, &AssociateRequest{ProtocolVersion: 1, CalledAE: "STORESCP", CallingAE: "ECHOSCU",
+		{"echoscu's request", echoRequest, &AssociateRequest{
+			ProtocolVersion: 1, CalledAE: "STORESCP", CallingAE: "ECHOSCU",
 			ApplicationContext: ApplicationContextName,
 			Contexts:           []ProposedContext{{ID: 1, AbstractSyntax: "1.2.840.10008.1.1", TransferSyntaxes: []string{"1.2.840.10008.1.2"}}},
-			User:               dcmtk}},
-		{"storescp's acceptance", echoAccept, &AssociateAccept{ProtocolVersion: 1, CalledAE: "STORESCP", CallingAE: "ECHOSCU",
+			User:               dcmtk,
+		}},
+		{"storescp's acceptance", echoAccept, &AssociateAccept{
+			ProtocolVersion: 1, CalledAE: "STORESCP", CallingAE: "ECHOSCU",
 			ApplicationContext: ApplicationContextName,
-			Contexts:           []ContextResult{{ID: 1, Result: Acceptance, TransferSyntax: "1.2.840.10008.1.2"}}, User: dcmtk}},
-		{"every item", everyItem, &AssociateRequest{ProtocolVersion: 1, CalledAE: "TASVIR", CallingAE: "CT01",
+			Contexts:           []ContextResult{{ID: 1, Result: Acceptance, TransferSyntax: "1.2.840.10008.1.2"}}, User: dcmtk,
+		}},
+		{"every item", everyItem, &AssociateRequest{
+			ProtocolVersion: 1, CalledAE: "TASVIR", CallingAE: "CT01",
 			ApplicationContext: ApplicationContextName,
-			Contexts: []ProposedContext{{ID: 3, AbstractSyntax: ct,
-				TransferSyntaxes: []string{"1.2.840.10008.1.2.1", "1.2.840.10008.1.2"}}},
+			Contexts: []ProposedContext{{
+				ID: 3, AbstractSyntax: ct,
+				TransferSyntaxes: []string{"1.2.840.10008.1.2.1", "1.2.840.10008.1.2"},
+			}},
 			Unknown: []Item{{0x61, []byte{0xAB, 0xCD}}},
-			User: UserInformation{ImplementationClassUID: "1.22", ImplementationVersion: "CT9",
+			User: UserInformation{
+				ImplementationClassUID: "1.22", ImplementationVersion: "CT9",
 				AsyncWindow: &AsyncWindow{Invoked: 5, Performed: 2},
 				Roles:       []Role{{SOPClassUID: ct, SCP: true}},
 				Extended:    []ExtendedNegotiation{{SOPClassUID: ct, Info: []byte{2, 0, 3, 0, 1, 0}}},
-				CommonExtended: []CommonExtendedNegotiation{{SOPClassUID: ct, ServiceClassUID: "1.2.840.10008.4.2",
-					RelatedGeneral: []string{"1.2.840.10008.5.1.4", "1.2.840.10008.5.1."}}},
-				Identity: &UserIdentity{Type: IdentityUsernamePasscode, ResponseRequested: true, Primary: []byte("karim"),
-					Secondary: []byte("passcode")},
+				CommonExtended: []CommonExtendedNegotiation{{
+					SOPClassUID: ct, ServiceClassUID: "1.2.840.10008.4.2",
+					RelatedGeneral: []string{"1.2.840.10008.5.1.4", "1.2.840.10008.5.1."},
+				}},
+				Identity: &UserIdentity{
+					Type: IdentityUsernamePasscode, ResponseRequested: true, Primary: []byte("karim"),
+					Secondary: []byte("passcode"),
+				},
 				IdentityResponse: &UserIdentityResponse{Response: []byte("ok")},
-				Unknown:          []Item{{0x7F, []byte{0xEE}}}}}},
+				Unknown:          []Item{{0x7F, []byte{0xEE}}},
+			},
+		}},
 		{"rejection", "03 00 00000004 00 01 01 07 ; permanent, service-user, called AE title not recognized", &RejectCalledAE},
 		{"local limit", "03 00 00000004 00 02 03 02", &RejectLocalLimit},
 		{"release request", "05 00 00000004 00000000", ReleaseRequest{}},
 		{"release response", "06 00 00000004 00000000", ReleaseResponse{}},
 		{"abort", "07 00 00000004 0000 02 06 ; service-provider, invalid parameter value", &Abort{AbortedByProvider, ReasonInvalidParameter}},
-		{"two values in one P-DATA-TF", `
+		{
+			"two values in one P-DATA-TF", `
 			04 00 00000011
 			00000004 01 03 BEEF   ; length, context, last fragment of a command
 			00000005 01 00 000102 ; fragment of a data set, more follow`,
-			Data{{ContextID: 1, Command: true, Last: true, Fragment: []byte{0xBE, 0xEF}},
-				{ContextID: 1, Fragment: []byte{0, 1, 2}}}},
+			Data{
+				{ContextID: 1, Command: true, Last: true, Fragment: []byte{0xBE, 0xEF}},
+				{ContextID: 1, Fragment: []byte{0, 1, 2}},
+			},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -37,7 +37,7 @@ func (a *Association) Release(ctx context.Context) error {
 			if err := a.sendControl(Evt14, ReleaseResponse{}); err != nil {
 				return err
 			}
-			a.end(ErrReleased)
+			_ = a.end(ErrReleased)
 			return nil
 		}
 	}
@@ -58,7 +58,7 @@ func (a *Association) Close() {
 		}
 		_ = a.t.nc.Close()
 		a.t.dropBuffer()
-		a.end(ErrClosed)
+		_ = a.end(ErrClosed)
 	})
 }
 

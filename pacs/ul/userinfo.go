@@ -213,8 +213,10 @@ func (u *UserInformation) parseSubItem(it Item) bool {
 		if !ok {
 			return false
 		}
-		u.Identity = &UserIdentity{Type: IdentityType(d[0]), ResponseRequested: d[1] == 1,
-			Primary: append([]byte(nil), primary...), Secondary: append([]byte(nil), secondary...)}
+		u.Identity = &UserIdentity{
+			Type: IdentityType(d[0]), ResponseRequested: d[1] == 1,
+			Primary: append([]byte(nil), primary...), Secondary: append([]byte(nil), secondary...),
+		}
 	case subUserIdentityResponse:
 		response, _, ok := cutShort(d)
 		if !ok {
