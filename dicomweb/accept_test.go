@@ -15,8 +15,10 @@ func TestAcceptForgives(t *testing.T) {
 	json := []offer{{media: mediaDICOMJSON}, {media: mediaJSON}}
 	const ls = dicom.JPEGLSLossless
 	frame := []offer{
-		{multipart: true, media: mediaOctets, transferSyntax: ls}, {multipart: true, media: "image/jls", transferSyntax: ls},
-		{media: mediaOctets, transferSyntax: ls}, {media: "image/jls", transferSyntax: ls},
+		{multipart: true, media: mediaOctets, transferSyntax: ls},
+		{multipart: true, media: "image/jls", transferSyntax: ls},
+		{media: mediaOctets, transferSyntax: ls},
+		{media: "image/jls", transferSyntax: ls},
 	}
 	const (
 		multiOctets = `multipart/related; type="application/octet-stream"; transfer-syntax=` + ls

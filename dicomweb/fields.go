@@ -201,9 +201,11 @@ func putStored(d dataset, stored json.RawMessage, at level, in include) {
 
 // Addresses within the service.
 func studyURL(service, study string) string { return service + "/studies/" + study }
+
 func seriesURL(service, study, series string) string {
 	return studyURL(service, study) + "/series/" + series
 }
+
 func instanceURL(service, study, series, instance string) string {
 	return seriesURL(service, study, series) + "/instances/" + instance
 }

@@ -307,8 +307,8 @@ func (s *service) sendJSON(r *request, body []byte) error {
 	if len(body) > 1400 && acceptsGzip(r.Request) {
 		var b bytes.Buffer
 		z, _ := gzip.NewWriterLevel(&b, gzip.BestSpeed)
-		z.Write(body)
-		z.Close()
+		_, _ = z.Write(body) // to memory
+		_ = z.Close()
 		body = b.Bytes()
 		r.Header("Content-Encoding", "gzip")
 	}

@@ -195,15 +195,21 @@ func TestMatchKeysReachTheFilter(t *testing.T) {
 		{`StudyInstanceUID=1.2.3,1.2.4`, studyLevel, study(pacs.StudyFilter{StudyInstanceUIDs: []string{"1.2.3", "1.2.4"}})},
 		{`0020000D=1.2.3%5C1.2.4`, studyLevel, study(pacs.StudyFilter{StudyInstanceUIDs: []string{"1.2.3", "1.2.4"}})},
 		{"0020000d=1.2.3", studyLevel, study(pacs.StudyFilter{StudyInstanceUIDs: []string{"1.2.3"}})},
-		{"StudyDescription=*head*&ReferringPhysicianName=U*&AccessionNumber=A?&StudyID=S1", studyLevel,
-			study(pacs.StudyFilter{Description: "*head*", Referring: "U*", AccessionNumber: "A?", StudyID: "S1"})},
+		{
+			"StudyDescription=*head*&ReferringPhysicianName=U*&AccessionNumber=A?&StudyID=S1", studyLevel,
+			study(pacs.StudyFilter{Description: "*head*", Referring: "U*", AccessionNumber: "A?", StudyID: "S1"}),
+		},
 		{"PatientName=*&AccessionNumber=&StudyInstanceUID=*&ModalitiesInStudy=*&PatientSex=*", studyLevel, pacs.InstanceFilter{}},
-		{"PatientID=1&Modality=CT&SeriesNumber=2&SeriesDescription=Ax*&BodyPartExamined=HEAD&SeriesInstanceUID=1.2", seriesLevel,
+		{
+			"PatientID=1&Modality=CT&SeriesNumber=2&SeriesDescription=Ax*&BodyPartExamined=HEAD&SeriesInstanceUID=1.2", seriesLevel,
 			pacs.InstanceFilter{Series: pacs.SeriesFilter{
 				Study: pacs.StudyFilter{PatientID: "1"}, Modality: "CT", Number: &two, Description: "Ax*", BodyPart: "HEAD", SeriesInstanceUIDs: []string{"1.2"},
-			}}},
-		{"Modality=MR&SOPClassUID=1.2&SOPInstanceUID=1.3&InstanceNumber=2", imageLevel,
-			pacs.InstanceFilter{Series: pacs.SeriesFilter{Modality: "MR"}, SOPClassUIDs: []string{"1.2"}, SOPInstanceUIDs: []string{"1.3"}, Number: &two}},
+			}},
+		},
+		{
+			"Modality=MR&SOPClassUID=1.2&SOPInstanceUID=1.3&InstanceNumber=2", imageLevel,
+			pacs.InstanceFilter{Series: pacs.SeriesFilter{Modality: "MR"}, SOPClassUIDs: []string{"1.2"}, SOPInstanceUIDs: []string{"1.3"}, Number: &two},
+		},
 	} {
 		a := newArchive()
 		target := map[level]string{studyLevel: "/studies?", seriesLevel: "/series?", imageLevel: "/instances?"}[c.at] + c.query

@@ -128,11 +128,19 @@ func TestStoreTellsWhatBecameOfEachPart(t *testing.T) {
 		want         outcome
 	}{
 		{"all", "/studies", []partOf{dicomPart(one), dicomPart(two)}, 200, outcome{Stored: []string{"1.2.3.1.1", "1.2.3.1.2"}}},
-		{"cut within the pixels", "/studies", []partOf{dicomPart(one[:len(one)-3]), dicomPart(two)}, 202,
-			outcome{Stored: []string{"1.2.3.1.2"}, Failed: map[string]int{"1.2.3.1.1": 0xC000}}},
+		{
+			"cut within the pixels", "/studies",
+			[]partOf{dicomPart(one[:len(one)-3]), dicomPart(two)},
+			202,
+			outcome{Stored: []string{"1.2.3.1.2"}, Failed: map[string]int{"1.2.3.1.1": 0xC000}},
+		},
 		{"cut within an element", "/studies", []partOf{dicomPart(one[:400])}, 409, outcome{Failed: map[string]int{"1.2.3.1.1": 0xC000}}},
-		{"another study", "/studies/1.2.3", []partOf{dicomPart(other), dicomPart(one)}, 202,
-			outcome{Stored: []string{"1.2.3.1.1"}, Failed: map[string]int{otherUID + ".1.1": 0xA900}}},
+		{
+			"another study", "/studies/1.2.3",
+			[]partOf{dicomPart(other), dicomPart(one)},
+			202,
+			outcome{Stored: []string{"1.2.3.1.1"}, Failed: map[string]int{otherUID + ".1.1": 0xA900}},
+		},
 		{"not DICOM", "/studies", []partOf{dicomPart([]byte("GIF89a")), dicomPart(two)}, 202, outcome{Stored: []string{"1.2.3.1.2"}, Other: []int{0xC000}}},
 		{"no SOP Instance UID", "/studies", []partOf{dicomPart(nameless)}, 409, outcome{Other: []int{0xC000}}},
 		{"another type", "/studies", []partOf{{"text/plain", []byte("hello")}, dicomPart(two)}, 202, outcome{Stored: []string{"1.2.3.1.2"}, Other: []int{0xC000}}},
