@@ -1,5 +1,5 @@
 import { readdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 
 /** A Vite plugin that empties the output folder before a build, except for .gitkeep. */
 export function emptyKeepingGitkeep() {
@@ -8,7 +8,7 @@ export function emptyKeepingGitkeep() {
     name: 'tasvir:empty-dist',
     apply: 'build',
     configResolved(config) {
-      outDir = join(config.root, config.build.outDir);
+      outDir = resolve(config.root, config.build.outDir);
     },
     buildStart() {
       for (const name of readdirSync(outDir)) {

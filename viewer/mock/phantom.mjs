@@ -1,12 +1,19 @@
 // Pictures by formula: a head, a chest, an abdomen. Not anatomy, but every
 // slice differs from its neighbours, so that a test can tell them apart.
 
-const ellipse = (x, y, cx, cy, rx, ry) => ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2;
+const ellipse = (x, y, cx, cy, rx, ry) => {
+  const a = (x - cx) / rx;
+  const b = (y - cy) / ry;
+  return a * a + b * b;
+};
 
 // A repeatable grain of about ±n.
+const grains = Float32Array.from({ length: 65_536 }, (_, i) => {
+  const h = Math.sin(i * 12.9898) * 43758.5453;
+  return (h - Math.floor(h) - 0.5) * 2;
+});
 function grain(x, y, z, n) {
-  const h = Math.sin(x * 12.9898 + y * 78.233 + z * 37.719) * 43758.5453;
-  return (h - Math.floor(h) - 0.5) * 2 * n;
+  return grains[(Math.imul(x * 97, 73_856_093) ^ Math.imul(y * 97, 19_349_663) ^ Math.imul(z * 7, 83_492_791)) & 65_535] * n;
 }
 
 /** Hounsfield units of a head at (x, y, z) in mm, z from 0 (base) to 150 (vertex). */
@@ -95,12 +102,12 @@ export const bodies = {
 /** One frame as little-endian unsigned 16 bit. */
 export function frame(body, rows, columns, spacing, z) {
   const { at, intercept, low, high } = bodies[body];
-  const out = Buffer.alloc(rows * columns * 2);
+  const out = new Uint16Array(rows * columns);
   for (let j = 0; j < rows; j++) {
     for (let i = 0; i < columns; i++) {
       const v = Math.round(at((i - columns / 2) * spacing, (j - rows / 2) * spacing, z) - intercept);
-      out.writeUInt16LE(Math.min(high, Math.max(low, v)), (j * columns + i) * 2);
+      out[j * columns + i] = Math.min(high, Math.max(low, v));
     }
   }
-  return out;
+  return Buffer.from(out.buffer);
 }

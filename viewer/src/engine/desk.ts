@@ -24,7 +24,6 @@ export class Desk {
   private isLinked = true;
   private offsets = new Map<string, number>();
   private activePane: Pane | undefined;
-  private linking = false;
   private closed = false;
   private readonly touch: boolean;
 
@@ -224,18 +223,11 @@ export class Desk {
 
   /** A CT window in one pane is meant for the other CT too. */
   private shareWindow(from: Pane): void {
-    if (this.linking || from !== this.activePane) return;
-    const { stack } = from.view();
-    if (stack?.modality !== 'CT') return;
-    // The pane reads its window at the next frame of the screen.
-    this.linking = true;
-    requestAnimationFrame(() => {
-      const { window } = from.view();
-      for (const to of this.panes) {
-        if (window && to !== from && to.view().stack?.modality === 'CT') to.setWindow(window);
-      }
-      this.linking = false;
-    });
+    const { stack, window } = from.view();
+    if (from !== this.activePane || stack?.modality !== 'CT' || !window) return;
+    for (const to of this.panes) {
+      if (to !== from && to.view().stack?.modality === 'CT') to.setWindow(window);
+    }
   }
 
   progress(stack: Stack): Progress | undefined {

@@ -1,6 +1,6 @@
 import * as core from '@cornerstonejs/core';
 import { type Edges, edgesOf, edgesOfProjection, type Vector } from './geometry';
-import type { Stack } from './stack';
+import { ImageError, loadStack, type Stack } from './stack';
 import { presetsFor, toRange, toWindow, type Window } from './windows';
 
 /** What a pane shows at the moment; a new object whenever any of it changes. */
@@ -18,6 +18,8 @@ export interface PaneView {
   edges?: Edges;
   playing: boolean;
   drawn: boolean;
+  /** The series has been asked for; nothing of it is here yet. */
+  opening: boolean;
   /** Why the wanted picture can't be shown. */
   error?: 'offline' | 'refused' | 'unreadable';
 }
@@ -42,7 +44,7 @@ type LegacyPlanar = {
   render(): void;
 };
 
-const empty: PaneView = { index: 0, wanted: 0, inverted: false, zoom: 1, playing: false, drawn: false };
+const empty: PaneView = { index: 0, wanted: 0, inverted: false, zoom: 1, playing: false, drawn: false, opening: false };
 
 /**
  * One picture field: a Cornerstone viewport with what is asked of it put in
@@ -57,7 +59,9 @@ export class Pane {
   private scheduled = false;
   private timer: ReturnType<typeof setInterval> | undefined;
   private showing = 0;
-  /** Called after a picture has come on the screen, and after a window has changed. */
+  private opened: [studyUID: string, seriesUID: string] | undefined;
+  private waiting: ReturnType<typeof setTimeout> | undefined;
+  /** Called after a picture has come on the screen, and after the reader has changed the window. */
   onPicture: (pane: Pane) => void = () => {};
   onWindow: (pane: Pane) => void = () => {};
 
@@ -68,7 +72,7 @@ export class Pane {
     engine.enableElement({ viewportId: id, type: core.Enums.ViewportType.STACK, element, defaultOptions: { background: [0, 0, 0] } });
     const { Events } = core.Enums;
     element.addEventListener(Events.STACK_NEW_IMAGE, this.newImage as EventListener);
-    element.addEventListener(Events.VOI_MODIFIED, this.voiModified);
+    element.addEventListener(Events.VOI_MODIFIED, this.refresh);
     element.addEventListener(Events.CAMERA_MODIFIED, this.refresh);
     element.addEventListener(Events.IMAGE_RENDERED, this.rendered);
     core.eventTarget.addEventListener(Events.IMAGE_LOAD_FAILED, this.loadFailed as EventListener);
@@ -100,11 +104,6 @@ export class Pane {
     this.onPicture(this);
   };
 
-  private readonly voiModified = () => {
-    this.refresh();
-    this.onWindow(this);
-  };
-
   private readonly rendered = () => {
     if (this.state.stack && !this.state.drawn) this.update({ drawn: true });
     this.refresh();
@@ -127,13 +126,16 @@ export class Pane {
       const { stack } = this.state;
       if (!viewport || !stack) return;
       const range = viewport.getProperties().voiRange ?? viewport.getDefaultVOIRange();
+      const window = range && toWindow(range);
+      const before = this.state.window;
       this.update({
-        window: range && toWindow(range),
+        window,
         inverted: Boolean(viewport.getProperties().invert) !== stack.inverted,
         zoom: viewport.getZoom(),
         mmPerPixel: stack.calibrated ? this.scale() : undefined,
         edges: this.edges(),
       });
+      if (before && window && (before.width !== window.width || before.center !== window.center)) this.onWindow(this);
     });
   };
 
@@ -165,6 +167,31 @@ export class Pane {
     return edgesOf(unit(toRight), unit(toBottom));
   }
 
+  /** Opens a series: asks for it, and shows it from its middle picture. A lost line is waited for. */
+  async open(studyUID: string, seriesUID: string): Promise<void> {
+    const { stack } = this.state;
+    if (stack?.seriesUID === seriesUID && stack.studyUID === studyUID && !this.state.error) return;
+    this.clear();
+    const mine = this.showing;
+    this.opened = [studyUID, seriesUID];
+    this.update({ opening: true });
+    try {
+      const loaded = await loadStack(studyUID, seriesUID);
+      if (mine === this.showing) await this.show(loaded);
+    } catch (err) {
+      if (mine !== this.showing) return;
+      const status = err instanceof ImageError ? err.status : -1;
+      this.update({ opening: false, error: status === 0 ? 'offline' : status > 0 ? 'refused' : 'unreadable' });
+      if (status === 0 || status >= 500) this.waiting = setTimeout(() => void this.open(studyUID, seriesUID), 4000);
+    }
+  }
+
+  /** Tries again what failed. */
+  retry(): void {
+    if (this.state.stack && this.state.drawn) this.go(this.state.wanted);
+    else if (this.opened) void this.open(...this.opened);
+  }
+
   /** Shows a stack from one of its pictures (the middle one, unless told). */
   async show(stack: Stack, index = Math.floor(stack.pictures.length / 2), window?: Window): Promise<void> {
     this.stop();
@@ -194,6 +221,7 @@ export class Pane {
 
   clear(): void {
     this.stop();
+    clearTimeout(this.waiting);
     this.showing++;
     this.update({ ...empty });
   }
@@ -330,10 +358,11 @@ export class Pane {
 
   dispose(): void {
     this.stop();
+    clearTimeout(this.waiting);
     this.showing++;
     const { Events } = core.Enums;
     this.element.removeEventListener(Events.STACK_NEW_IMAGE, this.newImage as EventListener);
-    this.element.removeEventListener(Events.VOI_MODIFIED, this.voiModified);
+    this.element.removeEventListener(Events.VOI_MODIFIED, this.refresh);
     this.element.removeEventListener(Events.CAMERA_MODIFIED, this.refresh);
     this.element.removeEventListener(Events.IMAGE_RENDERED, this.rendered);
     core.eventTarget.removeEventListener(Events.IMAGE_LOAD_FAILED, this.loadFailed as EventListener);

@@ -33,7 +33,7 @@ export function useKeys(map: KeyMap, always: KeyMap = {}): void {
   latest.current = { map, always };
   useEffect(() => {
     const handle = (event: KeyboardEvent) => {
-      if (event.defaultPrevented || event.isComposing) return;
+      if (event.isComposing) return;
       if (document.querySelector('dialog[open]')) return;
       const name = chord(event);
       const { map, always } = latest.current;
@@ -47,8 +47,9 @@ export function useKeys(map: KeyMap, always: KeyMap = {}): void {
       event.preventDefault();
       action(event);
     };
-    window.addEventListener('keydown', handle);
-    return () => window.removeEventListener('keydown', handle);
+    // Before everybody else: the picture's tools take keys that reach their element.
+    window.addEventListener('keydown', handle, true);
+    return () => window.removeEventListener('keydown', handle, true);
   }, []);
 }
 

@@ -14,6 +14,14 @@ export function Sex({ sex }: { sex: Patient['sex'] }) {
   );
 }
 
+/** What was examined, without the modality that stands before it anyway: "CT" + "CT head" is "CT head". */
+export function describe(study: Pick<Study, 'description' | 'modalities'>, nameless: string): string {
+  const { description, modalities } = study;
+  const first = description.split(/\s+/, 1)[0];
+  const rest = description.slice(first.length).trim();
+  return (rest && modalities.includes(first.toUpperCase()) ? rest : description) || nameless;
+}
+
 /** The last four digits are enough to tell people apart on a screen that others can see. */
 export const shortNumber = (pinfl: string) => `…${pinfl.slice(-4)}`;
 
@@ -38,7 +46,7 @@ export function PatientBanner({ study, before, after }: { study: Study; before?:
         {patient.birth_date && <Fact label={t('patient.born')} value={dicomDate(patient.birth_date)} />}
         <Fact label={t('patient.id')} value={patient.id} />
         {patient.pinfl && <Fact label={t('patient.pinfl')} value={shortNumber(patient.pinfl)} />}
-        <Fact label={study.modalities.join(' ')} value={study.description || t('study.noDescription')} wide />
+        <Fact label={study.modalities.join(' ')} value={describe(study, t('study.noDescription'))} wide />
         <Fact label={t('study.date')} value={dicomDate(study.date)} />
         <Fact label={t('study.facility')} value={study.facility.name} wide />
       </dl>

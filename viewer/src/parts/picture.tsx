@@ -72,13 +72,14 @@ export function Overlay({ desk, pane, band }: { desk: Desk; pane: Pane; band?: R
           <span>{bar.mm >= 10 ? `${bar.mm / 10} cm` : `${bar.mm} mm`}</span>
         </div>
       )}
-      {stack && !view.error && view.index !== view.wanted && <div className="fetching">{t('picture.fetching', { n: view.wanted + 1 })}</div>}
+      {(view.opening || (stack && !view.drawn)) && !view.error && <div className="fetching">{t('picture.opening')}</div>}
+      {stack && view.drawn && !view.error && view.index !== view.wanted && <div className="fetching">{t('picture.fetching', { n: view.wanted + 1 })}</div>}
       {view.error && (
         <div className="picture-error" role="alert">
           <Icon name="warn" size={20} />
           <p>{t(stack && total === 0 ? 'picture.empty' : `picture.${view.error}`)}</p>
-          {total > 0 && (
-            <button type="button" onClick={() => (view.drawn ? pane.go(view.wanted) : void pane.show(stack!, view.wanted))}>
+          {!(stack && total === 0) && (
+            <button type="button" onClick={() => pane.retry()}>
               {t('do.tryAgain')}
             </button>
           )}

@@ -4,7 +4,7 @@ import { listen } from '../../api/events';
 import { useResource } from '../../api/resource';
 import type { Study } from '../../api/schema';
 import { Icon } from '../../parts/icons';
-import { Sex } from '../../parts/patient';
+import { describe, Sex } from '../../parts/patient';
 import { ProblemNote } from '../../parts/problem';
 import { href } from '../../parts/route';
 import { useUser } from '../../parts/session';
@@ -81,7 +81,7 @@ export function PatientsRoom() {
               </span>
               <span className="study-what">
                 <span>
-                  <span className="modality">{study.modalities.join(' ')}</span> {study.description || t('study.noDescription')}
+                  <span className="modality">{study.modalities.join(' ')}</span> {describe(study, t('study.noDescription'))}
                 </span>
                 <small className="figures">
                   {dicomDate(study.date)} {dicomTime(study.time)} · {study.facility.name}

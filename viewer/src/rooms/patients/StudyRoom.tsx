@@ -3,9 +3,9 @@ import { api } from '../../api/client';
 import { listen } from '../../api/events';
 import { useResource } from '../../api/resource';
 import { type ReportVersion, type Series, type StudyDetail, sectionNames } from '../../api/schema';
-import { type Desk, installHook, loadStack, noteFirstPicture, type Pane, presetsFor } from '../../engine';
+import { type Desk, installHook, noteFirstPicture, type Pane, presetsFor } from '../../engine';
 import { Icon } from '../../parts/icons';
-import { PatientBanner } from '../../parts/patient';
+import { describe, PatientBanner } from '../../parts/patient';
 import { Overlay, Picture, usePane } from '../../parts/picture';
 import { ProblemNote } from '../../parts/problem';
 import { href } from '../../parts/route';
@@ -82,7 +82,7 @@ function StudyPage({ study }: { study: StudyDetail }) {
                 {study.priors.map((prior) => (
                   <li key={prior.study_uid}>
                     <a href={href('study', prior.study_uid)}>
-                      {dicomDate(prior.date)} {prior.modalities.join(' ')} {prior.description}
+                      {dicomDate(prior.date)} {prior.modalities.join(' ')} {describe(prior, '')}
                     </a>
                   </li>
                 ))}
@@ -133,22 +133,13 @@ function Pictures({ study }: { study: StudyDetail }) {
   const { desk, failed } = useDesk({ touch: true });
   const [series, setSeries] = useState<Series | undefined>(() => firstSeries(study.series));
   const [pane, setPane] = useState<Pane>();
-  const [error, setError] = useState<unknown>();
   const [opened] = useState(() => performance.now());
 
   useEffect(() => {
     desk?.setTool('scroll');
   }, [desk]);
   useEffect(() => {
-    if (!pane || !series) return;
-    let live = true;
-    loadStack(study.study_uid, series.series_uid).then(
-      (stack) => live && pane.view().stack !== stack && void pane.show(stack),
-      (err) => live && setError(err),
-    );
-    return () => {
-      live = false;
-    };
+    if (pane && series) void pane.open(study.study_uid, series.series_uid);
   }, [pane, series, study.study_uid]);
   useEffect(() => {
     if (!pane) return;
@@ -165,7 +156,6 @@ function Pictures({ study }: { study: StudyDetail }) {
   return (
     <section className="study-pictures" data-picture aria-label={t('patients.images')}>
       {failed !== undefined && <p className="note problem">{t('picture.engineFailed')}</p>}
-      {error !== undefined && <p className="note problem">{t('picture.refused')}</p>}
       {pictures.length === 0 && <p className="empty">{t('picture.noSeries')}</p>}
       {desk && series && (
         <>

@@ -5,7 +5,7 @@ import type { Series, Study, StudyDetail, Task } from '../../api/schema';
 import { type Desk, fetchAhead, installHook, keepOnly, loadStack, noteFirstPicture, type Pane, presetsFor, type ToolName, toolNames } from '../../engine';
 import { Icon, type IconName } from '../../parts/icons';
 import { type KeyHelp, KeyList, type KeyMap, useKeys } from '../../parts/keys';
-import { PatientBanner } from '../../parts/patient';
+import { describe, PatientBanner } from '../../parts/patient';
 import { Overlay, Picture, usePane } from '../../parts/picture';
 import { explain, ProblemNote } from '../../parts/problem';
 import { goTo, href } from '../../parts/route';
@@ -298,24 +298,9 @@ function Reading({ task, study, onTask }: { task: Task; study: StudyDetail; onTa
 
 /** Brings a series into a pane. */
 function useShow(pane: Pane | undefined, studyUID: string | undefined, series: Series | undefined): void {
-  const [attempt, setAttempt] = useState(0);
   useEffect(() => {
-    if (!pane || !studyUID || !series) return;
-    let live = true;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    if (pane.view().stack?.seriesUID !== series.series_uid) pane.clear();
-    loadStack(studyUID, series.series_uid).then(
-      (stack) => live && pane.view().stack !== stack && void pane.show(stack),
-      () => {
-        // The line may be gone for a moment.
-        timer = setTimeout(() => live && setAttempt(attempt + 1), 4000);
-      },
-    );
-    return () => {
-      live = false;
-      clearTimeout(timer);
-    };
-  }, [pane, studyUID, series, attempt]);
+    if (pane && studyUID && series) void pane.open(studyUID, series.series_uid);
+  }, [pane, studyUID, series]);
 }
 
 function Frame({ desk, pane, prior }: { desk: Desk; pane: Pane; prior?: Study }) {
@@ -405,7 +390,7 @@ function Strip({
       {priors.map((p) => (
         <div key={p.study_uid} className="strip-prior">
           <button type="button" className="prior-title" aria-pressed={p.study_uid === prior?.study_uid} onClick={() => onPrior(p)}>
-            <span className="figures">{dicomDate(p.date)}</span> {p.modalities.join(' ')} {p.description}
+            <span className="figures">{dicomDate(p.date)}</span> {p.modalities.join(' ')} {describe(p, '')}
           </button>
           {p.study_uid === prior?.study_uid && priorDetail?.study_uid === p.study_uid && thumbnails(p.study_uid, priorDetail.series, priorSeries, onPriorSeries)}
         </div>

@@ -7,6 +7,7 @@ import { DeliveryWords } from '../../parts/delivery';
 import { Dialog } from '../../parts/dialog';
 import { Icon } from '../../parts/icons';
 import { chord } from '../../parts/keys';
+import { describe } from '../../parts/patient';
 import { explain, ProblemNote } from '../../parts/problem';
 import { useUser } from '../../parts/session';
 import { languageNames, languages, useWords } from '../../words';
@@ -227,7 +228,7 @@ function SignDialog({ study, kind, busy, onSign, onClose }: { task: Task; study:
           <strong>{study.patient.name}</strong>
           {study.patient.name_other && <small>{study.patient.name_other}</small>}
           <span>
-            {study.modalities.join(' ')} {study.description}, {dicomDate(study.date)}
+            {study.modalities.join(' ')} {describe(study, '')}, {dicomDate(study.date)}
           </span>
         </p>
         <p className="secondary">{t('report.askMeaning')}</p>

@@ -5,7 +5,7 @@ import { useResource } from '../../api/resource';
 import type { DeliveryRow, DeliveryState } from '../../api/schema';
 import { DeliveryWords } from '../../parts/delivery';
 import { Icon } from '../../parts/icons';
-import { Sex } from '../../parts/patient';
+import { describe, Sex } from '../../parts/patient';
 import { explain, ProblemNote } from '../../parts/problem';
 import { href } from '../../parts/route';
 import { useWords } from '../../words';
@@ -106,7 +106,7 @@ export function ReportsRoom() {
                 </td>
                 <td>
                   <a className="line" href={href('study', row.study.study_uid)}>
-                    <span className="modality">{row.study.modalities.join(' ')}</span> {row.study.description || t('study.noDescription')}
+                    <span className="modality">{row.study.modalities.join(' ')}</span> {describe(row.study, t('study.noDescription'))}
                   </a>
                   <small className="figures">
                     {dicomDate(row.study.date)} · {t(`report.kind.${row.kind}`)}

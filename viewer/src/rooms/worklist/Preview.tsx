@@ -3,6 +3,7 @@ import { api } from '../../api/client';
 import { prime, useResource } from '../../api/resource';
 import type { Task } from '../../api/schema';
 import { Icon } from '../../parts/icons';
+import { describe } from '../../parts/patient';
 import { useWords } from '../../words';
 import { dicomDate } from '../../words/dates';
 
@@ -44,7 +45,7 @@ export function Preview({ task, onOpen, onReserve, onClose }: { task: Task; onOp
                 ? t('worklist.noPriors')
                 : known.priors
                     .slice(0, 3)
-                    .map((prior) => `${prior.modalities.join(' ')} ${prior.description} ${dicomDate(prior.date)}`)
+                    .map((prior) => `${prior.modalities.join(' ')} ${describe(prior, '')} ${dicomDate(prior.date)}`)
                     .join('; ')
               : (task.prior_count ?? '…')}
           </dd>

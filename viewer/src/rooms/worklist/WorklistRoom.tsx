@@ -5,7 +5,7 @@ import { prime, useResource } from '../../api/resource';
 import type { Priority, Task, View } from '../../api/schema';
 import { Icon } from '../../parts/icons';
 import { type KeyHelp, KeyList, useKeys } from '../../parts/keys';
-import { Sex } from '../../parts/patient';
+import { describe, Sex } from '../../parts/patient';
 import { explain, ProblemNote } from '../../parts/problem';
 import { goTo } from '../../parts/route';
 import { useUser } from '../../parts/session';
@@ -378,7 +378,7 @@ function Row({ task, now, selected, gone, onSelect, onOpen }: { task: Task; now:
       <td className="c-age figures">{study.patient.age ?? ''}</td>
       <td>
         <span className="line">
-          <span className="modality">{study.modalities.join(' ')}</span> {study.description || t('study.noDescription')}
+          <span className="modality">{study.modalities.join(' ')}</span> {describe(study, t('study.noDescription'))}
         </span>
         <small className="figures">
           {dicomDate(study.date)} {study.accession}
