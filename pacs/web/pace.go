@@ -23,6 +23,9 @@ func pace(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
 func paceAt(w http.ResponseWriter, r *http.Request, each time.Duration) http.ResponseWriter {
 	control := http.NewResponseController(w)
 	if r.Body != nil && r.Body != http.NoBody {
+		// For a body that the handler never reads: net/http reads some of what
+		// is left before it answers.
+		_ = control.SetReadDeadline(time.Now().Add(each))
 		r.Body = &pacedBody{ReadCloser: r.Body, control: control, each: each}
 	}
 	return &pacedWriter{ResponseWriter: w, control: control, each: each}

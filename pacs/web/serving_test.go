@@ -441,6 +441,23 @@ func TestPaceOfBodies(t *testing.T) {
 	}
 }
 
+// A body that was promised, not sent and not wanted holds up nobody.
+func TestPaceOfUnwantedBodies(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		paceAt(w, r, 200*time.Millisecond).WriteHeader(http.StatusUnauthorized)
+	}))
+	defer server.Close()
+	stalled, err := net.Dial("tcp", strings.TrimPrefix(server.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stalled.Close()
+	fmt.Fprint(stalled, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")
+	if _, err := io.Copy(io.Discard, stalled); err != nil { // until the server closes
+		t.Error(err)
+	}
+}
+
 // A peer that stalls while receiving is dropped; one that receives slowly is
 // not, however long it takes altogether.
 func TestPaceOfAnswers(t *testing.T) {
