@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
@@ -59,6 +60,8 @@ type Server struct {
 	init        sync.Once
 	slots       chan struct{} // one per association
 	connections chan struct{} // one per connection
+	waiting     waiting
+	dropLogged  atomic.Int64 // when, in Unix seconds
 }
 
 // Observer is told what happens, for metrics and audit. Any function may be
@@ -108,22 +111,37 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 
 	var running sync.WaitGroup
 	err := s.acceptLoop(ctx, ln, func(nc net.Conn) {
+		leave, ok := s.waiting.enter(nc.RemoteAddr())
+		if !ok {
+			s.drop(nc, "its host has too many connections without association")
+			return
+		}
 		select {
 		case s.connections <- struct{}{}:
 		default:
-			s.logger().Warn("connection dropped: too many", "remote", nc.RemoteAddr().String())
-			_ = nc.Close()
+			leave()
+			s.drop(nc, "too many connections")
 			return
 		}
 		running.Go(func() {
 			defer func() { <-s.connections }()
-			s.serveConn(ctx, hard, nc)
+			defer leave()
+			s.serveConn(ctx, hard, nc, leave)
 		})
 	})
 	timer := time.AfterFunc(drain, func() { abort(errShutdown) })
 	defer timer.Stop()
 	running.Wait()
 	return err
+}
+
+// drop closes a connection without a word. Who floods us does not flood the log:
+// it gets a line a second.
+func (s *Server) drop(nc net.Conn, why string) {
+	_ = nc.Close()
+	if now := time.Now().Unix(); s.dropLogged.Swap(now) != now {
+		s.logger().Warn("connection dropped", "reason", why, "remote", nc.RemoteAddr().String())
+	}
 }
 
 var errShutdown = errors.New("server is shutting down")
@@ -162,8 +180,9 @@ func (s *Server) logger() *slog.Logger {
 }
 
 // serveConn runs one connection to its end. ctx is done when no new association
-// should begin, hard when running ones must end.
-func (s *Server) serveConn(ctx, hard context.Context, nc net.Conn) {
+// should begin, hard when running ones must end. associated is called when the
+// connection became an association.
+func (s *Server) serveConn(ctx, hard context.Context, nc net.Conn, associated func()) {
 	info := &AssociationInfo{ID: newAssociationID(), RemoteAddr: nc.RemoteAddr()}
 	log := s.logger().With("association", info.ID, "remote", nc.RemoteAddr().String())
 	// Only established associations may outlive ctx.
@@ -209,6 +228,7 @@ func (s *Server) serveConn(ctx, hard context.Context, nc net.Conn) {
 		}
 		return
 	}
+	associated()
 	log = log.With("calling", info.CallingAE)
 	s.serveAssociation(hard, assoc, info, log, release)
 }

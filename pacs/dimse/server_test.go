@@ -563,7 +563,7 @@ func TestDrainTimeout(t *testing.T) {
 
 func TestSilentConnectionsDoNotHoldAssociations(t *testing.T) {
 	addr, _ := start(t, &Server{MaxAssociations: 1, Timeouts: ul.Timeouts{ARTIM: 200 * time.Millisecond}})
-	for range 50 {
+	for range maxWaiting - 1 {
 		nc, err := net.Dial("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
@@ -576,6 +576,69 @@ func TestSilentConnectionsDoNotHoldAssociations(t *testing.T) {
 	}
 	if err := c.Release(context.Background()); err != nil {
 		t.Error(err)
+	}
+}
+
+// One host that opens connections and says nothing is cut off before the
+// others are.
+func TestOneHostCantTakeAllConnections(t *testing.T) {
+	var w waiting
+	a, b := &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, &net.TCPAddr{IP: net.IPv4(10, 0, 0, 2)}
+	var leave []func()
+	for i := range maxWaiting {
+		l, ok := w.enter(&net.TCPAddr{IP: a.IP, Port: i})
+		if !ok {
+			t.Fatalf("connection %d refused", i)
+		}
+		leave = append(leave, l)
+	}
+	if _, ok := w.enter(a); ok {
+		t.Error("one too many")
+	}
+	if l, ok := w.enter(b); !ok {
+		t.Error("another host refused")
+	} else {
+		l()
+	}
+	leave[0]()
+	leave[0]() // counts once
+	if l, ok := w.enter(a); !ok {
+		t.Error("refused though one left")
+	} else {
+		l()
+	}
+	for _, l := range leave {
+		l()
+	}
+	if len(w.byHost) != 0 {
+		t.Errorf("left behind: %v", w.byHost)
+	}
+
+	addr, _ := start(t, &Server{Timeouts: ul.Timeouts{ARTIM: time.Minute}})
+	var silent []net.Conn
+	for range maxWaiting {
+		nc, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		silent = append(silent, nc)
+	}
+	_, err := Dial(context.Background(), addr, Dialer{CallingAE: "CT01", CalledAE: "TASVIR"})
+	if !errors.Is(err, ul.ErrClosed) {
+		t.Errorf("one too many: %v", err)
+	}
+	for _, nc := range silent {
+		_ = nc.Close()
+	}
+	for { // as soon as the server saw them go
+		c, err := Dial(context.Background(), addr, Dialer{CallingAE: "CT01", CalledAE: "TASVIR"})
+		if err != nil {
+			continue
+		}
+		if err := c.Release(context.Background()); err != nil {
+			t.Error(err)
+		}
+		break
 	}
 }
 

@@ -331,8 +331,7 @@ func (zeroReader) Read(p []byte) (int, error) { return len(p), nil }
 func fedAssociation(b []byte) *Association {
 	a := &Association{cfg: Config{}.withDefaults(), t: newTransport(&fedConn{r: bytes.NewReader(b)}), machine: Machine{State: Sta6}}
 	a.establish([]Context{{ID: 1, AbstractSyntax: ctStorage}, {ID: 3, AbstractSyntax: echoClass}}, 0)
-	a.t.useLargeBuffer()
-	return a
+	return a // with the small buffer, which more often ends inside something
 }
 
 // fedConn is a connection whose peer says what r holds and closes.
