@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/jackc/pgx/v5"
@@ -65,7 +66,10 @@ func realArchive(t *testing.T) *httptest.Server {
 	})
 	server := httptest.NewServer(serve(nil, func(o *Options) {
 		o.Index, o.Packs, o.Receiver = ix, &publish.Packs{Index: ix, Store: store}, j
-		o.Identity = func(*gin.Context) (pacs.Scope, string, string, string, bool) {
+		o.Identity = func(c *gin.Context) (pacs.Scope, string, string, string, bool) {
+			if c.GetHeader("X-Test-Caller") == "elsewhere" {
+				return pacs.Scope{Who: "elsewhere", FacilityIDs: []int64{99}}, "elsewhere", "ELSEWHERE", "", true
+			}
 			return pacs.System("test"), "test", pacs.Unassigned, "", true
 		}
 	}))
@@ -76,7 +80,7 @@ func realArchive(t *testing.T) *httptest.Server {
 // The same clients against the archive as it is: what they store goes through
 // journal and publisher and comes back from index and packs.
 func TestClientsOfTheRealArchive(t *testing.T) {
-	needNode(t, filepath.Join("clienttest", "node_modules", "dicomweb-client"))
+	needNode(t, clienttest, "dicomweb-client")
 	server := realArchive(t)
 	studies := clientStudies(t)
 	for i := range studies {
@@ -112,6 +116,61 @@ func post(t *testing.T, server *httptest.Server, b io.Reader, below ...string) *
 		t.Fatal(err)
 	}
 	return w
+}
+
+// Who belongs to another facility sees nothing of the study, by any route.
+func TestScopeOfTheRealArchive(t *testing.T) {
+	server := realArchive(t)
+	if w := post(t, server, body(dicomPart(encoded(t, image("2.25.5", "2.25.5.1", "2.25.5.1.1", 1, 1))))); w.Code != 200 {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	fetch := func(caller, target string) (int, string) {
+		r, err := http.NewRequest("GET", server.URL+"/dicom-web"+target, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("X-Test-Caller", caller)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(b)
+	}
+	const study = "/studies/2.25.5"
+	const series = study + "/series/2.25.5.1"
+	const instance = series + "/instances/2.25.5.1.1"
+	for deadline := time.Now().Add(time.Minute); ; {
+		if _, found := fetch("owner", "/studies"); found != "[]" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the study is not published")
+		}
+	}
+	for _, target := range []string{"/studies", "/series", "/instances", study + "/series", study + "/instances", series + "/instances"} {
+		if code, found := fetch("elsewhere", target); code != 200 || found != "[]" {
+			t.Errorf("%s elsewhere: %d %s", target, code, found)
+		}
+		if code, found := fetch("owner", target); code != 200 || found == "[]" {
+			t.Errorf("%s by the owner: %d %s", target, code, found)
+		}
+	}
+	for _, target := range []string{
+		study, series, instance, study + "/metadata", series + "/metadata", instance + "/metadata",
+		instance + "/frames/1", instance + "/bulkdata/7FE00010", instance + "/bulkdata/00100010?offset=0&length=10",
+	} {
+		if code, _ := fetch("elsewhere", target); code != 404 {
+			t.Errorf("%s elsewhere: %d", target, code)
+		}
+		if code, got := fetch("owner", target); code != 200 {
+			t.Errorf("%s by the owner: %d %s", target, code, got)
+		}
+	}
 }
 
 // Malformed files that were seen in the wild or are made to hurt: each is

@@ -160,30 +160,47 @@ func script(t *testing.T, e []expectation, name string, args ...string) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "node", append([]string{filepath.Join("clienttest", name)}, args...)...)
+	cmd := exec.CommandContext(ctx, "node", append([]string{filepath.Join(clienttest, name)}, args...)...)
 	cmd.Stdin = bytes.NewReader(input)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%s: %v\n%s", name, err, out)
 	}
 }
 
-// needNode skips without node or the packages in a folder.
-func needNode(t *testing.T, modules ...string) {
+// needNode skips without node or the npm packages of a folder; where everything
+// has to be there it installs the packages from the lock file.
+func needNode(t *testing.T, folder, module string) {
 	t.Helper()
 	if _, err := exec.LookPath("node"); err != nil {
 		missing(t, "node is not installed")
 	}
-	for _, m := range modules {
-		if _, err := os.Stat(m); err != nil {
-			missing(t, "%s is not there: run npm ci in its folder", m)
+	installed := func() bool {
+		_, err := os.Stat(filepath.Join(folder, "node_modules", module))
+		return err == nil
+	}
+	if installed() {
+		return
+	}
+	if os.Getenv("TASVIR_TEST_REQUIRE") == "1" {
+		cmd := exec.CommandContext(t.Context(), filepath.Join("..", "deploy", "npm-ci.sh"), filepath.Join("dicomweb", folder))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("npm packages of %s: %v\n%s", folder, err, out)
 		}
+	}
+	if !installed() {
+		missing(t, "%s is not there: run npm ci in %s", module, folder)
 	}
 }
 
-var loader = filepath.Join("..", "viewer", "node_modules", "@cornerstonejs", "dicom-image-loader")
+// The folders of the clients, and the loader that the viewer uses.
+var (
+	clienttest = "clienttest"
+	viewer     = filepath.Join("..", "viewer")
+	loader     = filepath.Join(viewer, "node_modules", "@cornerstonejs", "dicom-image-loader")
+)
 
 func TestDICOMwebClient(t *testing.T) {
-	needNode(t, filepath.Join("clienttest", "node_modules", "dicomweb-client"))
+	needNode(t, clienttest, "dicomweb-client")
 	server := httptest.NewServer(serve(newArchive()))
 	defer server.Close()
 	studies := clientStudies(t)
@@ -194,7 +211,7 @@ func TestDICOMwebClient(t *testing.T) {
 }
 
 func TestCornerstoneLoader(t *testing.T) {
-	needNode(t, loader)
+	needNode(t, viewer, filepath.Join("@cornerstonejs", "dicom-image-loader"))
 	a := newArchive()
 	server := httptest.NewServer(serve(a))
 	defer server.Close()
