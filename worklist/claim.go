@@ -21,44 +21,35 @@ const mayClaim = `(t.group_row IS NULL OR EXISTS (
 //	Forbidden   the person is not in the task's reading group
 //	Conflict    claimed_by_other (Who has the name), already_signed
 func (w *Worklist) Claim(ctx context.Context, scope pacs.Scope, id string, userID int64) (Task, error) {
-	task, err := w.Task(ctx, scope, id)
-	if err != nil {
-		return Task{}, err
-	}
-	err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
+	return w.change(ctx, scope, id, func(tx pgx.Tx, task Task) error {
+		switch {
+		case task.State == Signed:
+			return alreadySigned()
+		case task.State == Claimed && task.ClaimedBy != userID:
+			return heldByOther(task)
+		case task.State == Claimed:
+			return nil
+		}
 		tag, err := tx.Exec(ctx, `
 			UPDATE reading_task t SET state = 'claimed', claimed_by = $2, claimed_at = clock_timestamp()
-			WHERE t.id = $1 AND t.state = 'open' AND `+mayClaim, task.ID, userID)
-		if err != nil || tag.RowsAffected() == 0 {
+			WHERE t.id = $1 AND `+mayClaim, task.ID, userID)
+		if err != nil {
 			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return pacs.Errorf(pacs.Forbidden, "The study is read by the group %s, which you are not a member of", task.GroupName)
 		}
 		return w.notify(ctx, tx, task)
 	})
-	if err != nil {
-		return Task{}, Failure(err)
-	}
-	if task, err = w.Task(ctx, scope, id); err != nil {
-		return Task{}, err
-	}
-	switch {
-	case task.State == Claimed && task.ClaimedBy == userID:
-		return task, nil
-	case task.State == Claimed:
-		return task, heldByOther(task)
-	case task.State == Signed:
-		return task, alreadySigned()
-	}
-	return task, pacs.Errorf(pacs.Forbidden, "The study is read by the group %s, which you are not a member of", task.GroupName)
 }
 
 // ClaimNext claims the most urgent open task of the person's reading groups.
 // NotFound when there is none.
 func (w *Worklist) ClaimNext(ctx context.Context, scope pacs.Scope, userID int64) (Task, error) {
-	var id string
+	var task Task
 	err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
-		c := where{args: []any{nil, userID}}
+		c := where{args: []any{Open, userID}}
 		c.scope(scope)
-		c.args[0] = Open
 		// SKIP LOCKED: two who ask at once get two different tasks.
 		err := tx.QueryRow(ctx, `
 			UPDATE reading_task SET state = 'claimed', claimed_by = $2, claimed_at = clock_timestamp()
@@ -66,44 +57,11 @@ func (w *Worklist) ClaimNext(ctx context.Context, scope pacs.Scope, userID int64
 				SELECT t.id FROM reading_task t
 				WHERE t.state = $1 AND t.group_row IS NOT NULL AND `+mayClaim+` AND `+c.String()+`
 				ORDER BY t.rank, t.deadline, t.id LIMIT 1 FOR UPDATE SKIP LOCKED)
-			RETURNING id::text`, c.args...).Scan(&id)
+			RETURNING id::text, study_row, facility_row`, c.args...).Scan(&task.ID, &task.StudyID, &task.FacilityID)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return pacs.Errorf(pacs.NotFound, "Nothing waits for you at the moment")
 		}
 		if err != nil {
-			return err
-		}
-		return nil
-	})
-	if err != nil {
-		return Task{}, Failure(err)
-	}
-	task, err := w.Task(ctx, scope, id)
-	if err == nil {
-		err = Failure(pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error { return w.notify(ctx, tx, task) }))
-	}
-	return task, err
-}
-
-// Release gives a claimed task back. A draft stays with it.
-//
-//	Conflict    claimed_by_other, already_signed; releasing an open task is a success
-func (w *Worklist) Release(ctx context.Context, scope pacs.Scope, id string, userID int64) (Task, error) {
-	task, err := w.Task(ctx, scope, id)
-	if err != nil {
-		return Task{}, err
-	}
-	switch {
-	case task.State == Signed:
-		return task, alreadySigned()
-	case task.State == Claimed && task.ClaimedBy != userID:
-		return task, heldByOther(task)
-	}
-	err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `
-			UPDATE reading_task SET state = 'open', claimed_by = NULL, claimed_at = NULL
-			WHERE id = $1 AND state = 'claimed' AND claimed_by = $2`, task.ID, userID)
-		if err != nil || tag.RowsAffected() == 0 {
 			return err
 		}
 		return w.notify(ctx, tx, task)
@@ -111,14 +69,62 @@ func (w *Worklist) Release(ctx context.Context, scope pacs.Scope, id string, use
 	if err != nil {
 		return Task{}, Failure(err)
 	}
+	return w.Task(ctx, scope, task.ID)
+}
+
+// Release gives a claimed task back. A draft stays with it.
+//
+//	NotFound    no such task in scope
+//	Conflict    claimed_by_other, already_signed; releasing an open task is a success
+func (w *Worklist) Release(ctx context.Context, scope pacs.Scope, id string, userID int64) (Task, error) {
+	return w.change(ctx, scope, id, func(tx pgx.Tx, task Task) error {
+		switch {
+		case task.State == Signed:
+			return alreadySigned()
+		case task.State == Claimed && task.ClaimedBy != userID:
+			return heldByOther(task)
+		case task.State == Open:
+			return nil
+		}
+		if _, err := tx.Exec(ctx, `UPDATE reading_task SET state = 'open', claimed_by = NULL, claimed_at = NULL WHERE id = $1`, task.ID); err != nil {
+			return err
+		}
+		return w.notify(ctx, tx, task)
+	})
+}
+
+// change runs one operation on a task whose row is locked, and returns the
+// task as it is afterwards; with an error, as it was.
+func (w *Worklist) change(ctx context.Context, scope pacs.Scope, id string, f func(pgx.Tx, Task) error) (Task, error) {
+	task, err := w.Task(ctx, scope, id)
+	if err != nil {
+		return Task{}, err
+	}
+	err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
+		if err := Lock(ctx, tx, &task); err != nil {
+			return err
+		}
+		return f(tx, task)
+	})
+	if err != nil {
+		return task, Failure(err)
+	}
 	return w.Task(ctx, scope, id)
 }
 
-// Lock locks a task's row in tx and returns its state and holder, for the
-// report's operations.
-func Lock(ctx context.Context, tx pgx.Tx, id string) (state State, claimedBy int64, err error) {
-	err = tx.QueryRow(ctx, `SELECT state, coalesce(claimed_by, 0) FROM reading_task WHERE id::text = $1 FOR UPDATE`, id).Scan(&state, &claimedBy)
-	return state, claimedBy, Failure(err)
+// Lock locks a task's row in tx and brings its state and holder up to date, so
+// that claims, drafts and signatures of one task take turns.
+func Lock(ctx context.Context, tx pgx.Tx, task *Task) error {
+	before := task.ClaimedBy
+	err := tx.QueryRow(ctx, `SELECT state, coalesce(claimed_by, 0) FROM reading_task WHERE id = $1 FOR UPDATE`, task.ID).
+		Scan(&task.State, &task.ClaimedBy)
+	if err == nil && task.ClaimedBy != before {
+		// Not by a join: a query that has waited for the lock joins the holder
+		// it saw before.
+		task.ClaimedByName = ""
+		err = tx.QueryRow(ctx, `SELECT coalesce((SELECT name FROM user_account WHERE id = $1), '')`, task.ClaimedBy).Scan(&task.ClaimedByName)
+	}
+	return Failure(err)
 }
 
 // MarkSigned records in tx that a task's report has been signed.
@@ -141,13 +147,9 @@ func (w *Worklist) notify(ctx context.Context, tx pgx.Tx, task Task) error {
 }
 
 func heldByOther(task Task) error {
-	err := pacs.Errorf(pacs.Conflict, "%s is reading this study", task.ClaimedByName)
-	err.Reason, err.Who = "claimed_by_other", task.ClaimedByName
-	return err
+	return pacs.Errorf(pacs.Conflict, "%s is reading this study", task.ClaimedByName).WithReason("claimed_by_other", task.ClaimedByName)
 }
 
 func alreadySigned() error {
-	err := pacs.Errorf(pacs.Conflict, "The report is signed. To change it, write a correction or an addendum")
-	err.Reason = "already_signed"
-	return err
+	return pacs.Errorf(pacs.Conflict, "The report is signed. To change it, write a correction or an addendum").WithReason("already_signed", "")
 }

@@ -26,6 +26,17 @@ func (w *Worklist) GroupsOf(ctx context.Context, userID int64) ([]Group, error) 
 	return w.groupsWhere(ctx, "EXISTS (SELECT 1 FROM reading_group_member m WHERE m.group_row = g.id AND m.user_row = $1)", userID)
 }
 
+func checkGroup(g *Group) error {
+	g.Name = strings.TrimSpace(g.Name)
+	switch {
+	case g.Name == "":
+		return pacs.Errorf(pacs.Invalid, "Give the group a name")
+	case len(g.Name) > maxName:
+		return pacs.Errorf(pacs.Invalid, "The group's name is longer than %d bytes", maxName)
+	}
+	return nil
+}
+
 func (w *Worklist) groupsWhere(ctx context.Context, condition string, args ...any) ([]Group, error) {
 	rows, err := w.pool.Query(ctx, `
 		SELECT g.id, g.name, coalesce((SELECT array_agg(user_row ORDER BY user_row) FROM reading_group_member WHERE group_row = g.id), '{}')
@@ -43,8 +54,8 @@ func (w *Worklist) groupsWhere(ctx context.Context, condition string, args ...an
 
 // AddGroup adds a reading group. Conflict when its name is taken.
 func (w *Worklist) AddGroup(ctx context.Context, g Group) (Group, error) {
-	if g.Name = strings.TrimSpace(g.Name); g.Name == "" {
-		return g, pacs.Errorf(pacs.Invalid, "Give the group a name")
+	if err := checkGroup(&g); err != nil {
+		return g, err
 	}
 	err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, `INSERT INTO reading_group (name) VALUES ($1) RETURNING id`, g.Name).Scan(&g.ID); err != nil {
@@ -57,8 +68,8 @@ func (w *Worklist) AddGroup(ctx context.Context, g Group) (Group, error) {
 
 // UpdateGroup changes a group's name and members.
 func (w *Worklist) UpdateGroup(ctx context.Context, g Group) error {
-	if g.Name = strings.TrimSpace(g.Name); g.Name == "" {
-		return pacs.Errorf(pacs.Invalid, "Give the group a name")
+	if err := checkGroup(&g); err != nil {
+		return err
 	}
 	err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `UPDATE reading_group SET name = $2 WHERE id = $1`, g.ID, g.Name)

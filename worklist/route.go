@@ -51,8 +51,10 @@ func (w *Worklist) route(ctx context.Context, tx pgx.Tx, study pacs.Study, now t
 			held, err = c.holds(study, now)
 		}
 		if err != nil {
-			// A rule that fails on one study must not stop the others.
-			slog.WarnContext(ctx, "a routing rule failed and was passed over", "rule", r.ID, "study", study.StudyInstanceUID, "error", err)
+			// A rule that fails on one study must not stop the others. The
+			// error may quote what the study says of the patient.
+			slog.WarnContext(ctx, "a routing rule failed and was passed over", "rule", r.ID, "study", study.StudyInstanceUID)
+			slog.DebugContext(ctx, "why a routing rule failed", "rule", r.ID, "error", err)
 			continue
 		}
 		if held {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"cel.dev/cel-go/cel"
 	"github.com/jackc/pgx/v5"
@@ -42,15 +43,38 @@ type Rule struct {
 // condition is a compiled rule condition.
 type condition struct{ program cel.Program }
 
-// A condition may use these fields of study. cost bounds what a condition may
-// do, so that a rule can't stall the routing of everything else.
-var conditionEnv, conditionEnvErr = cel.NewEnv(
-	cel.Variable("study", cel.MapType(cel.StringType, cel.DynType)),
-)
+// conditionFields are what a condition may use. Each is declared with its type,
+// so that a misspelt field or a comparison that can never hold is refused when
+// the rule is saved and not found out when a study is not where it should be.
+var conditionFields = []struct {
+	name string
+	kind *cel.Type
+	of   func(s pacs.Study, age int64) any
+}{
+	{"study.modalities", cel.ListType(cel.StringType), func(s pacs.Study, _ int64) any { return s.Modalities }},
+	{"study.description", cel.StringType, func(s pacs.Study, _ int64) any { return s.Description }},
+	{"study.question", cel.StringType, func(s pacs.Study, _ int64) any { return s.Question }},
+	{"study.body_part", cel.StringType, func(s pacs.Study, _ int64) any { return strings.Join(s.BodyParts, ",") }},
+	{"study.facility", cel.StringType, func(s pacs.Study, _ int64) any { return s.Facility.Code }},
+	{"study.sex", cel.StringType, func(s pacs.Study, _ int64) any { return s.Patient.Sex }},
+	{"study.patient_age", cel.IntType, func(_ pacs.Study, age int64) any { return age }}, // whole years, -1 when unknown
+	{"study.instances", cel.IntType, func(s pacs.Study, _ int64) any { return int64(s.InstanceCount) }},
+}
 
+var conditionEnv, conditionEnvErr = func() (*cel.Env, error) {
+	var declared []cel.EnvOption
+	for _, field := range conditionFields {
+		declared = append(declared, cel.Variable(field.name, field.kind))
+	}
+	return cel.NewEnv(declared...)
+}()
+
+// Bounds of a condition, so that a rule can't stall the routing of everything
+// else.
 const (
-	conditionCost   = 100_000
-	conditionLength = 2_000
+	conditionCost   = 100_000 // CEL's units of work, some milliseconds
+	conditionLength = 2_000   // characters
+	maxCompiled     = 1_000
 )
 
 // variables are what a condition sees of a study.
@@ -59,16 +83,11 @@ func variables(s pacs.Study, now time.Time) map[string]any {
 	if years, ok := AgeAt(s.Patient.BirthDate, s.Date, now); ok {
 		age = int64(years)
 	}
-	return map[string]any{"study": map[string]any{
-		"modalities":  s.Modalities,
-		"description": s.Description,
-		"question":    s.Question,
-		"body_part":   strings.Join(s.BodyParts, ","),
-		"facility":    s.Facility.Code,
-		"sex":         s.Patient.Sex,
-		"patient_age": age, // whole years, -1 when unknown
-		"instances":   int64(s.InstanceCount),
-	}}
+	values := make(map[string]any, len(conditionFields))
+	for _, field := range conditionFields {
+		values[field.name] = field.of(s, age)
+	}
+	return values
 }
 
 func compile(source string) (*condition, error) {
@@ -76,21 +95,19 @@ func compile(source string) (*condition, error) {
 		return &condition{}, nil
 	}
 	refuse := func(detail error) error {
-		err := pacs.Errorf(pacs.Invalid, "The condition can't be used: %s", detail)
-		err.Reason = "rule_condition"
-		return err
+		return pacs.Errorf(pacs.Invalid, "The condition can't be used: %s", detail).WithReason("rule_condition", "")
 	}
 	if conditionEnvErr != nil {
 		return nil, conditionEnvErr
 	}
-	if len(source) > conditionLength {
+	if utf8.RuneCountInString(source) > conditionLength {
 		return nil, refuse(fmt.Errorf("it is longer than %d characters", conditionLength))
 	}
 	ast, issues := conditionEnv.Compile(source)
 	if issues.Err() != nil {
 		return nil, refuse(issues.Err())
 	}
-	if kind := ast.OutputType(); kind != cel.BoolType && kind != cel.DynType {
+	if kind := ast.OutputType(); kind != cel.BoolType {
 		return nil, refuse(fmt.Errorf("it gives %s, not true or false", kind))
 	}
 	program, err := conditionEnv.Program(ast, cel.CostLimit(conditionCost))
@@ -98,11 +115,18 @@ func compile(source string) (*condition, error) {
 		return nil, refuse(err)
 	}
 	c := &condition{program}
-	// A misspelt field only shows when the condition runs.
-	if _, err := c.holds(pacs.Study{Modalities: []string{"CT"}}, time.Now()); err != nil {
+	// What costs too much, or fails on an ordinary study, only shows when the
+	// condition runs.
+	if _, err := c.holds(trialStudy, time.Now()); err != nil {
 		return nil, refuse(err)
 	}
 	return c, nil
+}
+
+// trialStudy is what a new condition is tried on.
+var trialStudy = pacs.Study{
+	Modalities: []string{"CT", "SR"}, Description: "CT head", Question: "Stroke?", BodyParts: []string{"HEAD"},
+	Facility: pacs.Facility{Code: "URGUT"}, Patient: pacs.Patient{Sex: "F", BirthDate: "19890317"}, Date: "20261121", InstanceCount: 300,
 }
 
 func (c *condition) holds(s pacs.Study, now time.Time) (bool, error) {
@@ -129,6 +153,9 @@ func (w *Worklist) compiledCondition(source string) (*condition, error) {
 	}
 	c, err := compile(source)
 	if err == nil {
+		if len(w.compiled) >= maxCompiled {
+			clear(w.compiled) // of rules long changed
+		}
 		w.compiled[source] = c
 	}
 	return c, err
@@ -156,10 +183,19 @@ func rules(ctx context.Context, q querier) ([]Rule, error) {
 	return out, Failure(err)
 }
 
+const (
+	maxName     = 200
+	maxPosition = 1_000_000
+)
+
 func (w *Worklist) check(r Rule) error {
 	switch {
 	case strings.TrimSpace(r.Name) == "":
 		return pacs.Errorf(pacs.Invalid, "Give the rule a name")
+	case len(r.Name) > maxName:
+		return pacs.Errorf(pacs.Invalid, "The rule's name is longer than %d bytes", maxName)
+	case r.Position < 0 || r.Position > maxPosition:
+		return pacs.Errorf(pacs.Invalid, "The position is a number from 1 to %d", maxPosition)
 	case !slices.Contains(Priorities, r.Priority):
 		return pacs.Errorf(pacs.Invalid, "The priority is stat, urgent or routine")
 	case r.Deadline < time.Minute || r.Deadline > 365*24*time.Hour:
@@ -212,19 +248,30 @@ func oneRow(n int64, err error, absent string) error {
 }
 
 // AgeAt is a person's age in whole years on the day of the study (now when the
-// study has no date). Dates are DICOM dates.
+// study has no date). Dates are DICOM dates; false when the birth date is none,
+// or later than the study.
 func AgeAt(birthDate, studyDate string, now time.Time) (int, bool) {
-	born, err := strconv.Atoi(birthDate)
-	if err != nil || len(birthDate) != 8 {
+	born, ok := dateNumber(birthDate)
+	if !ok {
 		return 0, false
 	}
-	day, err := strconv.Atoi(studyDate)
-	if err != nil || len(studyDate) != 8 {
-		day, _ = strconv.Atoi(now.Format("20060102"))
+	day, ok := dateNumber(studyDate)
+	if !ok {
+		day, _ = dateNumber(now.Format(dicomDate))
 	}
 	if day < born {
 		return 0, false
 	}
 	// As numbers, YYYYMMDD dates differ by 10000 for each birthday passed.
 	return (day - born) / 10000, true
+}
+
+const dicomDate = "20060102"
+
+func dateNumber(date string) (int, bool) {
+	if _, err := time.Parse(dicomDate, date); err != nil {
+		return 0, false
+	}
+	n, err := strconv.Atoi(date)
+	return n, err == nil
 }

@@ -55,13 +55,14 @@ const (
 )
 
 // viewConditions say in SQL what a view shows. $1 is the person, $2 the start
-// of the server's day.
+// of the server's day. Each can be answered from an index: the signed tasks of
+// all times are not to be read through.
 var viewConditions = map[View]string{
 	ViewMine:   `t.state = 'claimed' AND t.claimed_by = $1`,
 	ViewGroups: `t.state <> 'signed' AND t.group_row IN (SELECT group_row FROM reading_group_member WHERE user_row = $1)`,
 	ViewOpen:   `t.state <> 'signed'`,
-	ViewDrafts: `EXISTS (SELECT 1 FROM report r JOIN report_draft d ON d.report_id = r.id WHERE r.task_id = t.id AND d.author = $1)`,
-	ViewSigned: `EXISTS (SELECT 1 FROM report r JOIN report_version v ON v.report_id = r.id WHERE r.task_id = t.id AND v.signer = $1 AND v.signed_at >= $2)`,
+	ViewDrafts: `t.id IN (SELECT r.task_id FROM report r JOIN report_draft d ON d.report_id = r.id WHERE d.author = $1)`,
+	ViewSigned: `t.id IN (SELECT r.task_id FROM report r JOIN report_version v ON v.report_id = r.id WHERE v.signer = $1 AND v.signed_at >= $2)`,
 }
 
 // Filter narrows a view.
@@ -76,13 +77,14 @@ type Filter struct {
 	After    string
 }
 
+// taskColumns are scanned by scanTask; %s limits the priors to what is in scope.
 const taskColumns = `
 	t.id::text, t.study_row, t.facility_row, t.state, t.priority, t.deadline, t.created_at,
 	coalesce(t.rule_row, 0), t.rule_name, coalesce(t.group_row, 0), coalesce(g.name, ''),
 	coalesce(t.claimed_by, 0), coalesce(u.name, ''), t.claimed_at,
 	(SELECT d.saved_at FROM report r JOIN report_draft d ON d.report_id = r.id WHERE r.task_id = t.id),
-	(SELECT count(*) FROM study o JOIN patient op ON op.id = o.patient_row
-		WHERE o.id <> s.id AND (o.patient_row = s.patient_row OR op.pinfl <> '' AND op.pinfl = p.pinfl))`
+	(SELECT count(*) FROM study o WHERE o.id <> s.id AND o.patient_row IN (
+		SELECT s.patient_row UNION SELECT linked.id FROM patient linked WHERE p.pinfl <> '' AND linked.pinfl = p.pinfl) AND %s)`
 
 const taskTables = `
 	reading_task t
@@ -116,10 +118,13 @@ func (w *where) arg(v any) string {
 
 func (w *where) and(clause string) { w.clauses = append(w.clauses, clause) }
 
-func (w *where) scope(s pacs.Scope) {
-	if !s.All {
-		w.and("t.facility_row = ANY(" + w.arg(append([]int64{}, s.FacilityIDs...)) + "::bigint[])")
+func (w *where) scope(s pacs.Scope) { w.and(w.inScope(s, "t.facility_row")) }
+
+func (w *where) inScope(s pacs.Scope, column string) string {
+	if s.All {
+		return "true"
 	}
+	return column + " = ANY(" + w.arg(append([]int64{}, s.FacilityIDs...)) + "::bigint[])"
 }
 
 func (w *where) String() string { return strings.Join(append([]string{"true"}, w.clauses...), " AND ") }
@@ -129,6 +134,37 @@ type taskCursor struct {
 	Rank     int       `json:"r"`
 	Deadline time.Time `json:"d"`
 	ID       string    `json:"i"`
+}
+
+func parseTaskCursor(s string) (taskCursor, error) {
+	var at taskCursor
+	raw, err := base64.RawURLEncoding.DecodeString(s)
+	if err == nil {
+		err = json.Unmarshal(raw, &at)
+	}
+	if err != nil || !IsID(at.ID) || at.Rank < 0 || at.Rank > len(Priorities) {
+		return at, pacs.Errorf(pacs.Invalid, "The page marker is not one of ours; begin at the first page")
+	}
+	return at, nil
+}
+
+// StudyText is the SQL condition that a study (alias s) of a patient (p) answers
+// to a text: each word is part of the name in any script, or the text begins the
+// patient ID or the accession number, or is the PINFL. arg adds an argument and
+// returns its placeholder. It is what the lists of studies match, without going
+// through them.
+func StudyText(text string, arg func(any) string) string {
+	text = strings.TrimSpace(strings.NewReplacer("*", " ", "?", " ").Replace(text))
+	literal := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
+	named := []string{}
+	for _, word := range strings.Fields(pacs.Fold(text)) {
+		named = append(named, "p.name_fold LIKE "+arg("%"+literal.Replace(word)+"%"))
+	}
+	if len(named) == 0 {
+		named = []string{"false"}
+	}
+	prefix := arg(literal.Replace(text) + "%")
+	return fmt.Sprintf("(%s OR p.patient_id LIKE %s OR s.accession_number LIKE %[2]s OR p.pinfl = %s)", strings.Join(named, " AND "), prefix, arg(text))
 }
 
 // Tasks returns a page of a view, by deadline within priority, and the cursor
@@ -151,34 +187,21 @@ func (w *Worklist) Tasks(ctx context.Context, scope pacs.Scope, f Filter) ([]Tas
 	if f.Facility != "" {
 		c.and("f.code = " + c.arg(f.Facility))
 	}
-	if strings.TrimSpace(f.Text) != "" {
-		matching, _, err := w.index.Studies(ctx, scope, pacs.StudyFilter{Text: f.Text})
+	if text := strings.TrimSpace(f.Text); text != "" {
+		c.and(StudyText(text, c.arg))
+	}
+	if f.After != "" {
+		at, err := parseTaskCursor(f.After)
 		if err != nil {
 			return nil, "", err
 		}
-		ids := make([]int64, len(matching))
-		for i, s := range matching {
-			ids[i] = s.ID
-		}
-		c.and("s.id = ANY(" + c.arg(ids) + ")")
-	}
-	if f.After != "" {
-		var at taskCursor
-		raw, err := base64.RawURLEncoding.DecodeString(f.After)
-		if err == nil {
-			err = json.Unmarshal(raw, &at)
-		}
-		if err != nil {
-			return nil, "", pacs.Errorf(pacs.Invalid, "The page marker is not one of ours; begin at the first page")
-		}
-		c.and(fmt.Sprintf("(t.rank, t.deadline, t.id) > (%s, %s, %s::uuid)", c.arg(at.Rank), c.arg(at.Deadline), c.arg(at.ID)))
+		c.and(fmt.Sprintf("(t.rank, t.deadline, t.id) > (%s, %s, %s)", c.arg(at.Rank), c.arg(at.Deadline), c.arg(at.ID)))
 	}
 	limit := f.Limit
 	if limit <= 0 || limit > 200 {
 		limit = 100
 	}
-	tasks, err := w.collect(ctx, `SELECT `+taskColumns+` FROM `+taskTables+` WHERE `+c.String()+
-		` ORDER BY t.rank, t.deadline, t.id LIMIT `+c.arg(limit+1), c.args)
+	tasks, err := w.collect(ctx, scope, &c, ` ORDER BY t.rank, t.deadline, t.id LIMIT `+c.arg(limit+1))
 	if err != nil || len(tasks) <= limit {
 		return tasks, "", err
 	}
@@ -188,39 +211,54 @@ func (w *Worklist) Tasks(ctx context.Context, scope pacs.Scope, f Filter) ([]Tas
 	return tasks, base64.RawURLEncoding.EncodeToString(raw), err
 }
 
+// views in the order in which Counts asks for them.
+var views = []View{ViewMine, ViewGroups, ViewOpen, ViewDrafts, ViewSigned}
+
 // Counts returns how many tasks each view has.
 func (w *Worklist) Counts(ctx context.Context, scope pacs.Scope, userID int64) (map[View]int, error) {
 	c := where{args: []any{userID, startOfDay()}}
 	c.scope(scope)
+	columns := make([]string, len(views))
+	counted := make([]int, len(views))
+	into := make([]any, len(views))
+	for i, view := range views {
+		columns[i] = `(SELECT count(*) FROM reading_task t WHERE ` + viewConditions[view] + ` AND ` + c.String() + `)`
+		into[i] = &counted[i]
+	}
+	if err := w.pool.QueryRow(ctx, `SELECT `+strings.Join(columns, ", "), c.args...).Scan(into...); err != nil {
+		return nil, Failure(err)
+	}
 	counts := map[View]int{}
-	var mine, groups, open, drafts, signed int
-	filter := func(v View) string { return "count(*) FILTER (WHERE " + viewConditions[v] + ")" }
-	err := w.pool.QueryRow(ctx, `SELECT `+strings.Join([]string{filter(ViewMine), filter(ViewGroups), filter(ViewOpen), filter(ViewDrafts), filter(ViewSigned)}, ", ")+
-		` FROM reading_task t WHERE `+c.String(), c.args...).Scan(&mine, &groups, &open, &drafts, &signed)
-	counts[ViewMine], counts[ViewGroups], counts[ViewOpen], counts[ViewDrafts], counts[ViewSigned] = mine, groups, open, drafts, signed
-	return counts, Failure(err)
+	for i, view := range views {
+		counts[view] = counted[i]
+	}
+	return counts, nil
 }
 
 // Task returns one task. NotFound outside the scope.
 func (w *Worklist) Task(ctx context.Context, scope pacs.Scope, id string) (Task, error) {
+	if !IsID(id) {
+		return Task{}, noSuchTask()
+	}
 	c := where{}
-	c.and("t.id::text = " + c.arg(id))
-	c.scope(scope)
-	return w.one(ctx, c)
+	c.and("t.id = " + c.arg(id))
+	return w.one(ctx, scope, &c)
 }
 
 // TaskOfStudy returns the task of a study. NotFound when it has none yet.
 func (w *Worklist) TaskOfStudy(ctx context.Context, scope pacs.Scope, studyID int64) (Task, error) {
 	c := where{}
 	c.and("t.study_row = " + c.arg(studyID))
-	c.scope(scope)
-	return w.one(ctx, c)
+	return w.one(ctx, scope, &c)
 }
 
-func (w *Worklist) one(ctx context.Context, c where) (Task, error) {
-	tasks, err := w.collect(ctx, `SELECT `+taskColumns+` FROM `+taskTables+` WHERE `+c.String(), c.args)
+func noSuchTask() error { return pacs.Errorf(pacs.NotFound, "There is no such task") }
+
+func (w *Worklist) one(ctx context.Context, scope pacs.Scope, c *where) (Task, error) {
+	c.scope(scope)
+	tasks, err := w.collect(ctx, scope, c, "")
 	if err == nil && len(tasks) == 0 {
-		err = pacs.Errorf(pacs.NotFound, "There is no such task")
+		err = noSuchTask()
 	}
 	if err != nil {
 		return Task{}, err
@@ -228,15 +266,14 @@ func (w *Worklist) one(ctx context.Context, c where) (Task, error) {
 	return tasks[0], nil
 }
 
-func (w *Worklist) collect(ctx context.Context, sql string, args []any) ([]Task, error) {
-	rows, err := w.pool.Query(ctx, sql, args...)
+// collect reads the tasks that c describes, in the order that rest gives.
+func (w *Worklist) collect(ctx context.Context, scope pacs.Scope, c *where, rest string) ([]Task, error) {
+	priors := c.inScope(scope, "o.facility_row")
+	rows, err := w.pool.Query(ctx, `SELECT `+fmt.Sprintf(taskColumns, priors)+` FROM `+taskTables+` WHERE `+c.String()+rest, c.args...)
 	if err != nil {
 		return nil, Failure(err)
 	}
 	tasks, err := pgx.CollectRows(rows, scanTask)
-	if errors.Is(err, pgx.ErrNoRows) {
-		err = nil
-	}
 	return tasks, Failure(err)
 }
 
@@ -265,5 +302,5 @@ func (w *Worklist) TaskIDs(ctx context.Context, studyIDs []int64) (map[int64]str
 	var study int64
 	var id string
 	_, err = pgx.ForEachRow(rows, []any{&study, &id}, func() error { ids[study] = id; return nil })
-	return ids, Failure(err)
+	return ids, Failure(errors.Join(err, rows.Err()))
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -40,6 +41,10 @@ func New(ctx context.Context, ix *index.Index) (*Worklist, error) {
 // Index is the archive's index that the tasks' studies are in.
 func (w *Worklist) Index() *index.Index { return w.index }
 
+// IsID tells whether s is the id of a task or a report. Anything else is the id
+// of nothing.
+func IsID(s string) bool { return len(s) == 36 && uuid.Validate(s) == nil }
+
 // Failure turns a database error into the archive's. The archive's own errors
 // go through unchanged. Unique and foreign keys that a caller can violate
 // become Conflict and NotFound with a message of the caller's kind.
@@ -47,6 +52,9 @@ func Failure(err error) error {
 	var own *pacs.Error
 	if err == nil || errors.As(err, &own) {
 		return err
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return pacs.Wrap(pacs.Unavailable, err, "The request was cancelled or took too long")
 	}
 	if errors.Is(err, pgx.ErrNoRows) {
 		return pacs.Errorf(pacs.NotFound, "There is no such thing here")
@@ -60,6 +68,8 @@ func Failure(err error) error {
 			return pacs.Wrap(pacs.Conflict, err, "It is still in use, or refers to something that does not exist")
 		case "22P02":
 			return pacs.Wrap(pacs.NotFound, err, "There is no such thing here")
+		case "22021":
+			return pacs.Wrap(pacs.Invalid, err, "The text has characters that can't be kept (NUL, or bytes that are not UTF-8)")
 		}
 	}
 	if index.Transient(err) {

@@ -23,28 +23,9 @@ type deliveryRowJSON struct {
 }
 
 func (a *API) listDeliveries(c *gin.Context) {
-	var studyIDs []int64
-	if q := c.Query("q"); q != "" {
-		matching, _, err := a.Index.Studies(c.Request.Context(), scope(c), pacs.StudyFilter{Text: q})
-		if err != nil {
-			web.Problem(c, err)
-			return
-		}
-		studyIDs = []int64{}
-		for _, s := range matching {
-			studyIDs = append(studyIDs, s.ID)
-		}
-	}
-	var after time.Time
-	if marker := c.Query("after"); marker != "" {
-		var err error
-		if after, err = time.Parse(time.RFC3339Nano, marker); err != nil {
-			web.Problem(c, pacs.Errorf(pacs.Invalid, "The page marker is not one of ours; begin at the first page"))
-			return
-		}
-	}
-	n := limit(c, 100)
-	signed, err := a.Reports.Deliveries(c.Request.Context(), scope(c), report.DeliveryState(c.Query("state")), studyIDs, n, after)
+	signed, next, err := a.Reports.Deliveries(c.Request.Context(), scope(c), report.DeliveryFilter{
+		State: report.DeliveryState(c.Query("state")), Text: c.Query("q"), Limit: limit(c, 100), After: c.Query("after"),
+	})
 	if err != nil {
 		web.Problem(c, err)
 		return
@@ -55,10 +36,6 @@ func (a *API) listDeliveries(c *gin.Context) {
 		return
 	}
 	counts, err := a.Reports.DeliveryCounts(c.Request.Context(), scope(c))
-	next := ""
-	if len(signed) == n {
-		next = signed[n-1].SignedAt.Format(time.RFC3339Nano)
-	}
 	answer(c, ok, struct {
 		Deliveries []deliveryRowJSON            `json:"deliveries"`
 		Counts     map[report.DeliveryState]int `json:"counts"`
@@ -94,5 +71,5 @@ func (a *API) retryDelivery(c *gin.Context) {
 		web.Problem(c, pacs.Errorf(pacs.NotFound, "There is no such report"))
 		return
 	}
-	done(c, accepted, a.Reports.Requeue(c.Request.Context(), scope(c), c.Param("report"), version))
+	done(c, accepted, a.Reports.Requeue(c.Request.Context(), scope(c), web.Identity(c).Remote, c.Param("report"), version))
 }

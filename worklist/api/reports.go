@@ -106,6 +106,11 @@ func (a *API) reportOf(c *gin.Context, r report.Report) (*reportJSON, error) {
 			out.DraftBy = d.Author
 		}
 	}
+	if len(out.Versions) > 0 || out.Draft != nil {
+		if err := a.recordView(c, viewedReport, reportObject(r.ID, len(r.Versions)), task.FacilityID); err != nil {
+			return nil, err
+		}
+	}
 	return out, nil
 }
 
@@ -115,7 +120,11 @@ func (a *API) showReport(c *gin.Context, r report.Report, err error) {
 		return
 	}
 	out, err := a.reportOf(c, r)
-	answer(c, ok, out, err)
+	if err != nil {
+		web.Problem(c, err)
+		return
+	}
+	c.JSON(ok, out)
 }
 
 func (a *API) getReport(c *gin.Context) {
@@ -138,7 +147,11 @@ func (a *API) saveDraft(c *gin.Context) {
 }
 
 func (a *API) discardDraft(c *gin.Context) {
-	done(c, noContent, a.Reports.DiscardDraft(c.Request.Context(), scope(c), c.Param("task"), user(c)))
+	err := a.Reports.DiscardDraft(c.Request.Context(), scope(c), c.Param("task"), user(c))
+	if err == nil {
+		err = a.record(c, discarded, taskObject(c.Param("task")), 0)
+	}
+	done(c, noContent, err)
 }
 
 func (a *API) sign(c *gin.Context) {
@@ -154,7 +167,9 @@ func (a *API) sign(c *gin.Context) {
 		web.Problem(c, pacs.Errorf(pacs.Forbidden, "Only a person can sign"))
 		return
 	}
-	r, err := a.Reports.Sign(c.Request.Context(), scope(c), c.Param("task"), report.Signer{ID: me.ID, Name: me.Name}, in.Revision)
+	r, err := a.Reports.Sign(c.Request.Context(), scope(c), c.Param("task"), report.Signer{
+		ID: me.ID, Name: me.Name, ARGOS: me.ARGOS, From: web.Identity(c).Remote,
+	}, in.Revision)
 	a.showReport(c, r, err)
 }
 
@@ -167,6 +182,9 @@ func (a *API) amend(c *gin.Context) {
 		return
 	}
 	r, err := a.Reports.Amend(c.Request.Context(), scope(c), c.Param("task"), user(c), in.Kind)
+	if err == nil {
+		err = a.record(c, amended, reportObject(r.ID, len(r.Versions)+1), 0)
+	}
 	a.showReport(c, r, err)
 }
 
@@ -181,7 +199,12 @@ func (a *API) pdf(c *gin.Context) {
 		web.Problem(c, err)
 		return
 	}
+	if err := a.recordView(c, printed, reportObject(c.Param("report"), version), 0); err != nil {
+		web.Problem(c, err)
+		return
+	}
+	// Not kept by the browser (web's no-store): the next at a shared machine may
+	// be another person.
 	c.Header("Content-Disposition", fmt.Sprintf(`inline; filename="report-%s-v%d.pdf"`, c.Param("report"), version))
-	c.Header("Cache-Control", "private, max-age=86400")
 	c.Data(ok, "application/pdf", pdf)
 }

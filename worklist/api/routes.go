@@ -3,6 +3,8 @@ package api
 import (
 	"net/http"
 	"strconv"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
 
@@ -22,10 +24,13 @@ type API struct {
 	// Platform is the address of the FHIR server that reports go to, "" when
 	// none is configured.
 	Platform string
+
+	views views
 }
 
 // Register adds the routes to /api.
 func (a *API) Register(r gin.IRouter) {
+	r = r.Group("", readable)
 	may := web.Require
 	r.GET("/tasks", may(access.TaskRead), a.listTasks)
 	r.POST("/tasks/next", may(access.TaskClaim), a.claimNext)
@@ -53,6 +58,20 @@ func (a *API) Register(r gin.IRouter) {
 	r.POST("/admin/rules", may(access.AdminRules), a.addRule)
 	r.PUT("/admin/rules/:id", may(access.AdminRules), a.updateRule)
 	r.DELETE("/admin/rules/:id", may(access.AdminRules), a.removeRule)
+}
+
+// readable refuses texts that PostgreSQL can't hold and no client of ours sends.
+func readable(c *gin.Context) {
+	texts := []string{c.Request.URL.Path}
+	for _, values := range c.Request.URL.Query() {
+		texts = append(texts, values...)
+	}
+	for _, s := range texts {
+		if strings.ContainsRune(s, 0) || !utf8.ValidString(s) {
+			web.Problem(c, pacs.Errorf(pacs.Invalid, "The address has characters that no text has (NUL, or bytes that are not UTF-8)"))
+			return
+		}
+	}
 }
 
 // answer sends a value, or the problem.

@@ -29,6 +29,11 @@ type (
 	}
 )
 
+const maxMinutes = 1_000_000
+
+func groupObject(id int64) string { return "group:" + text(id) }
+func ruleObject(id int64) string  { return "rule:" + text(id) }
+
 func groupOf(g worklist.Group) groupJSON {
 	out := groupJSON{ID: text(g.ID), Name: g.Name, Members: make([]string, len(g.Members))}
 	for i, id := range g.Members {
@@ -68,6 +73,9 @@ func (a *API) addGroup(c *gin.Context) {
 	if err == nil {
 		g, err = a.Worklist.AddGroup(c.Request.Context(), g)
 	}
+	if err == nil {
+		err = a.record(c, addedGroup, groupObject(g.ID), 0)
+	}
 	answer(c, created, groupOf(g), err)
 }
 
@@ -84,6 +92,9 @@ func (a *API) updateGroup(c *gin.Context) {
 	if err == nil {
 		err = a.Worklist.UpdateGroup(c.Request.Context(), g)
 	}
+	if err == nil {
+		err = a.record(c, changedGroup, groupObject(id), 0)
+	}
 	answer(c, ok, groupOf(g), err)
 }
 
@@ -98,6 +109,9 @@ func (r ruleJSON) rule(id int64) (worklist.Rule, error) {
 	group, err := strconv.ParseInt(r.Group, 10, 64)
 	if err != nil {
 		return worklist.Rule{}, pacs.Errorf(pacs.Invalid, "Choose the reading group the rule sends to")
+	}
+	if r.DeadlineMinutes < 0 || r.DeadlineMinutes > maxMinutes {
+		r.DeadlineMinutes = 0 // refused by the worklist, in its words; as a duration it would overflow
 	}
 	return worklist.Rule{
 		ID: id, Position: r.Position, Name: r.Name, Condition: r.Condition, GroupID: group,
@@ -124,6 +138,9 @@ func (a *API) addRule(c *gin.Context) {
 	if err == nil {
 		r, err = a.Worklist.AddRule(c.Request.Context(), r)
 	}
+	if err == nil {
+		err = a.record(c, addedRule, ruleObject(r.ID), 0)
+	}
 	answer(c, created, ruleOf(r), err)
 }
 
@@ -140,6 +157,9 @@ func (a *API) updateRule(c *gin.Context) {
 	if err == nil {
 		err = a.Worklist.UpdateRule(c.Request.Context(), r)
 	}
+	if err == nil {
+		err = a.record(c, changedRule, ruleObject(id), 0)
+	}
 	answer(c, ok, ruleOf(r), err)
 }
 
@@ -147,6 +167,9 @@ func (a *API) removeRule(c *gin.Context) {
 	id, err := number(c, "id")
 	if err == nil {
 		err = a.Worklist.RemoveRule(c.Request.Context(), id)
+	}
+	if err == nil {
+		err = a.record(c, removedRule, ruleObject(id), 0)
 	}
 	done(c, noContent, err)
 }

@@ -187,6 +187,9 @@ func (a *API) studyDetail(c *gin.Context) (*studyDetailJSON, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := a.recordView(c, viewedStudy, studyObject(study.StudyInstanceUID), study.Facility.ID); err != nil {
+		return nil, err
+	}
 	middle, err := a.Index.MiddleInstances(c.Request.Context(), scope(c), study.ID)
 	if err != nil {
 		return nil, err
@@ -209,6 +212,12 @@ func (a *API) studyDetail(c *gin.Context) (*studyDetailJSON, error) {
 		})
 	}
 	signed := versions[study.ID]
+	if len(signed) > 0 {
+		last := signed[len(signed)-1]
+		if err := a.recordView(c, viewedReport, reportObject(last.ReportID, last.Version), study.Facility.ID); err != nil {
+			return nil, err
+		}
+	}
 	for i := len(signed) - 1; i >= 0; i-- {
 		out.Reports = append(out.Reports, versionOf(signed[i], web.Identity(c).Can(access.DeliveryRead)))
 	}

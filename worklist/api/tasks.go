@@ -5,6 +5,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/web"
 	"github.com/tasvir-pacs/tasvir/worklist"
 )
@@ -66,23 +67,20 @@ func (a *API) withStudies(c *gin.Context, tasks []worklist.Task) ([]taskJSON, er
 	if err != nil {
 		return nil, err
 	}
-	versions, err := a.Reports.OfStudies(c.Request.Context(), ids)
+	found := make([]pacs.Study, 0, len(tasks))
+	kept := make([]worklist.Task, 0, len(tasks))
+	for _, t := range tasks {
+		if study, ok := studies[t.StudyID]; ok {
+			found, kept = append(found, study), append(kept, t)
+		}
+	}
+	shown, _, err := a.present(c, found)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]taskJSON, 0, len(tasks))
-	for _, t := range tasks {
-		study, found := studies[t.StudyID]
-		if !found {
-			continue
-		}
-		shown := studyOf(study)
-		shown.TaskID = t.ID
-		if all := versions[t.StudyID]; len(all) > 0 {
-			last := all[len(all)-1]
-			shown.Report = &badgeJSON{last.ReportID, last.Version, last.Kind, last.SignedAt, last.SignedBy}
-		}
-		out = append(out, taskOf(t, shown, user(c)))
+	out := make([]taskJSON, len(kept))
+	for i, t := range kept {
+		out[i] = taskOf(t, shown[i], user(c))
 	}
 	return out, nil
 }
@@ -117,11 +115,22 @@ func (a *API) one(c *gin.Context, task worklist.Task, err error) {
 		return
 	}
 	shown, err := a.withStudies(c, []worklist.Task{task})
-	if err != nil || len(shown) == 0 {
-		answer(c, ok, nil, err)
+	if err == nil && len(shown) == 0 {
+		err = pacs.Errorf(pacs.NotFound, "There is no such task")
+	}
+	if err != nil {
+		web.Problem(c, err)
 		return
 	}
 	c.JSON(ok, shown[0])
+}
+
+// moved answers with a task that has been claimed or released.
+func (a *API) moved(c *gin.Context, action string, task worklist.Task, err error) {
+	if err == nil {
+		err = a.record(c, action, taskObject(task.ID), task.FacilityID)
+	}
+	a.one(c, task, err)
 }
 
 func (a *API) getTask(c *gin.Context) {
@@ -131,15 +140,15 @@ func (a *API) getTask(c *gin.Context) {
 
 func (a *API) claim(c *gin.Context) {
 	task, err := a.Worklist.Claim(c.Request.Context(), scope(c), c.Param("task"), user(c))
-	a.one(c, task, err)
+	a.moved(c, claimed, task, err)
 }
 
 func (a *API) claimNext(c *gin.Context) {
 	task, err := a.Worklist.ClaimNext(c.Request.Context(), scope(c), user(c))
-	a.one(c, task, err)
+	a.moved(c, claimed, task, err)
 }
 
 func (a *API) release(c *gin.Context) {
 	task, err := a.Worklist.Release(c.Request.Context(), scope(c), c.Param("task"), user(c))
-	a.one(c, task, err)
+	a.moved(c, released, task, err)
 }

@@ -33,7 +33,9 @@ func (c *Composer) Compose(ctx context.Context, signed report.Signed) (*fhir.Rep
 	if !ok {
 		return nil, pacs.Errorf(pacs.NotFound, "The study of the report is not in the index")
 	}
-	series, _, err := c.Index.Series(ctx, scope, pacs.SeriesFilter{Study: pacs.StudyFilter{StudyInstanceUIDs: []string{study.StudyInstanceUID}}})
+	series, _, err := c.Index.Series(ctx, scope, pacs.SeriesFilter{
+		Study: pacs.StudyFilter{StudyInstanceUIDs: []string{study.StudyInstanceUID}}, Page: pacs.Page{Limit: index.MaxLimit},
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -71,17 +73,46 @@ func (c *Composer) Compose(ctx context.Context, signed report.Signed) (*fhir.Rep
 	if signed.Before != nil {
 		out.Predecessor = &fhir.Predecessor{Version: signed.Before.Version, SignedAt: signed.Before.SignedAt}
 	}
+	instances, err := c.instances(ctx, study)
+	if err != nil {
+		return nil, err
+	}
 	for _, s := range series {
-		number := -1
-		if s.Number != nil {
-			number = *s.Number
-		}
 		out.Study.Series = append(out.Study.Series, fhir.Series{
-			UID: s.SeriesInstanceUID, Number: number, Modality: s.Modality, Description: s.Description,
-			BodyPart: s.BodyPart, InstanceCount: s.InstanceCount,
+			UID: s.SeriesInstanceUID, Number: numberOf(s.Number), Modality: s.Modality, Description: s.Description,
+			BodyPart: s.BodyPart, InstanceCount: s.InstanceCount, Instances: instances[s.ID],
 		})
 	}
 	return out, nil
+}
+
+// instances lists a study's instances by series row. A study that has more than
+// one page of them goes without: the platform gets their number, and finds them
+// through the Endpoint.
+func (c *Composer) instances(ctx context.Context, study pacs.Study) (map[int64][]fhir.Instance, error) {
+	if study.InstanceCount > index.MaxLimit {
+		return nil, nil
+	}
+	found, next, err := c.Index.Instances(ctx, scope, pacs.InstanceFilter{
+		Series: pacs.SeriesFilter{Study: pacs.StudyFilter{StudyInstanceUIDs: []string{study.StudyInstanceUID}}},
+		Page:   pacs.Page{Limit: index.MaxLimit},
+	})
+	if err != nil || next != "" {
+		return nil, err
+	}
+	bySeries := map[int64][]fhir.Instance{}
+	for _, i := range found {
+		bySeries[i.SeriesID] = append(bySeries[i.SeriesID], fhir.Instance{UID: i.SOPInstanceUID, SOPClass: i.SOPClassUID, Number: numberOf(i.Number)})
+	}
+	return bySeries, nil
+}
+
+// numberOf gives -1 for no number, as package fhir has it.
+func numberOf(n *int) int {
+	if n == nil {
+		return -1
+	}
+	return *n
 }
 
 // radiologist reads the signer's identifiers. The name is the one that was

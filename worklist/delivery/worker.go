@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
 
 	"github.com/tasvir-pacs/tasvir/worklist/fhir"
 	"github.com/tasvir-pacs/tasvir/worklist/report"
@@ -31,11 +33,32 @@ const (
 	firstPause  = 3 * time.Second
 	longestWait = 10 * time.Minute
 	inOrderWait = 2 * time.Second
+
+	timeToDeliver = 5 * time.Minute
+	timeToRecord  = 10 * time.Second
 )
 
-// Enqueue adds the job in the transaction that signs or requeues a version.
+// Enqueue has a version sent now, in the transaction that signs or requeues it.
+// A job that waits for its next attempt is brought forward, so that there is one
+// however often somebody presses "send again". One that is at work at this
+// moment is not counted on: it may be about to give up.
 func Enqueue(ctx context.Context, jobs *river.Client[pgx.Tx], tx pgx.Tx, reportID string, version int) error {
-	_, err := jobs.InsertTx(ctx, tx, Args{ReportID: reportID, Version: version}, &river.InsertOpts{MaxAttempts: maxAttempts})
+	args := Args{ReportID: reportID, Version: version}
+	encoded, err := json.Marshal(args)
+	if err != nil {
+		return err
+	}
+	waiting, err := jobs.JobListTx(ctx, tx, river.NewJobListParams().Kinds(args.Kind()).
+		States(rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable, rivertype.JobStateScheduled).
+		Where("args @> @args::jsonb", river.NamedArgs{"args": string(encoded)}).First(1))
+	if err != nil {
+		return err
+	}
+	if len(waiting.Jobs) > 0 {
+		_, err := jobs.JobRetryTx(ctx, tx, waiting.Jobs[0].ID)
+		return err
+	}
+	_, err = jobs.InsertTx(ctx, tx, args, &river.InsertOpts{MaxAttempts: maxAttempts})
 	return err
 }
 
@@ -52,10 +75,13 @@ type Worker struct {
 	Sender   Sender
 	// Observe, when set, is told of every attempt.
 	Observe func(err error, took time.Duration)
+	// Log is slog.Default when nil. What the platform says, and the addresses
+	// that were asked, may name patients: they go there at debug level only.
+	Log *slog.Logger
 }
 
 // Timeout implements river.Worker.
-func (w *Worker) Timeout(*river.Job[Args]) time.Duration { return 5 * time.Minute }
+func (w *Worker) Timeout(*river.Job[Args]) time.Duration { return timeToDeliver }
 
 // NextRetry implements river.Worker for failures that Work did not schedule
 // itself, such as a panic or a database that is down.
@@ -125,29 +151,52 @@ func (w *Worker) deliver(ctx context.Context, signed report.Signed) (fhir.Receip
 
 // failed records why an attempt failed and decides whether there is another.
 func (w *Worker) failed(ctx context.Context, job *river.Job[Args], signed report.Signed, attempts int, cause error) error {
-	if ctx.Err() != nil {
-		return cause // shutting down or timed out; River repeats it
-	}
-	d := report.Delivery{State: report.Retrying, Attempts: attempts, LastError: "Something went wrong on this side; the details are in the server's log"}
+	d := report.Delivery{State: report.Retrying, Attempts: attempts}
 	wait := pause(attempts)
+	level, status := slog.LevelWarn, 0
 	var refused *fhir.DeliveryError
-	if errors.As(cause, &refused) {
-		d.LastError = refused.Message
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		d.LastError = "The platform did not answer in time"
+		// The time to write it down was not in the time to deliver.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), timeToRecord)
+		defer cancel()
+	case ctx.Err() != nil:
+		return cause // shutting down; River repeats it
+	case errors.As(cause, &refused):
+		d.LastError, status = refused.Message, refused.Status
 		wait = max(wait, refused.RetryAfter)
 		if refused.Permanent {
 			d.State = report.Failed
 		}
+	default:
+		d.LastError = "Something went wrong on this side; the details are in the server's log"
+		level = slog.LevelError
 	}
 	if d.State == report.Retrying {
 		d.NextAttemptAt = time.Now().Add(wait)
 	}
+	log := w.Log
+	if log == nil {
+		log = slog.Default()
+	}
+	attributes := []any{"report", signed.ReportID, "version", signed.Version.Version, "state", d.State, "attempt", attempts, "status", status}
+	if level == slog.LevelError {
+		attributes = append(attributes, "error", cause)
+	}
+	log.Log(ctx, level, "a report was not delivered", attributes...)
+	log.DebugContext(ctx, "why a report was not delivered", "report", signed.ReportID, "job", job.ID, "error", cause)
 	if err := w.Reports.RecordDelivery(ctx, signed.ReportID, signed.Version.Version, d); err != nil {
-		return errors.Join(cause, err)
+		return err
 	}
 	if d.State == report.Failed {
-		return river.JobCancel(cause)
+		return river.JobCancel(errRefused)
 	}
 	// A snooze does not use up an attempt, and the job runs when the client
 	// says it will.
 	return river.JobSnooze(wait)
 }
+
+// errRefused is what River keeps of a refusal; the words are with the report.
+var errRefused = errors.New("the platform refused the report")

@@ -2,13 +2,19 @@ package report
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/access"
 	"github.com/tasvir-pacs/tasvir/pacs/events"
 	"github.com/tasvir-pacs/tasvir/worklist"
 )
@@ -75,12 +81,15 @@ type Signed struct {
 // Get returns one signed version for its delivery. It is the outbox's own
 // read, so it takes no scope.
 func (r *Reports) Get(ctx context.Context, reportID string, version int) (Signed, error) {
-	all, err := versions(ctx, r.pool, "v.report_id::text = $1 AND v.version <= $2", reportID, version)
+	if !valid(reportID, version) {
+		return Signed{}, noSuchReport()
+	}
+	all, err := versions(ctx, r.pool, "v.report_id = $1 AND v.version <= $2", reportID, version)
 	if err != nil {
 		return Signed{}, err
 	}
 	if len(all) == 0 || all[len(all)-1].Version != version {
-		return Signed{}, pacs.Errorf(pacs.NotFound, "There is no such report")
+		return Signed{}, noSuchReport()
 	}
 	s := Signed{Version: all[len(all)-1]}
 	if len(all) > 1 {
@@ -88,23 +97,86 @@ func (r *Reports) Get(ctx context.Context, reportID string, version int) (Signed
 	}
 	err = r.pool.QueryRow(ctx, `
 		SELECT t.id::text, t.study_row, v.pdf FROM report r JOIN reading_task t ON t.id = r.task_id JOIN report_version v ON v.report_id = r.id
-		WHERE r.id::text = $1 AND v.version = $2`, reportID, version).Scan(&s.TaskID, &s.StudyID, &s.PDF)
+		WHERE r.id = $1 AND v.version = $2`, reportID, version).Scan(&s.TaskID, &s.StudyID, &s.PDF)
 	return s, worklist.Failure(err)
 }
 
+// DeliveryFilter asks for deliveries. Empty fields match everything.
+type DeliveryFilter struct {
+	State DeliveryState
+	Text  string // part of a name in any script, patient ID or accession number
+	Limit int
+	After string // the cursor that the page before gave
+}
+
+// deliveryCursor is the sort key of the last row of a page.
+type deliveryCursor struct {
+	SignedAt time.Time `json:"s"`
+	ReportID string    `json:"r"`
+	Version  int       `json:"v"`
+}
+
+func parseDeliveryCursor(s string) (deliveryCursor, error) {
+	var at deliveryCursor
+	raw, err := base64.RawURLEncoding.DecodeString(s)
+	if err == nil {
+		err = json.Unmarshal(raw, &at)
+	}
+	if err != nil || !valid(at.ReportID, at.Version) {
+		return at, pacs.Errorf(pacs.Invalid, "The page marker is not one of ours; begin at the first page")
+	}
+	return at, nil
+}
+
+// valid tells whether there can be such a version of such a report.
+func valid(reportID string, version int) bool {
+	return worklist.IsID(reportID) && version >= 1 && version <= math.MaxInt32
+}
+
+// deliveryStates lists all states.
+var deliveryStates = []DeliveryState{Queued, Retrying, Delivered, Failed}
+
 // Deliveries returns a page of signed versions with their delivery, newest
-// first, optionally of one state, and the cursor of the next page.
-func (r *Reports) Deliveries(ctx context.Context, scope pacs.Scope, state DeliveryState, studyIDs []int64, limit int, after time.Time) ([]Signed, error) {
+// first, and the cursor of the next page.
+func (r *Reports) Deliveries(ctx context.Context, scope pacs.Scope, f DeliveryFilter) ([]Signed, string, error) {
+	var args []any
+	arg := func(v any) string {
+		args = append(args, v)
+		return fmt.Sprintf("$%d", len(args))
+	}
+	conditions := []string{"true"}
+	if !scope.All {
+		conditions = append(conditions, "t.facility_row = ANY("+arg(append([]int64{}, scope.FacilityIDs...))+"::bigint[])")
+	}
+	if f.State != "" {
+		if !slices.Contains(deliveryStates, f.State) {
+			return nil, "", pacs.Errorf(pacs.Invalid, "The state is queued, retrying, delivered or failed")
+		}
+		conditions = append(conditions, "d.state = "+arg(f.State))
+	}
+	if text := strings.TrimSpace(f.Text); text != "" {
+		conditions = append(conditions, worklist.StudyText(text, arg))
+	}
+	if f.After != "" {
+		at, err := parseDeliveryCursor(f.After)
+		if err != nil {
+			return nil, "", err
+		}
+		conditions = append(conditions, fmt.Sprintf("(v.signed_at, v.report_id, v.version) < (%s, %s, %s)", arg(at.SignedAt), arg(at.ReportID), arg(at.Version)))
+	}
+	limit := f.Limit
+	if limit <= 0 || limit > 200 {
+		limit = 100
+	}
 	rows, err := r.pool.Query(ctx, `
 		SELECT v.report_id::text, v.version, v.kind, v.language, v.signer, v.signed_by, v.signed_at, t.id::text, t.study_row, `+deliveryColumns+`
 		FROM report_version v JOIN report_delivery d ON d.report_id = v.report_id AND d.version = v.version
 			JOIN report r ON r.id = v.report_id JOIN reading_task t ON t.id = r.task_id
-		WHERE ($1 OR t.facility_row = ANY($2::bigint[])) AND ($3 = '' OR d.state = $3)
-			AND ($4::bigint[] IS NULL OR t.study_row = ANY($4)) AND ($5::timestamptz IS NULL OR v.signed_at < $5)
-		ORDER BY v.signed_at DESC, v.report_id LIMIT $6`,
-		scope.All, append([]int64{}, scope.FacilityIDs...), state, studyIDs, orNull(after), limit)
+			JOIN study s ON s.id = t.study_row JOIN patient p ON p.id = s.patient_row
+		WHERE `+strings.Join(conditions, " AND ")+`
+		ORDER BY v.signed_at DESC, v.report_id DESC, v.version DESC LIMIT `+arg(limit+1), args...)
 	if err != nil {
-		return nil, worklist.Failure(err)
+		return nil, "", worklist.Failure(err)
 	}
 	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Signed, error) {
 		var s Signed
@@ -113,7 +185,13 @@ func (r *Reports) Deliveries(ctx context.Context, scope pacs.Scope, state Delive
 		s.Delivery = d.delivery()
 		return s, err
 	})
-	return out, worklist.Failure(err)
+	if err != nil || len(out) <= limit {
+		return out, "", worklist.Failure(err)
+	}
+	out = out[:limit]
+	last := out[limit-1]
+	raw, err := json.Marshal(deliveryCursor{SignedAt: last.SignedAt, ReportID: last.ReportID, Version: last.Version.Version})
+	return out, base64.RawURLEncoding.EncodeToString(raw), err
 }
 
 // DeliveryCounts counts deliveries in scope by state.
@@ -128,14 +206,14 @@ func (r *Reports) DeliveryCounts(ctx context.Context, scope pacs.Scope) (map[Del
 	var state DeliveryState
 	var n int
 	_, err = pgx.ForEachRow(rows, []any{&state, &n}, func() error { counts[state] = n; return nil })
-	return counts, worklist.Failure(err)
+	return counts, worklist.Failure(errors.Join(err, rows.Err()))
 }
 
 // Undelivered counts the versions of a report before version that are still on
 // their way to the platform. One the platform refused does not count.
 func (r *Reports) Undelivered(ctx context.Context, reportID string, version int) (int, error) {
 	var n int
-	err := r.pool.QueryRow(ctx, `SELECT count(*) FROM report_delivery WHERE report_id::text = $1 AND version < $2 AND state IN ('queued', 'retrying')`,
+	err := r.pool.QueryRow(ctx, `SELECT count(*) FROM report_delivery WHERE report_id = $1 AND version < $2 AND state IN ('queued', 'retrying')`,
 		reportID, version).Scan(&n)
 	return n, worklist.Failure(err)
 }
@@ -145,7 +223,7 @@ func (r *Reports) Undelivered(ctx context.Context, reportID string, version int)
 func (r *Reports) LastReceipt(ctx context.Context, reportID string, version int) (json.RawMessage, error) {
 	var receipt []byte
 	err := r.pool.QueryRow(ctx, `
-		SELECT receipt FROM report_delivery WHERE report_id::text = $1 AND version < $2 AND state = 'delivered' ORDER BY version DESC LIMIT 1`,
+		SELECT receipt FROM report_delivery WHERE report_id = $1 AND version < $2 AND state = 'delivered' ORDER BY version DESC LIMIT 1`,
 		reportID, version).Scan(&receipt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
@@ -162,7 +240,7 @@ func (r *Reports) RecordDelivery(ctx context.Context, reportID string, version i
 		}
 		tag, err := tx.Exec(ctx, `
 			UPDATE report_delivery SET state = $3, attempts = $4, last_error = $5, next_attempt_at = $6, delivered_at = $7, receipt = $8, updated_at = clock_timestamp()
-			WHERE report_id::text = $1 AND version = $2 AND state <> 'delivered'`,
+			WHERE report_id = $1 AND version = $2 AND state <> 'delivered'`,
 			reportID, version, d.State, d.Attempts, d.LastError, orNull(d.NextAttemptAt), orNull(d.DeliveredAt), receipt)
 		if err != nil || tag.RowsAffected() == 0 {
 			return err
@@ -172,17 +250,21 @@ func (r *Reports) RecordDelivery(ctx context.Context, reportID string, version i
 	return worklist.Failure(err)
 }
 
-// Requeue marks a version to be sent again now and enqueues it. Conflict when
-// it has arrived already; NotFound outside the scope.
-func (r *Reports) Requeue(ctx context.Context, scope pacs.Scope, reportID string, version int) error {
+// Requeue marks a version to be sent again now and enqueues it. from is the
+// network address of who asks, for the audit trail. Conflict when it has
+// arrived already; NotFound outside the scope.
+func (r *Reports) Requeue(ctx context.Context, scope pacs.Scope, from, reportID string, version int) error {
+	if !valid(reportID, version) {
+		return noSuchReport()
+	}
 	err := pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
 		var state DeliveryState
 		var facility int64
 		err := tx.QueryRow(ctx, `
 			SELECT d.state, t.facility_row FROM report_delivery d JOIN report r ON r.id = d.report_id JOIN reading_task t ON t.id = r.task_id
-			WHERE d.report_id::text = $1 AND d.version = $2 FOR UPDATE OF d`, reportID, version).Scan(&state, &facility)
+			WHERE d.report_id = $1 AND d.version = $2 FOR UPDATE OF d`, reportID, version).Scan(&state, &facility)
 		if errors.Is(err, pgx.ErrNoRows) || err == nil && !scope.Sees(facility) {
-			return pacs.Errorf(pacs.NotFound, "There is no such report")
+			return noSuchReport()
 		}
 		if err != nil {
 			return err
@@ -194,10 +276,16 @@ func (r *Reports) Requeue(ctx context.Context, scope pacs.Scope, reportID string
 			return pacs.Errorf(pacs.Conflict, "No platform is configured; start the server with --fhir")
 		}
 		if _, err := tx.Exec(ctx, `UPDATE report_delivery SET state = 'queued', next_attempt_at = NULL, updated_at = clock_timestamp()
-			WHERE report_id::text = $1 AND version = $2`, reportID, version); err != nil {
+			WHERE report_id = $1 AND version = $2`, reportID, version); err != nil {
 			return err
 		}
 		if err := r.Deliver(ctx, tx, reportID, version); err != nil {
+			return err
+		}
+		event := access.AuditEvent{
+			Who: scope.Who, Action: "delivery.retry", Object: fmt.Sprintf("report:%s/%d", reportID, version), Facility: facility, Remote: from,
+		}
+		if err := access.Audit(ctx, tx, event); err != nil {
 			return err
 		}
 		return notifyDelivery(ctx, tx, reportID, version)
@@ -207,7 +295,7 @@ func (r *Reports) Requeue(ctx context.Context, scope pacs.Scope, reportID string
 
 func notifyDelivery(ctx context.Context, tx pgx.Tx, reportID string, version int) error {
 	var facility int64
-	if err := tx.QueryRow(ctx, `SELECT t.facility_row FROM report r JOIN reading_task t ON t.id = r.task_id WHERE r.id::text = $1`, reportID).Scan(&facility); err != nil {
+	if err := tx.QueryRow(ctx, `SELECT t.facility_row FROM report r JOIN reading_task t ON t.id = r.task_id WHERE r.id = $1`, reportID).Scan(&facility); err != nil {
 		return err
 	}
 	return events.Notify(ctx, tx, events.Event{Type: events.Delivery, Data: map[string]any{"report": reportID, "version": version}, Facility: facility})

@@ -25,7 +25,7 @@ func (r *Reports) SaveDraft(ctx context.Context, scope pacs.Scope, taskID string
 		return Draft{}, err
 	}
 	var saved Draft
-	err := r.change(ctx, scope, taskID, func(tx pgx.Tx, task worklist.Task, report Report) error {
+	err := r.change(ctx, scope, taskID, func(tx pgx.Tx, task worklist.Task, report *Report) error {
 		kind, err := mayWrite(task, report, author)
 		if err != nil {
 			return err
@@ -33,23 +33,30 @@ func (r *Reports) SaveDraft(ctx context.Context, scope pacs.Scope, taskID string
 		if report.Draft != nil && report.Draft.Revision != based || report.Draft == nil && based != 0 {
 			return staleRevision()
 		}
-		id, err := ensureReport(ctx, tx, report)
-		if err != nil {
+		if err := ensureReport(ctx, tx, report); err != nil {
 			return err
 		}
 		saved = Draft{AuthorID: author, Kind: kind, Language: language, Sections: sections.clean(), Revision: based + 1}
-		return putDraft(ctx, tx, id, &saved)
+		return putDraft(ctx, tx, report.ID, &saved)
 	})
 	return saved, err
 }
 
-// DiscardDraft throws the author's draft away. Discarding none is a success.
+// DiscardDraft throws a draft away: one's own, or the one that came with the
+// task one holds. Discarding none is a success.
+//
+//	Conflict   claimed_by_other, draft_by_other (Who)
 func (r *Reports) DiscardDraft(ctx context.Context, scope pacs.Scope, taskID string, author int64) error {
-	return r.change(ctx, scope, taskID, func(tx pgx.Tx, task worklist.Task, report Report) error {
+	return r.change(ctx, scope, taskID, func(tx pgx.Tx, task worklist.Task, report *Report) error {
 		if report.Draft == nil {
 			return nil
 		}
-		if report.Draft.AuthorID != author {
+		holds := task.State == worklist.Claimed && task.ClaimedBy == author
+		switch {
+		case holds:
+		case task.State == worklist.Claimed:
+			return claimedByOther(task) // who goes on from this draft
+		case report.Draft.AuthorID != author:
 			return draftByOther(report.Draft)
 		}
 		_, err := tx.Exec(ctx, `DELETE FROM report_draft WHERE report_id = $1`, report.ID)
@@ -60,18 +67,23 @@ func (r *Reports) DiscardDraft(ctx context.Context, scope pacs.Scope, taskID str
 // Amend begins a correction (from the text that stands) or an addendum (from
 // nothing) of a signed report.
 //
-//	Conflict   draft_by_other (Who), or the report is not signed yet
+//	Conflict   draft_by_other (Who); the report is not signed yet; one has begun
+//	           the other kind
 func (r *Reports) Amend(ctx context.Context, scope pacs.Scope, taskID string, author int64, kind Kind) (Report, error) {
 	if kind != Correction && kind != Addendum {
 		return Report{}, pacs.Errorf(pacs.Invalid, "A signed report takes a correction or an addendum")
 	}
 	var out Report
-	err := r.change(ctx, scope, taskID, func(tx pgx.Tx, task worklist.Task, report Report) error {
+	err := r.change(ctx, scope, taskID, func(tx pgx.Tx, task worklist.Task, report *Report) error {
 		if len(report.Versions) == 0 {
 			return pacs.Errorf(pacs.Conflict, "The report is not signed yet; change its draft")
 		}
-		if d := report.Draft; d != nil && (d.AuthorID != author || d.Kind != kind) {
+		switch d := report.Draft; {
+		case d == nil:
+		case d.AuthorID != author:
 			return draftByOther(d)
+		case d.Kind != kind:
+			return pacs.Errorf(pacs.Conflict, "You have begun a %s of this report. Sign or discard it first", d.Kind)
 		}
 		if report.Draft == nil {
 			last := report.Versions[len(report.Versions)-1]
@@ -101,26 +113,22 @@ func standing(versions []Version) Sections {
 }
 
 // change runs one operation on a task's report with the task's row locked, so
-// that claims, drafts and signatures of one task take turns.
-func (r *Reports) change(ctx context.Context, scope pacs.Scope, taskID string, f func(pgx.Tx, worklist.Task, Report) error) error {
+// that claims, drafts and signatures of one task take turns. f sets the ID of a
+// report that it makes.
+func (r *Reports) change(ctx context.Context, scope pacs.Scope, taskID string, f func(pgx.Tx, worklist.Task, *Report) error) error {
 	task, err := r.worklist.Task(ctx, scope, taskID)
 	if err != nil {
 		return err
 	}
 	err = pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
-		state, holder, err := worklist.Lock(ctx, tx, task.ID)
-		if err != nil {
+		if err := worklist.Lock(ctx, tx, &task); err != nil {
 			return err
 		}
-		if holder != task.ClaimedBy {
-			task.ClaimedByName = "" // changed hands meanwhile
-		}
-		task.State, task.ClaimedBy = state, holder
 		report, err := r.load(ctx, tx, task.ID)
 		if err != nil {
 			return err
 		}
-		if err := f(tx, task, report); err != nil {
+		if err := f(tx, task, &report); err != nil {
 			return err
 		}
 		return events.Notify(ctx, tx, events.Event{Type: events.Report, Data: map[string]string{"task": task.ID, "report": report.ID}, Facility: task.FacilityID})
@@ -129,7 +137,7 @@ func (r *Reports) change(ctx context.Context, scope pacs.Scope, taskID string, f
 }
 
 // mayWrite says what kind of draft the author may save now.
-func mayWrite(task worklist.Task, report Report, author int64) (Kind, error) {
+func mayWrite(task worklist.Task, report *Report, author int64) (Kind, error) {
 	if d := report.Draft; d != nil && len(report.Versions) > 0 {
 		if d.AuthorID != author {
 			return "", draftByOther(d)
@@ -138,26 +146,21 @@ func mayWrite(task worklist.Task, report Report, author int64) (Kind, error) {
 	}
 	switch {
 	case task.State == worklist.Signed:
-		err := pacs.Errorf(pacs.Conflict, "The report is signed. To change it, write a correction or an addendum")
-		err.Reason = "already_signed"
-		return "", err
+		return "", pacs.Errorf(pacs.Conflict, "The report is signed. To change it, write a correction or an addendum").WithReason("already_signed", "")
 	case task.State == worklist.Claimed && task.ClaimedBy == author:
 		return Final, nil
 	case task.State == worklist.Claimed:
-		err := pacs.Errorf(pacs.Conflict, "Someone else is reading this study now")
-		err.Reason, err.Who = "claimed_by_other", task.ClaimedByName
-		return "", err
+		return "", claimedByOther(task)
 	}
 	return "", pacs.Errorf(pacs.Conflict, "Claim the task before you write")
 }
 
-func ensureReport(ctx context.Context, tx pgx.Tx, report Report) (string, error) {
+// ensureReport gives the task its report, if it has none yet.
+func ensureReport(ctx context.Context, tx pgx.Tx, report *Report) error {
 	if report.ID != "" {
-		return report.ID, nil
+		return nil
 	}
-	var id string
-	err := tx.QueryRow(ctx, `INSERT INTO report (task_id) VALUES ($1) RETURNING id::text`, report.TaskID).Scan(&id)
-	return id, err
+	return tx.QueryRow(ctx, `INSERT INTO report (task_id) VALUES ($1) RETURNING id::text`, report.TaskID).Scan(&report.ID)
 }
 
 // putDraft writes a draft. One that is taken over with its task changes its
@@ -172,13 +175,13 @@ func putDraft(ctx context.Context, tx pgx.Tx, reportID string, d *Draft) error {
 }
 
 func staleRevision() error {
-	err := pacs.Errorf(pacs.Conflict, "The draft has been saved from another window since; compare before you save over it")
-	err.Reason = "stale_revision"
-	return err
+	return pacs.Errorf(pacs.Conflict, "The draft has been saved from another window since; compare before you save over it").WithReason("stale_revision", "")
+}
+
+func claimedByOther(task worklist.Task) error {
+	return pacs.Errorf(pacs.Conflict, "%s is reading this study now", task.ClaimedByName).WithReason("claimed_by_other", task.ClaimedByName)
 }
 
 func draftByOther(d *Draft) error {
-	err := pacs.Errorf(pacs.Conflict, "%s has a draft of this report open", d.Author)
-	err.Reason, err.Who = "draft_by_other", d.Author
-	return err
+	return pacs.Errorf(pacs.Conflict, "%s has a draft of this report open", d.Author).WithReason("draft_by_other", d.Author)
 }

@@ -171,11 +171,7 @@ type printer struct {
 }
 
 func drawPDF(doc *Document, pages int) *fpdf.Fpdf {
-	language := doc.Language
-	words, ok := pdfLanguages[language]
-	if !ok {
-		language, words = "en", pdfLanguages["en"]
-	}
+	language, words := wordsOf(doc.Language)
 	p := &printer{Fpdf: fpdf.New("P", "mm", "A4", ""), doc: doc, words: words, pages: pages}
 	// Everything that could differ between two runs is fixed.
 	p.SetCatalogSort(true)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
@@ -49,6 +50,14 @@ func (s Sections) check() error {
 		}
 	}
 	return nil
+}
+
+// say tells whether there is anything to sign: findings or an impression that
+// can be seen.
+func (s Sections) say() bool {
+	return strings.ContainsFunc(s.Findings+s.Impression, func(c rune) bool {
+		return unicode.IsGraphic(c) && !unicode.IsSpace(c)
+	})
 }
 
 // clean drops NUL, which PostgreSQL's JSON can't hold, and whatever is not
@@ -173,7 +182,8 @@ func (r *Reports) OfStudies(ctx context.Context, studyIDs []int64) (map[int64][]
 	studyOf := map[string]int64{}
 	var id string
 	var study int64
-	if _, err := pgx.ForEachRow(rows, []any{&id, &study}, func() error { studyOf[id] = study; return nil }); err != nil {
+	_, err = pgx.ForEachRow(rows, []any{&id, &study}, func() error { studyOf[id] = study; return nil })
+	if err := errors.Join(err, rows.Err()); err != nil {
 		return nil, worklist.Failure(err)
 	}
 	ids := make([]string, 0, len(studyOf))
@@ -194,16 +204,21 @@ func (r *Reports) OfStudies(ctx context.Context, studyIDs []int64) (map[int64][]
 // PDF returns the printed form of a signed version, the bytes that went to the
 // platform. NotFound outside the scope.
 func (r *Reports) PDF(ctx context.Context, scope pacs.Scope, reportID string, version int) ([]byte, error) {
+	if !valid(reportID, version) {
+		return nil, noSuchReport()
+	}
 	var pdf []byte
 	var facility int64
 	err := r.pool.QueryRow(ctx, `
 		SELECT v.pdf, t.facility_row FROM report_version v JOIN report r ON r.id = v.report_id JOIN reading_task t ON t.id = r.task_id
-		WHERE v.report_id::text = $1 AND v.version = $2`, reportID, version).Scan(&pdf, &facility)
+		WHERE v.report_id = $1 AND v.version = $2`, reportID, version).Scan(&pdf, &facility)
 	if errors.Is(err, pgx.ErrNoRows) || err == nil && !scope.Sees(facility) {
-		return nil, pacs.Errorf(pacs.NotFound, "There is no such report")
+		return nil, noSuchReport()
 	}
 	return pdf, worklist.Failure(err)
 }
+
+func noSuchReport() error { return pacs.Errorf(pacs.NotFound, "There is no such report") }
 
 func checkLanguage(language string) error {
 	if !slices.Contains(Languages, language) {
