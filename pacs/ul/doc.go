@@ -14,7 +14,8 @@
 // a [Reject].
 //
 // What may happen when is the state machine of PS3.8 Table 9-10, kept as data
-// in fsm.go. An [Association] (association.go) runs it over one connection:
+// in fsm.go. An [Association] (association.go) runs it over one connection, from
+// [Accept] or [Request] (establish.go) to Release or Close (release.go):
 //
 //	assoc, err := ul.Accept(ctx, conn, ul.AcceptorConfig{Decide: decide})
 //	for {
