@@ -131,7 +131,10 @@ func (c *DemoCmd) fill(ctx context.Context, node *Node, dir string) error {
 	if sent == 0 {
 		return nil
 	}
-	return waitForTasks(ctx, node, len(state.Sent))
+	if err := waitForTasks(ctx, node, len(state.Sent)); err != nil {
+		return err
+	}
+	return readPriors(ctx, node)
 }
 
 // waitForTasks waits until every study sent is complete and on the worklist.

@@ -305,7 +305,9 @@ func (n *Node) startWeb(registry *prometheus.Registry) error {
 		},
 	})
 	if viewer.Built() {
-		server.Static(viewer.Files())
+		if err := server.Static(viewer.Files()); err != nil {
+			return err
+		}
 	} else {
 		n.log.Warn("this binary was built without the web client; make build makes one with it")
 	}
