@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -98,10 +99,22 @@ func (c *StoreCmd) run(ctx context.Context, out io.Writer, progress *sendProgres
 	case r.Instances == 0:
 		return r, errors.New("no DICOM files found: name files or folders that hold some")
 	case r.Failed > 0:
-		first := r.Failures[0]
-		return r, fmt.Errorf("%d of %d instances were not stored, first %s: %s", r.Failed, r.Instances, first.File, first.Message)
+		return r, fmt.Errorf("%d of %d instances were not stored: %s", r.Failed, r.Instances, mainReason(r.Failures))
 	}
 	return r, nil
+}
+
+// mainReason is the message of most failures, with the first file it is about.
+func mainReason(failures []storeFailure) string {
+	count := map[string]int{}
+	for _, f := range failures {
+		count[f.Message]++
+	}
+	main := slices.MaxFunc(failures, func(a, b storeFailure) int { return cmp.Compare(count[a.Message], count[b.Message]) })
+	if n := count[main.Message]; n > 1 {
+		return fmt.Sprintf("%s (%d of them, for example %s)", main.Message, n, main.File)
+	}
+	return fmt.Sprintf("%s: %s", main.File, main.Message)
 }
 
 // storeRun is one run of StoreCmd. mu guards result.
@@ -357,8 +370,17 @@ func (r *storeRun) report(w io.Writer) error {
 		return e.Encode(res)
 	}
 	out := bufio.NewWriter(w)
+	const sameShown = 3 // files named for the same reason
+	same := map[string]int{}
 	for _, f := range res.Failures {
-		fmt.Fprintf(out, "not stored: %s: %s\n", f.File, f.Message)
+		if same[f.Message]++; same[f.Message] <= sameShown {
+			fmt.Fprintf(out, "not stored: %s: %s\n", f.File, f.Message)
+		}
+	}
+	for _, message := range slices.Sorted(maps.Keys(same)) {
+		if more := same[message] - sameShown; more > 0 {
+			fmt.Fprintf(out, "not stored: %d more: %s\n", more, message)
+		}
 	}
 	rate := ""
 	if res.Seconds > 0 && res.Stored > 0 {
