@@ -24,7 +24,6 @@ type storeNode struct {
 	got      map[string]string // data set by SOP Instance UID
 	calls    int
 	hangUpOn int // abort the association of this call
-	abort    func()
 }
 
 func (n *storeNode) Store(_ context.Context, rq *dimse.StoreRequest) dimse.Status {
