@@ -283,7 +283,7 @@ func (r *Reports) Requeue(ctx context.Context, scope pacs.Scope, from, reportID 
 			return err
 		}
 		event := access.AuditEvent{
-			Who: scope.Who, Action: "delivery.retry", Object: fmt.Sprintf("report:%s/%d", reportID, version), Facility: facility, Remote: from,
+			Who: scope.Who, Action: "delivery.retry", Object: "report:" + reference(reportID, version), Facility: facility, Remote: from,
 		}
 		if err := access.Audit(ctx, tx, event); err != nil {
 			return err

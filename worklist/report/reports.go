@@ -3,6 +3,7 @@ package report
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -219,6 +220,9 @@ func (r *Reports) PDF(ctx context.Context, scope pacs.Scope, reportID string, ve
 }
 
 func noSuchReport() error { return pacs.Errorf(pacs.NotFound, "There is no such report") }
+
+// reference names a version in the audit trail.
+func reference(reportID string, version int) string { return fmt.Sprintf("%s/%d", reportID, version) }
 
 func checkLanguage(language string) error {
 	if !slices.Contains(Languages, language) {

@@ -3,7 +3,6 @@ package report
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -62,7 +61,7 @@ func (r *Reports) Sign(ctx context.Context, scope pacs.Scope, taskID string, sig
 			return err
 		}
 		event := access.AuditEvent{
-			Who: scope.Who, Action: "report.sign", Object: fmt.Sprintf("report:%s/%d", v.ReportID, v.Version),
+			Who: scope.Who, Action: "report.sign", Object: "report:" + reference(v.ReportID, v.Version),
 			Facility: task.FacilityID, Remote: signer.From,
 		}
 		if err := access.Audit(ctx, tx, event); err != nil {
