@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -63,23 +62,59 @@ type KnownVersion struct {
 	SHA256  []byte
 }
 
-// Known returns the versions the index has of the named instances of a study,
-// by SOP Instance UID. It is for the publisher's de-duplication and shows
-// nothing of the instances, so it takes no scope.
-func (ix *Index) Known(ctx context.Context, studyUID string, sopUIDs []string) (map[string][]KnownVersion, error) {
-	rows, err := ix.pool.Query(ctx, `
-		SELECT i.sop_uid, i.version, i.sha256
-		FROM instance i JOIN study s ON s.id = i.study_row
-		WHERE s.study_uid = $1 AND i.sop_uid = ANY($2)
-		ORDER BY i.version`, studyUID, sopUIDs)
+// KnownStudy is what the index has of a study already.
+type KnownStudy struct {
+	// Versions of the instances that were asked for, by SOP Instance UID.
+	Versions map[string][]KnownVersion
+	// Facility is the code of the study's owner; "" when there is no such study.
+	Facility string
+
+	issuer, patientID string
+}
+
+// Contradicts is the Conflict that Add would return for instances of this
+// study from a facility and of a patient; nil when they belong together.
+func (k *KnownStudy) Contradicts(facility string, p pacs.Patient) error {
+	switch p = normalized(p); {
+	case k.Facility == "":
+		return nil
+	case facility != k.Facility:
+		return errOtherFacility
+	case p.Issuer != k.issuer || p.PatientID != k.patientID:
+		return errOtherPatient
+	}
+	return nil
+}
+
+var (
+	errOtherFacility = pacs.Wrap(pacs.Conflict, ErrContradiction, "The study belongs to another facility already")
+	errOtherPatient  = pacs.Wrap(pacs.Conflict, ErrContradiction, "The study belongs to another patient already")
+)
+
+// Known returns what the index has of a study and the named instances. It is
+// for the publisher's de-duplication and shows nothing of the instances, so it
+// takes no scope.
+func (ix *Index) Known(ctx context.Context, studyUID string, sopUIDs []string) (*KnownStudy, error) {
+	known := &KnownStudy{Versions: map[string][]KnownVersion{}}
+	var id int64
+	err := ix.pool.QueryRow(ctx, `SELECT s.id, f.code, p.issuer, p.patient_id FROM `+studyTables+` WHERE s.study_uid = $1`, studyUID).
+		Scan(&id, &known.Facility, &known.issuer, &known.patientID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return known, nil
+	}
 	if err != nil {
 		return nil, fail(err)
 	}
-	known := map[string][]KnownVersion{}
+	rows, err := ix.pool.Query(ctx, `
+		SELECT sop_uid, version, sha256 FROM instance
+		WHERE study_row = $1 AND sop_uid = ANY($2) ORDER BY version`, id, sopUIDs)
+	if err != nil {
+		return nil, fail(err)
+	}
 	var uid string
 	var v KnownVersion
 	_, err = pgx.ForEachRow(rows, []any{&uid, &v.Version, &v.SHA256}, func() error {
-		known[uid] = append(known[uid], KnownVersion{v.Version, bytes.Clone(v.SHA256)})
+		known.Versions[uid] = append(known.Versions[uid], KnownVersion{v.Version, bytes.Clone(v.SHA256)})
 		return nil
 	})
 	return known, fail(err)
@@ -89,6 +124,7 @@ func (ix *Index) Known(ctx context.Context, studyUID string, sopUIDs []string) (
 // Adding what is there already changes nothing and is no error.
 //
 //	Conflict      ErrContradiction: the study belongs to another patient or facility
+//	Invalid       ErrUnfit: repeating won't help
 //	Unavailable   the database can't be reached; repeat
 func (ix *Index) Add(ctx context.Context, a Addition, inTx func(context.Context, pgx.Tx, Added) error) error {
 	err := pgx.BeginFunc(ctx, ix.pool, func(tx pgx.Tx) error {
@@ -103,16 +139,9 @@ func (ix *Index) Add(ctx context.Context, a Addition, inTx func(context.Context,
 
 func add(ctx context.Context, tx pgx.Tx, a Addition) (Added, error) {
 	var out Added
-	if err := tx.QueryRow(ctx, `SELECT id FROM facility WHERE code = $1`, a.Facility).Scan(&out.FacilityID); err != nil {
-		if errors.Is(err, pgx.ErrNoRows) {
-			// The sender was admitted for a facility that has been removed
-			// since, or the index was rebuilt: the archive must not lose it.
-			err = tx.QueryRow(ctx, `INSERT INTO facility (code, name) VALUES ($1, $1)
-				ON CONFLICT (code) DO UPDATE SET code = EXCLUDED.code RETURNING id`, a.Facility).Scan(&out.FacilityID)
-		}
-		if err != nil {
-			return out, err
-		}
+	var err error
+	if out.FacilityID, err = facilityID(ctx, tx, a.Facility); err != nil {
+		return out, err
 	}
 	patientID, err := addPatient(ctx, tx, a.Patient)
 	if err != nil {
@@ -128,28 +157,24 @@ func add(ctx context.Context, tx pgx.Tx, a Addition) (Added, error) {
 	var packID int64
 	if err := tx.QueryRow(ctx, `
 		INSERT INTO pack (key, series_row, bytes, meta_offset, meta_length) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (key) DO UPDATE SET key = EXCLUDED.key RETURNING id`,
+		ON CONFLICT (key) DO UPDATE SET bytes = EXCLUDED.bytes RETURNING id`,
 		a.Pack.Key, seriesID, a.Pack.Bytes, a.Pack.MetaOffset, a.Pack.MetaLength).Scan(&packID); err != nil {
 		return out, err
 	}
-	var fresh int
-	var size int64
-	for i := range a.Instances {
-		isNew, err := addInstance(ctx, tx, &a.Instances[i], out.StudyID, seriesID, packID)
-		if err != nil {
+	c, err := addInstances(ctx, tx, a.Instances, out.StudyID, seriesID, packID)
+	if err != nil {
+		return out, err
+	}
+	out.New = c.added
+	for _, other := range c.taken {
+		// A later version came under another series than the one before.
+		if _, err := tx.Exec(ctx, `UPDATE series SET instance_count = instance_count - 1 WHERE id = $1`, other); err != nil {
 			return out, err
-		}
-		if isNew {
-			out.New++
-			size += a.Instances[i].Location.Length
-			if a.Instances[i].Version == 1 {
-				fresh++
-			}
 		}
 	}
 	_, err = tx.Exec(ctx, `
 		UPDATE series SET instance_count = instance_count + $2, has_pixels = has_pixels OR $3 WHERE id = $1`,
-		seriesID, fresh, slices.ContainsFunc(a.Instances, func(i NewInstance) bool { return i.FrameCount > 0 }))
+		seriesID, c.fresh+len(c.taken), slices.ContainsFunc(a.Instances, func(i NewInstance) bool { return i.FrameCount > 0 }))
 	if err != nil {
 		return out, err
 	}
@@ -165,11 +190,26 @@ func add(ctx context.Context, tx pgx.Tx, a Addition) (Added, error) {
 			body_parts     = (SELECT coalesce(array_agg(DISTINCT body_part ORDER BY body_part), '{}') FROM series WHERE study_row = $1 AND body_part <> ''),
 			updated_at     = clock_timestamp(),
 			completed_at   = NULL
-		WHERE id = $1`, out.StudyID, fresh, size)
+		WHERE id = $1`, out.StudyID, c.fresh, c.bytes)
 	return out, err
 }
 
+func facilityID(ctx context.Context, tx pgx.Tx, code string) (id int64, err error) {
+	const byCode = `SELECT id FROM facility WHERE code = $1`
+	if err = tx.QueryRow(ctx, byCode, code).Scan(&id); !errors.Is(err, pgx.ErrNoRows) {
+		return id, err
+	}
+	// The sender was admitted for a facility that has been removed since, or
+	// the index was rebuilt: the archive must not lose it.
+	if _, err = tx.Exec(ctx, `INSERT INTO facility (code, name) VALUES ($1, $1) ON CONFLICT (code) DO NOTHING`, code); err != nil {
+		return 0, err
+	}
+	err = tx.QueryRow(ctx, byCode, code).Scan(&id)
+	return id, err
+}
+
 func addPatient(ctx context.Context, tx pgx.Tx, p pacs.Patient) (int64, error) {
+	p = normalized(p)
 	// The first study names the patient; later ones fill in what was empty.
 	// Corrections are an administrator's act, not a side effect of receiving.
 	var id int64
@@ -183,7 +223,7 @@ func addPatient(ctx context.Context, tx pgx.Tx, p pacs.Patient) (int64, error) {
 			birth_date = CASE WHEN patient.birth_date = '' THEN EXCLUDED.birth_date ELSE patient.birth_date END,
 			pinfl      = CASE WHEN patient.pinfl = '' THEN EXCLUDED.pinfl ELSE patient.pinfl END
 		RETURNING id`,
-		p.Issuer, p.PatientID, p.Name, pacs.Fold(p.Name), p.Sex, p.BirthDate, p.PINFL).Scan(&id)
+		p.Issuer, p.PatientID, p.Name, text(pacs.Fold(p.Name), maxName), p.Sex, p.BirthDate, p.PINFL).Scan(&id)
 	return id, err
 }
 
@@ -191,24 +231,25 @@ func addStudy(ctx context.Context, tx pgx.Tx, a Addition, patientID int64, out *
 	s := a.Study
 	var owner, facility int64
 	// The no-op update locks the row, so that additions to one study and its
-	// completion take turns.
+	// completion take turns. It is of no key column: that would lock out those
+	// who refer to the row, and they may hold what comes next.
 	err := tx.QueryRow(ctx, `
 		INSERT INTO study (study_uid, patient_row, facility_row, study_date, study_time, accession_number, study_id,
 			description, referring_physician, question, received_at, attributes)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-		ON CONFLICT (study_uid) DO UPDATE SET study_uid = EXCLUDED.study_uid
+		ON CONFLICT (study_uid) DO UPDATE SET updated_at = study.updated_at
 		RETURNING id, patient_row, facility_row, completions`,
-		s.StudyInstanceUID, patientID, out.FacilityID, s.Date, s.Time, s.AccessionNumber, s.StudyID,
-		s.Description, s.ReferringPhysician, s.Question, s.ReceivedAt, object(s.Attributes)).
+		s.StudyInstanceUID, patientID, out.FacilityID, text(s.Date, maxCode), text(s.Time, maxCode), identity(s.AccessionNumber), identity(s.StudyID),
+		text(s.Description, maxDescription), text(s.ReferringPhysician, maxName), text(s.Question, maxQuestion), s.ReceivedAt, object(s.Attributes)).
 		Scan(&out.StudyID, &owner, &facility, &out.Completions)
 	if err != nil {
 		return err
 	}
 	if facility != out.FacilityID {
-		return pacs.Wrap(pacs.Conflict, ErrContradiction, "The study belongs to another facility already")
+		return errOtherFacility
 	}
 	if owner != patientID {
-		return pacs.Wrap(pacs.Conflict, ErrContradiction, "The study belongs to another patient already")
+		return errOtherPatient
 	}
 	return nil
 }
@@ -218,47 +259,102 @@ func addSeries(ctx context.Context, tx pgx.Tx, s pacs.Series, studyID int64) (in
 	err := tx.QueryRow(ctx, `
 		INSERT INTO series (study_row, series_uid, modality, number, description, body_part, attributes)
 		VALUES ($1, $2, $3, $4, $5, $6, $7)
-		ON CONFLICT (study_row, series_uid) DO UPDATE SET series_uid = EXCLUDED.series_uid
+		ON CONFLICT (study_row, series_uid) DO UPDATE SET modality = series.modality
 		RETURNING id`,
-		studyID, s.SeriesInstanceUID, s.Modality, s.Number, s.Description, s.BodyPart, object(s.Attributes)).Scan(&id)
+		studyID, s.SeriesInstanceUID, text(s.Modality, maxCode), s.Number, text(s.Description, maxDescription), text(s.BodyPart, maxCode), object(s.Attributes)).Scan(&id)
 	return id, err
 }
 
-func addInstance(ctx context.Context, tx pgx.Tx, in *NewInstance, studyID, seriesID, packID int64) (isNew bool, err error) {
+// counted is what adding the instances of a pack has changed.
+type counted struct {
+	added int     // rows
+	bytes int64   // of those
+	fresh int     // rows of instances that had no version before
+	taken []int64 // series rows from which a later version took an instance away
+}
+
+// instancesPerTrip bounds how many statements are sent before their results
+// are read.
+const instancesPerTrip = 250
+
+func addInstances(ctx context.Context, tx pgx.Tx, instances []NewInstance, studyID, seriesID, packID int64) (counted, error) {
+	var c counted
+	var there []*NewInstance
+	for chunk := range slices.Chunk(instances, instancesPerTrip) {
+		var batch pgx.Batch
+		for i := range chunk {
+			if err := queueInstance(&batch, &chunk[i], studyID, seriesID, packID); err != nil {
+				return c, err
+			}
+		}
+		results := tx.SendBatch(ctx, &batch)
+		for i := range chunk {
+			in := &chunk[i]
+			isNew, from, err := readInstance(results, in)
+			switch {
+			case err != nil:
+				return c, errors.Join(err, results.Close())
+			case !isNew:
+				there = append(there, in)
+				continue
+			case from == 0:
+				c.fresh++
+			case from != seriesID:
+				c.taken = append(c.taken, from)
+			}
+			c.added++
+			c.bytes += in.Location.Length
+		}
+		if err := results.Close(); err != nil {
+			return c, err
+		}
+	}
+	for _, in := range there {
+		var sum []byte
+		if err := tx.QueryRow(ctx, `SELECT sha256 FROM instance WHERE study_row = $1 AND sop_uid = $2 AND version = $3`,
+			studyID, in.SOPInstanceUID, in.Version).Scan(&sum); err != nil {
+			return c, err
+		}
+		if !bytes.Equal(sum, in.SHA256) {
+			return c, ErrRaced
+		}
+	}
+	return c, nil
+}
+
+// queueInstance queues the statements of one instance.
+func queueInstance(batch *pgx.Batch, in *NewInstance, studyID, seriesID, packID int64) error {
 	var pixels []byte
 	if in.Location.PixelData != nil {
+		var err error
 		if pixels, err = json.Marshal(in.Location.PixelData); err != nil {
-			return false, err
+			return err
 		}
 	}
 	if in.Version > 1 {
-		if _, err := tx.Exec(ctx, `UPDATE instance SET current = false WHERE study_row = $1 AND sop_uid = $2 AND version < $3 AND current`,
-			studyID, in.SOPInstanceUID, in.Version); err != nil {
-			return false, err
-		}
+		batch.Queue(`UPDATE instance SET current = false WHERE study_row = $1 AND sop_uid = $2 AND version < $3 AND current RETURNING series_row`,
+			studyID, in.SOPInstanceUID, in.Version)
 	}
-	tag, err := tx.Exec(ctx, `
+	batch.Queue(`
 		INSERT INTO instance (study_row, series_row, sop_uid, version, sop_class, transfer_syntax, number, rows, columns, frames,
 			sha256, pack_row, pack_offset, length, dataset_offset, pixels, sender, channel, received_at, attributes)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
 		ON CONFLICT (study_row, sop_uid, version) DO NOTHING`,
 		studyID, seriesID, in.SOPInstanceUID, in.Version, in.SOPClassUID, in.TransferSyntaxUID, in.Number, in.Rows, in.Columns, in.FrameCount,
-		in.SHA256, packID, in.Location.Offset, in.Location.Length, in.Location.DatasetOffset, pixels, in.Sender, in.Channel, in.ReceivedAt, object(in.Attributes))
-	if err != nil {
-		return false, err
+		in.SHA256, packID, in.Location.Offset, in.Location.Length, in.Location.DatasetOffset, pixels, text(in.Sender, maxCode), in.Channel, in.ReceivedAt, object(in.Attributes))
+	return nil
+}
+
+// readInstance reads the results of what queueInstance queued. from is the
+// series of the version that was current before, 0 when there was none.
+func readInstance(results pgx.BatchResults, in *NewInstance) (isNew bool, from int64, err error) {
+	if in.Version > 1 {
+		if err := results.QueryRow().Scan(&from); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return false, 0, err
+		}
 	}
-	if tag.RowsAffected() == 1 {
-		return true, nil
-	}
-	var sum []byte
-	if err := tx.QueryRow(ctx, `SELECT sha256 FROM instance WHERE study_row = $1 AND sop_uid = $2 AND version = $3`,
-		studyID, in.SOPInstanceUID, in.Version).Scan(&sum); err != nil {
-		return false, err
-	}
-	if !bytes.Equal(sum, in.SHA256) {
-		return false, ErrRaced
-	}
-	return false, nil
+	tag, err := results.Exec()
+	return tag.RowsAffected() == 1, from, err
 }
 
 // Complete marks a study complete unless something arrived within quiet. inTx
@@ -270,7 +366,7 @@ func (ix *Index) Complete(ctx context.Context, studyID int64, quiet time.Duratio
 		var done bool
 		err := tx.QueryRow(ctx, `
 			SELECT extract(epoch FROM clock_timestamp() - updated_at)::float8, completed_at IS NOT NULL
-			FROM study WHERE id = $1 FOR UPDATE`, studyID).Scan(&since, &done)
+			FROM study WHERE id = $1 FOR NO KEY UPDATE`, studyID).Scan(&since, &done)
 		if errors.Is(err, pgx.ErrNoRows) || err == nil && done {
 			return nil
 		}
@@ -288,29 +384,10 @@ func (ix *Index) Complete(ctx context.Context, studyID int64, quiet time.Duratio
 		if err != nil {
 			return err
 		}
+		if inTx == nil {
+			return nil
+		}
 		return inTx(ctx, tx, study)
 	})
 	return left, fail(err)
-}
-
-// object is attributes as a JSON object, {} for none.
-func object(attributes json.RawMessage) json.RawMessage {
-	if len(attributes) == 0 {
-		return json.RawMessage("{}")
-	}
-	return attributes
-}
-
-// fail turns a database error into the archive's: Unavailable for what may
-// pass, Internal for the rest. The archive's own errors go through unchanged.
-func fail(err error) error {
-	var own *pacs.Error
-	switch {
-	case err == nil, errors.As(err, &own), errors.Is(err, ErrRaced),
-		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return err
-	case Transient(err):
-		return pacs.Wrap(pacs.Unavailable, err, "The database is not available at the moment")
-	}
-	return pacs.Wrap(pacs.Internal, fmt.Errorf("database: %w", err), "The database refused the statement")
 }

@@ -2,7 +2,10 @@ package index
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 )
@@ -49,11 +52,26 @@ func (c *conditions) scope(s pacs.Scope, column string) {
 	c.add(column+" = ANY(%s)", ids)
 }
 
+// maxKey is the longest match key in bytes: several times the longest text
+// that a row holds of what can be asked for.
+const maxKey = 8 << 10
+
+// matchable says whether any row can have the value. PostgreSQL refuses NUL
+// and what is not UTF-8; no row has it either.
+func matchable(key string) bool {
+	return len(key) <= maxKey && utf8.ValidString(key) && !strings.Contains(key, "\x00")
+}
+
+// nothing makes the conditions match no row.
+func (c *conditions) nothing() { c.clauses = append(c.clauses, "false") }
+
 // text matches a text attribute: single value or wild card matching, PS3.4
 // C.2.2.2.1 and C.2.2.2.4. Universal matching adds nothing.
 func (c *conditions) text(column, key string) {
 	switch {
 	case key == "" || strings.Trim(key, "*") == "":
+	case !matchable(key):
+		c.nothing()
 	case strings.ContainsAny(key, "*?"):
 		c.add(column+" LIKE %s", likePattern(key))
 	default:
@@ -72,6 +90,10 @@ func (c *conditions) personName(key string, fuzzy bool) {
 	if key == "" || strings.Trim(key, "*^ ") == "" {
 		return
 	}
+	if !matchable(key) {
+		c.nothing()
+		return
+	}
 	exact := "p.name ILIKE " + c.arg(likePattern(key))
 	if !fuzzy {
 		c.clauses = append(c.clauses, exact)
@@ -80,10 +102,13 @@ func (c *conditions) personName(key string, fuzzy bool) {
 	c.clauses = append(c.clauses, "("+exact+" OR "+c.folded("p.name_fold", key)+")")
 }
 
+// maxWords is more than any name has.
+const maxWords = 16
+
 // folded matches every word of text somewhere in a folded column.
 func (c *conditions) folded(column, text string) string {
 	words := strings.Fields(pacs.Fold(strings.NewReplacer("*", " ", "?", " ").Replace(text)))
-	if len(words) == 0 {
+	if len(words) == 0 || len(words) > maxWords {
 		return "false"
 	}
 	clauses := make([]string, len(words))
@@ -93,27 +118,61 @@ func (c *conditions) folded(column, text string) string {
 	return "(" + strings.Join(clauses, " AND ") + ")"
 }
 
-// dateRange matches DICOM dates or times, whose text sorts like time does.
+// dateRange matches DICOM dates, whose text sorts like time does.
 func (c *conditions) dateRange(column string, r pacs.DateRange) {
+	if r.Empty() {
+		return
+	}
+	if !matchable(r.From) || !matchable(r.To) {
+		c.nothing()
+		return
+	}
 	if r.From != "" {
 		c.add(column+" >= %s", r.From)
 	}
 	if r.To != "" {
-		// "235959" must include 235959.123.
+		// "2026" must include 20261231, and "235959" 235959.123.
 		c.add(column+" <= %s", r.To+"~")
 	}
-	if !r.Empty() {
-		c.clauses = append(c.clauses, column+" <> ''")
+	c.clauses = append(c.clauses, column+" <> ''")
+}
+
+// timeRange matches DICOM times, which may be cut short (PS3.5 Table 6.2-1):
+// 10, 1000 and 100000.000 are the same time. As text they sort like decimal
+// fractions do, so the zeros at the end of the lower bound go.
+func (c *conditions) timeRange(column string, r pacs.DateRange) {
+	if from := strings.TrimRight(r.From, "0."); from != "" || r.From == "" {
+		r.From = from
+	} else {
+		r.From = "0"
+	}
+	c.dateRange(column, r)
+}
+
+// oneOf matches any of the values; none given matches everything.
+func (c *conditions) oneOf(column string, values []string) {
+	if len(values) == 0 {
+		return
+	}
+	possible := slices.DeleteFunc(slices.Clone(values), func(v string) bool { return !matchable(v) })
+	switch len(possible) {
+	case 0:
+		c.nothing()
+	case 1:
+		c.add(column+" = %s", possible[0])
+	default:
+		c.add(column+" = ANY(%s)", possible)
 	}
 }
 
-func (c *conditions) oneOf(column string, values []string) {
-	switch len(values) {
-	case 0:
-	case 1:
-		c.add(column+" = %s", values[0])
+// number matches an integer attribute.
+func (c *conditions) number(column string, n *int) {
+	switch {
+	case n == nil:
+	case *n < math.MinInt32 || *n > math.MaxInt32:
+		c.nothing()
 	default:
-		c.add(column+" = ANY(%s)", values)
+		c.add(column+" = %s", *n)
 	}
 }
 
@@ -132,12 +191,14 @@ func (c *conditions) study(f pacs.StudyFilter) {
 	c.text("s.description", f.Description)
 	c.text("s.referring_physician", f.Referring)
 	c.dateRange("s.study_date", f.Date)
-	c.dateRange("s.study_time", f.Time)
+	c.timeRange("s.study_time", f.Time)
 	if len(f.Modalities) > 0 {
-		c.add("s.modalities && %s::text[]", f.Modalities)
+		c.add("s.modalities && %s::text[]", slices.DeleteFunc(slices.Clone(f.Modalities), func(m string) bool { return !matchable(m) }))
 	}
 	c.text("f.code", f.Facility)
-	if text := strings.TrimSpace(f.Text); text != "" {
+	if text := strings.TrimSpace(f.Text); !matchable(text) {
+		c.nothing()
+	} else if text != "" {
 		prefix := likePattern(strings.NewReplacer("*", "", "?", "").Replace(text)) + "%"
 		c.clauses = append(c.clauses, fmt.Sprintf("(%s OR p.patient_id LIKE %s OR s.accession_number LIKE %[2]s OR p.pinfl = %s)",
 			c.folded("p.name_fold", text), c.arg(prefix), c.arg(text)))
@@ -147,7 +208,7 @@ func (c *conditions) study(f pacs.StudyFilter) {
 			SELECT linked.id FROM patient linked JOIN patient self ON self.pinfl = linked.pinfl
 			WHERE self.id = %s AND linked.pinfl <> ''))`, f.PatientRowID, f.PatientRowID)
 	}
-	if f.ExcludeStudyInstanceUID != "" {
+	if f.ExcludeStudyInstanceUID != "" && matchable(f.ExcludeStudyInstanceUID) {
 		c.add("s.study_uid <> %s", f.ExcludeStudyInstanceUID)
 	}
 }
@@ -157,9 +218,7 @@ func (c *conditions) series(f pacs.SeriesFilter) {
 	c.study(f.Study)
 	c.oneOf("e.series_uid", f.SeriesInstanceUIDs)
 	c.text("e.modality", f.Modality)
-	if f.Number != nil {
-		c.add("e.number = %s", *f.Number)
-	}
+	c.number("e.number", f.Number)
 	c.text("e.description", f.Description)
 	c.text("e.body_part", f.BodyPart)
 }
@@ -169,7 +228,5 @@ func (c *conditions) instance(f pacs.InstanceFilter) {
 	c.series(f.Series)
 	c.oneOf("i.sop_uid", f.SOPInstanceUIDs)
 	c.oneOf("i.sop_class", f.SOPClassUIDs)
-	if f.Number != nil {
-		c.add("i.number = %s", *f.Number)
-	}
+	c.number("i.number", f.Number)
 }

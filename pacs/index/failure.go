@@ -1,45 +1,87 @@
 package index
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
 )
 
+// ErrUnfit is the cause of an Invalid: a value is one the database can't hold
+// or compare, and repeating won't help.
+var ErrUnfit = errors.New("a value does not fit the database")
+
 // Transient says whether a statement that failed with err may succeed when it
-// is repeated: the server is unreachable, shutting down, out of resources, or
-// two transactions got into each other's way. Classes of SQLSTATE per
-// PostgreSQL's Appendix A.
+// is repeated: the server is unreachable, shutting down, out of resources, has
+// become a replica, or two transactions got into each other's way. Classes of
+// SQLSTATE per PostgreSQL's Appendix A.
 func Transient(err error) bool {
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) {
-		for _, class := range []string{
-			"08", // connection exception
-			"40", // transaction rollback: serialization failure, deadlock
-			"53", // insufficient resources
-			"55", // object not in prerequisite state: lock not available
-			"57", // operator intervention: shutdown, cannot connect now
-			"58", // system error, external to PostgreSQL
-		} {
-			if strings.HasPrefix(refused.Code, class) {
-				return true
-			}
-		}
-		return false
+		return hasClass(refused,
+			"08",    // connection exception
+			"25006", // read-only transaction: the server is a replica now
+			"28",    // invalid authorization: a password is being changed
+			"40",    // transaction rollback: serialization failure, deadlock
+			"53",    // insufficient resources
+			"55",    // object not in prerequisite state: lock not available
+			"57",    // operator intervention: shutdown, cannot connect now
+			"58",    // system error, external to PostgreSQL
+		)
 	}
-	var unreachable *pgconn.ConnectError
 	var network net.Error
-	return errors.As(err, &unreachable) || errors.As(err, &network) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || pgconn.SafeToRetry(err)
+	return unreachable(err) || errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || pgconn.SafeToRetry(err)
 }
 
-// RefusedValue says whether the database refused a statement because of the
-// values in it: data exceptions (class 22) and violated constraints (23).
-// Repeating it with the same values fails again.
-func RefusedValue(err error) bool {
+func unreachable(err error) bool {
+	var connect *pgconn.ConnectError
+	var network *net.OpError
+	return errors.As(err, &connect) || errors.As(err, &network)
+}
+
+// unfit says whether the server refused a value.
+func unfit(err error) bool {
 	var refused *pgconn.PgError
-	return errors.As(err, &refused) && (strings.HasPrefix(refused.Code, "22") || strings.HasPrefix(refused.Code, "23"))
+	return errors.As(err, &refused) && hasClass(refused,
+		"22",    // data exception: NUL, not UTF-8, out of range
+		"23514", // check violation
+		"54",    // program limit exceeded: too long for an index
+	)
+}
+
+func hasClass(err *pgconn.PgError, classes ...string) bool {
+	for _, class := range classes {
+		if strings.HasPrefix(err.Code, class) {
+			return true
+		}
+	}
+	return false
+}
+
+// fail turns a database error into the archive's: Unavailable for what may
+// pass, Invalid for values that can't be, Internal for the rest. The archive's
+// own errors and the end of the caller's context go through unchanged.
+func fail(err error) error {
+	var own *pacs.Error
+	switch {
+	case err == nil, errors.As(err, &own), errors.Is(err, ErrRaced):
+		return err
+	case unreachable(err) && !errors.Is(err, context.Canceled):
+		// A connection that times out says DeadlineExceeded, as the caller's
+		// context would.
+		return pacs.Wrap(pacs.Unavailable, err, "The database is not available at the moment")
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case Transient(err):
+		return pacs.Wrap(pacs.Unavailable, err, "The database is not available at the moment")
+	case unfit(err):
+		return pacs.Wrap(pacs.Invalid, fmt.Errorf("%w: %w", ErrUnfit, err), "A value is too long or has characters that can't be")
+	}
+	return pacs.Wrap(pacs.Internal, fmt.Errorf("database: %w", err), "The database refused the statement")
 }

@@ -3,6 +3,7 @@ package index
 import (
 	"encoding/base64"
 	"encoding/json"
+	"math"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 )
@@ -36,7 +37,7 @@ func parseCursor(s string) (cursor, error) {
 	if err == nil {
 		err = json.Unmarshal(b, &c)
 	}
-	if err != nil {
+	if err != nil || !matchable(c.Text) || !matchable(c.UID) || c.Number < math.MinInt32 || c.Number > math.MaxInt32 {
 		return c, pacs.Errorf(pacs.Invalid, "The page marker is not one of ours; begin at the first page")
 	}
 	return c, nil
@@ -52,6 +53,14 @@ func limit(p pacs.Page) int {
 		return MaxLimit + 1
 	}
 	return p.Limit + 1
+}
+
+// offset is the number of rows to pass over; a cursor stands in for it.
+func offset(p pacs.Page) int {
+	if p.After != "" {
+		return 0
+	}
+	return max(p.Offset, 0)
 }
 
 // cut drops the row that was fetched beyond the page and returns the cursor

@@ -59,10 +59,9 @@ func (ix *Index) Studies(ctx context.Context, scope pacs.Scope, f pacs.StudyFilt
 			return nil, "", err
 		}
 		c.add("(s.study_date, s.id) < (%s, %s)", at.Text, at.ID)
-		f.Offset = 0
 	}
 	sql := fmt.Sprintf(`SELECT %s FROM %s WHERE %s ORDER BY s.study_date DESC, s.id DESC LIMIT %s OFFSET %s`,
-		studyColumns, studyTables, c.where(), c.arg(limit(f.Page)), c.arg(f.Offset))
+		studyColumns, studyTables, c.where(), c.arg(limit(f.Page)), c.arg(offset(f.Page)))
 	studies, err := collect(ctx, ix.pool, sql, c.args, scanStudy)
 	if err != nil {
 		return nil, "", err
@@ -111,14 +110,13 @@ func (ix *Index) Series(ctx context.Context, scope pacs.Scope, f pacs.SeriesFilt
 			return nil, "", err
 		}
 		c.add("(e.study_row, coalesce(e.number, 0), e.series_uid) > (%s, %s, %s)", at.ID, at.Number, at.UID)
-		f.Offset = 0
 	}
 	sql := fmt.Sprintf(`
 		SELECT e.id, e.study_row, s.study_uid, e.series_uid, e.modality, e.number, e.description, e.body_part,
 			e.instance_count, e.has_pixels, e.attributes
 		FROM series e JOIN %s ON s.id = e.study_row WHERE %s
 		ORDER BY e.study_row, coalesce(e.number, 0), e.series_uid LIMIT %s OFFSET %s`,
-		studyTables, c.where(), c.arg(limit(f.Page)), c.arg(f.Offset))
+		studyTables, c.where(), c.arg(limit(f.Page)), c.arg(offset(f.Page)))
 	series, err := collect(ctx, ix.pool, sql, c.args, func(row pgx.CollectableRow) (pacs.Series, error) {
 		var e pacs.Series
 		err := row.Scan(&e.ID, &e.StudyID, &e.StudyInstanceUID, &e.SeriesInstanceUID, &e.Modality, &e.Number, &e.Description, &e.BodyPart,
@@ -147,7 +145,6 @@ func (ix *Index) Instances(ctx context.Context, scope pacs.Scope, f pacs.Instanc
 			return nil, "", err
 		}
 		c.add("(i.series_row, coalesce(i.number, 0), i.sop_uid) > (%s, %s, %s)", at.ID, at.Number, at.UID)
-		f.Offset = 0
 	}
 	sql := fmt.Sprintf(`
 		SELECT i.study_row, i.series_row, s.study_uid, e.series_uid, i.sop_uid, i.sop_class, i.transfer_syntax, i.number,
@@ -157,7 +154,7 @@ func (ix *Index) Instances(ctx context.Context, scope pacs.Scope, f pacs.Instanc
 			JOIN pack k ON k.id = i.pack_row
 		WHERE %s
 		ORDER BY i.series_row, coalesce(i.number, 0), i.sop_uid LIMIT %s OFFSET %s`,
-		studyTables, c.where(), c.arg(limit(f.Page)), c.arg(f.Offset))
+		studyTables, c.where(), c.arg(limit(f.Page)), c.arg(offset(f.Page)))
 	instances, err := collect(ctx, ix.pool, sql, c.args, scanInstance)
 	if err != nil {
 		return nil, "", err

@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -31,9 +32,21 @@ var (
 	}
 )
 
+// maxAttribute is the longest value in bytes of DICOM JSON that a list has use
+// for. Longer ones are in the metadata only.
+const maxAttribute = 8 << 10
+
 // subset is the named attributes of a data set as a DICOM JSON object.
 func subset(ds *dicom.Dataset, tags []dicom.Tag) []byte {
-	return dicom.AppendJSON(nil, ds.Select(tags...), dicom.JSONOptions{})
+	chosen := ds.Select(tags...)
+	object := dicom.AppendJSON(nil, chosen, dicom.JSONOptions{})
+	if len(object) <= maxAttribute {
+		return object
+	}
+	chosen.Elements = slices.DeleteFunc(chosen.Elements, func(e dicom.Element) bool {
+		return len(dicom.AppendJSON(nil, ds.Select(e.Tag), dicom.JSONOptions{})) > maxAttribute
+	})
+	return dicom.AppendJSON(nil, chosen, dicom.JSONOptions{})
 }
 
 // describePatient reads the patient module. The issuer is the sending
@@ -96,7 +109,7 @@ func describeStudy(ds *dicom.Dataset) pacs.Study {
 	return pacs.Study{
 		StudyInstanceUID:   ds.String(dicom.TagStudyInstanceUID),
 		Date:               date(ds.String(dicom.TagStudyDate)),
-		Time:               ds.String(dicom.TagStudyTime),
+		Time:               clock(ds.String(dicom.TagStudyTime)),
 		AccessionNumber:    ds.String(dicom.TagAccessionNumber),
 		StudyID:            ds.String(dicom.TagStudyID),
 		Description:        ds.String(dicom.TagStudyDescription),
@@ -179,6 +192,16 @@ func date(s string) string {
 	return s
 }
 
+// clock keeps what sorts as a DICOM time: digits and a fraction. The form of
+// ACR-NEMA (10:15:00) is read as what it means.
+func clock(s string) string {
+	s = strings.ReplaceAll(s, ":", "")
+	if len(s) < 2 || len(s) > 16 || strings.Trim(s, "0123456789.") != "" {
+		return ""
+	}
+	return s
+}
+
 // number is an IS attribute, nil when absent or beyond what the index holds.
 func number(ds *dicom.Dataset, tag dicom.Tag) *int {
 	n, err := strconv.ParseInt(strings.TrimSpace(ds.String(tag)), 10, 32)
@@ -189,7 +212,11 @@ func number(ds *dicom.Dataset, tag dicom.Tag) *int {
 	return &v
 }
 
+// size is Rows or Columns; 0 when absent or impossible (they are US).
 func size(ds *dicom.Dataset, tag dicom.Tag) int {
 	n, _ := ds.Int(tag)
-	return max(n, 0)
+	if n < 0 || n > 1<<16-1 {
+		return 0
+	}
+	return n
 }

@@ -26,6 +26,10 @@ type group struct {
 	busy    bool      // a worker is at the group's series
 }
 
+// maxInstances bounds the instances of one pack, however small they are, and
+// with them the rows of one transaction.
+const maxInstances = 2000
+
 // groups decides what is published when.
 type groups struct {
 	packSize int64
@@ -52,17 +56,13 @@ func (gs *groups) add(now time.Time, records []*journal.Record) {
 
 // ready takes records of one series that should be published now, at most a
 // pack's worth. wait is how long until the next may be ready when none is.
-func (gs *groups) ready(now time.Time, draining bool) (g *group, records []*journal.Record, wait time.Duration) {
+func (gs *groups) ready(now time.Time) (g *group, records []*journal.Record, wait time.Duration) {
 	wait = time.Hour
 	for _, candidate := range gs.byKey {
 		if candidate.busy || len(candidate.records) == 0 {
 			continue
 		}
-		due := candidate.due(gs)
-		if draining {
-			due = candidate.retryAt
-		}
-		if d := due.Sub(now); d > 0 {
+		if d := candidate.due(gs).Sub(now); d > 0 {
 			wait = min(wait, d)
 			continue
 		}
@@ -74,7 +74,7 @@ func (gs *groups) ready(now time.Time, draining bool) (g *group, records []*jour
 		return nil, nil, wait
 	}
 	n, bytes := 0, int64(0)
-	for n < len(g.records) && (n == 0 || bytes+g.records[n].Length <= gs.packSize) {
+	for n < min(len(g.records), maxInstances) && (n == 0 || bytes+g.records[n].Length <= gs.packSize) {
 		bytes += g.records[n].Length
 		n++
 	}
@@ -90,7 +90,7 @@ func (g *group) due(gs *groups) time.Time {
 	if latest := g.first.Add(gs.patience); latest.Before(due) {
 		due = latest
 	}
-	if g.bytes >= gs.packSize {
+	if g.bytes >= gs.packSize || len(g.records) >= maxInstances {
 		due = g.first
 	}
 	if g.retryAt.After(due) {

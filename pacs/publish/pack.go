@@ -15,31 +15,66 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/journal"
 )
 
-// candidate is a record on its way into a pack.
+// candidate is a record on its way into a pack, described. What the header
+// scan cost in memory is gone by then.
 type candidate struct {
-	record  *journal.Record
-	header  *dicom.Header
-	hash    []byte
-	version int
+	record   *journal.Record
+	patient  pacs.Patient
+	study    pacs.Study
+	series   pacs.Series
+	instance pacs.Instance // its version and place come later
+	metadata []byte        // DICOM JSON
 }
 
-// examine reads a record again: its header, and the hash of its data set.
+// examine reads a record again: its header, and the hash of its data set. A
+// record whose bytes have changed since they were received is an error.
 func examine(r *journal.Record) (*candidate, error) {
-	header, err := dicom.Scan(dicom.NewSkipReader(r.Body(), 0, r.Length), dicom.ScanOptions{})
+	header, err := r.Header()
 	if err != nil {
 		return nil, fmt.Errorf("a record that was received as sound can't be read: %w", err)
 	}
-	header.Dataset.SetFallbackCharset(r.Charset)
-	hash := sha256.New()
-	if _, err := io.Copy(hash, io.NewSectionReader(r.Body(), r.DatasetOffset, r.Length-r.DatasetOffset)); err != nil {
+	crc, hash := crc32.NewIEEE(), sha256.New()
+	if _, err := io.Copy(crc, io.NewSectionReader(r.Body(), 0, r.DatasetOffset)); err != nil {
 		return nil, fmt.Errorf("reading the journal: %w", err)
 	}
-	return &candidate{record: r, header: header, hash: hash.Sum(nil)}, nil
+	if _, err := io.Copy(io.MultiWriter(crc, hash), io.NewSectionReader(r.Body(), r.DatasetOffset, r.Length-r.DatasetOffset)); err != nil {
+		return nil, fmt.Errorf("reading the journal: %w", err)
+	}
+	if crc.Sum32() != r.CRC32 {
+		return nil, errors.New("the bytes of a record have changed since they were received: the journal's disk is damaged")
+	}
+	ds := header.Dataset
+	ds.SetFallbackCharset(r.Charset)
+	c := &candidate{
+		record:   r,
+		patient:  describePatient(ds, r.Facility),
+		study:    describeStudy(ds),
+		series:   describeSeries(ds),
+		instance: describeInstance(header),
+		metadata: dicom.AppendJSON(nil, ds, dicom.JSONOptions{BulkURI: bulkURI(header)}),
+	}
+	c.instance.SHA256 = hash.Sum(nil)
+	c.instance.ReceivedAt = r.ReceivedAt
+	return c, nil
+}
+
+// belongsTo says whether two instances of a study are of the same patient.
+func (c *candidate) belongsTo(other *candidate) bool {
+	return c.patient.Issuer == other.patient.Issuer && c.patient.PatientID == other.patient.PatientID
+}
+
+// number orders instances as the index does.
+func (c *candidate) number() int {
+	if c.instance.Number == nil {
+		return 0
+	}
+	return *c.instance.Number
 }
 
 // pack is a pack ready to be stored, and what it brings to the index.
@@ -53,27 +88,27 @@ type pack struct {
 func build(facility string, candidates []*candidate) (*pack, error) {
 	slices.SortFunc(candidates, func(a, b *candidate) int {
 		return cmp.Or(
-			cmp.Compare(instanceNumber(a), instanceNumber(b)),
+			cmp.Compare(a.number(), b.number()),
 			cmp.Compare(a.record.SOPInstanceUID, b.record.SOPInstanceUID))
 	})
 	first := candidates[0]
 	manifest := Manifest{Format: 1, Facility: facility, Study: first.record.StudyInstanceUID, Series: first.record.SeriesInstanceUID}
 	members := make([]member, 0, len(candidates)+2)
-	metadata := newMetadataWriter()
+	metadata := newMetadataWriter(gzip.DefaultCompression)
 	for _, c := range candidates {
 		r := c.record
 		members = append(members, member{name: r.SOPInstanceUID + ".dcm", size: r.Length, crc32: r.CRC32, open: func() io.Reader { return r.Body() }})
 		manifest.Instances = append(manifest.Instances, ManifestEntry{
 			SOPInstanceUID: r.SOPInstanceUID,
-			Version:        c.version,
-			SHA256:         hex.EncodeToString(c.hash),
+			Version:        c.instance.Version,
+			SHA256:         hex.EncodeToString(c.instance.SHA256),
 			Sender:         r.Sender,
 			Remote:         r.Remote,
 			Channel:        string(r.Channel),
 			Charset:        r.Charset,
 			ReceivedAt:     r.ReceivedAt,
 		})
-		if err := metadata.add(c.header); err != nil {
+		if err := metadata.add(c.metadata); err != nil {
 			return nil, err
 		}
 	}
@@ -90,7 +125,7 @@ func build(facility string, candidates []*candidate) (*pack, error) {
 	return &pack{
 		size:     size,
 		body:     func() io.Reader { return zipReader(members) },
-		addition: describe(facility, candidates, members, packKey(manifest, manifestJSON), size),
+		addition: addition(facility, candidates, members, packKey(manifest, manifestJSON), size),
 	}, nil
 }
 
@@ -101,22 +136,18 @@ func packKey(m Manifest, manifestJSON []byte) string {
 	return "packs/" + m.Study + "/" + m.Series + "/" + hex.EncodeToString(sum[:16]) + ".zip"
 }
 
-func describe(facility string, candidates []*candidate, members []member, key string, size int64) index.Addition {
-	first := candidates[0].header.Dataset
-	meta := members[len(candidates)]
+func addition(facility string, candidates []*candidate, members []member, key string, size int64) index.Addition {
+	first, meta := candidates[0], members[len(candidates)]
 	a := index.Addition{
 		Facility: facility,
-		Patient:  describePatient(first, facility),
-		Study:    describeStudy(first),
-		Series:   describeSeries(first),
+		Patient:  first.patient,
+		Study:    first.study,
+		Series:   first.series,
 		Pack:     index.Pack{Key: key, Bytes: size, MetaOffset: meta.offset, MetaLength: meta.size},
 	}
-	a.Study.ReceivedAt = candidates[0].record.ReceivedAt
+	a.Study.ReceivedAt = first.record.ReceivedAt
 	for i, c := range candidates {
-		in := describeInstance(c.header)
-		in.SHA256 = c.hash
-		in.Version = c.version
-		in.ReceivedAt = c.record.ReceivedAt
+		in := c.instance
 		in.Location.PackKey = key
 		in.Location.Offset = members[i].offset
 		in.Location.Length = c.record.Length
@@ -132,41 +163,38 @@ func inMemory(name string, content []byte) member {
 	return member{name: name, size: int64(len(content)), crc32: crc32.ChecksumIEEE(content), open: func() io.Reader { return bytes.NewReader(content) }}
 }
 
-func instanceNumber(c *candidate) int {
-	if n := number(c.header.Dataset, dicom.TagInstanceNumber); n != nil {
-		return *n
-	}
-	return 0
-}
-
-// metadataWriter builds the gzipped DICOM JSON array of a pack.
+// metadataWriter builds the gzipped DICOM JSON array of a pack or a series.
 type metadataWriter struct {
 	buffer bytes.Buffer
 	zip    *gzip.Writer
-	object []byte
 	count  int
 }
 
-func newMetadataWriter() *metadataWriter {
+func newMetadataWriter(level int) *metadataWriter {
 	w := &metadataWriter{}
-	w.zip = gzip.NewWriter(&w.buffer)
+	w.zip, _ = gzip.NewWriterLevel(&w.buffer, level) // the levels we have are valid
 	return w
 }
 
-func (w *metadataWriter) add(h *dicom.Header) error {
-	separator := byte(',')
+func (w *metadataWriter) add(object []byte) error {
+	separator := []byte{','}
 	if w.count == 0 {
-		separator = '['
+		separator[0] = '['
 	}
 	w.count++
-	w.object = append(w.object[:0], separator)
-	w.object = dicom.AppendJSON(w.object, h.Dataset, dicom.JSONOptions{BulkURI: bulkURI(h)})
-	_, err := w.zip.Write(w.object)
+	_, err := w.zip.Write(separator)
+	if err == nil {
+		_, err = w.zip.Write(object)
+	}
 	return err
 }
 
 func (w *metadataWriter) close() ([]byte, error) {
-	_, err := w.zip.Write([]byte{']'})
+	end := "]"
+	if w.count == 0 {
+		end = "[]"
+	}
+	_, err := io.WriteString(w.zip, end)
 	err = errors.Join(err, w.zip.Close()) // what is still inside comes out here
 	return w.buffer.Bytes(), err
 }

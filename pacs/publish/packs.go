@@ -2,6 +2,7 @@ package publish
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/hex"
@@ -11,6 +12,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/index"
@@ -74,30 +76,36 @@ func metadataTag(packs []index.SeriesPack) string {
 
 // object is what join must know of an instance to choose and order it.
 type object struct {
-	raw json.RawMessage
-	key struct {
-		SOP    stringAttribute `json:"00080018"`
-		Number numberAttribute `json:"00200013"`
-	}
+	raw    json.RawMessage
+	sop    string
+	number int64
 }
 
-type stringAttribute struct{ Value []string }
-
-type numberAttribute struct{ Value []json.Number }
-
-func (o object) sop() string {
-	if len(o.key.SOP.Value) == 0 {
-		return ""
+// identify reads SOP Instance UID and Instance Number. A sender may have given
+// them any VR, so their values may be strings or numbers.
+func (o *object) identify() error {
+	var of struct {
+		SOP    struct{ Value []json.RawMessage } `json:"00080018"`
+		Number struct{ Value []json.RawMessage } `json:"00200013"`
 	}
-	return o.key.SOP.Value[0]
-}
-
-func (o object) number() int64 {
-	if len(o.key.Number.Value) == 0 {
-		return 0
+	if err := json.Unmarshal(o.raw, &of); err != nil {
+		return err
 	}
-	n, _ := o.key.Number.Value[0].Int64()
-	return n
+	first := func(values []json.RawMessage) string {
+		if len(values) == 0 {
+			return ""
+		}
+		var s string
+		if json.Unmarshal(values[0], &s) == nil {
+			return s
+		}
+		return string(values[0])
+	}
+	o.sop = first(of.SOP.Value)
+	if n, err := strconv.ParseInt(strings.TrimSpace(first(of.Number.Value)), 10, 32); err == nil {
+		o.number = n // else 0, as the index orders it
+	}
+	return nil
 }
 
 func (p *Packs) join(ctx context.Context, packs []index.SeriesPack) ([]byte, error) {
@@ -113,22 +121,15 @@ func (p *Packs) join(ctx context.Context, packs []index.SeriesPack) ([]byte, err
 		all = append(all, objects...)
 	}
 	slices.SortStableFunc(all, func(a, b object) int {
-		if a.number() != b.number() {
-			return int(max(-1, min(1, a.number()-b.number())))
-		}
-		return bytes.Compare([]byte(a.sop()), []byte(b.sop()))
+		return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(a.sop, b.sop))
 	})
-	var out bytes.Buffer
-	zip, _ := gzip.NewWriterLevel(&out, gzip.BestSpeed) // the level is valid
-	separator := []byte("[")
+	joined := newMetadataWriter(gzip.BestSpeed)
 	for _, o := range all {
-		_, _ = zip.Write(separator)
-		_, _ = zip.Write(o.raw)
-		separator = []byte(",")
+		if err := joined.add(o.raw); err != nil {
+			return nil, err
+		}
 	}
-	_, _ = zip.Write([]byte("]"))
-	err := zip.Close()
-	return out.Bytes(), err
+	return joined.close()
 }
 
 // objects reads the metadata of the current instances in one pack.
@@ -153,10 +154,10 @@ func (p *Packs) objects(ctx context.Context, k index.SeriesPack) ([]object, erro
 	objects := make([]object, 0, len(raw))
 	for _, r := range raw {
 		o := object{raw: r}
-		if err := json.Unmarshal(r, &o.key); err != nil {
+		if err := o.identify(); err != nil {
 			return nil, fmt.Errorf("metadata of pack %s: %w", k.Key, err)
 		}
-		if current[o.sop()] {
+		if current[o.sop] {
 			objects = append(objects, o)
 		}
 	}

@@ -47,7 +47,6 @@ type Publisher struct {
 	mu     sync.Mutex
 	groups groups
 	wake   chan struct{}
-	drain  bool
 }
 
 // New makes a Publisher; Run starts it.
@@ -105,7 +104,7 @@ func (p *Publisher) signal() {
 func (p *Publisher) work(ctx context.Context) {
 	for ctx.Err() == nil {
 		p.mu.Lock()
-		g, records, wait := p.groups.ready(time.Now(), p.drain)
+		g, records, wait := p.groups.ready(time.Now())
 		p.mu.Unlock()
 		if g == nil {
 			timer := time.NewTimer(wait)
@@ -129,78 +128,93 @@ func (p *Publisher) work(ctx context.Context) {
 // publish brings records of one series to storage and index and drops or
 // holds them. It returns those that should be tried again.
 func (p *Publisher) publish(ctx context.Context, key seriesKey, records []*journal.Record) (failed []*journal.Record) {
-	err := p.try(ctx, key, records)
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return records
-	case !errors.Is(err, errContent) && !errors.Is(err, index.ErrContradiction):
-		p.o.Log.Warn("publishing failed and will be repeated", "study", key.study, "series", key.series, "instances", len(records), "error", err)
-		if p.o.Observer.Failed != nil {
-			p.o.Observer.Failed(err)
+	for len(records) > 0 && ctx.Err() == nil {
+		left, err := p.round(ctx, key, records)
+		switch {
+		case err == nil:
+			records = left
+		case ctx.Err() != nil:
+			return left
+		case !errors.Is(err, errContent):
+			p.o.Log.Warn("publishing failed and will be repeated", "study", key.study, "series", key.series, "instances", len(left), "error", err)
+			if p.o.Observer.Failed != nil {
+				p.o.Observer.Failed(err)
+			}
+			return left
+		case len(left) == 1:
+			p.hold(left[0], err)
+			return nil
+		default:
+			// One bad record must not keep the others: find it.
+			middle := len(left) / 2
+			failed = p.publish(ctx, key, left[:middle])
+			return append(failed, p.publish(ctx, key, left[middle:])...)
 		}
-		return records
-	case len(records) > 1:
-		// One bad record must not keep the others: find it.
-		middle := len(records) / 2
-		return append(p.publish(ctx, key, records[:middle]), p.publish(ctx, key, records[middle:])...)
 	}
-	p.o.Log.Error("an instance can't be published and is held in the journal", "study", key.study, "sop", records[0].SOPInstanceUID, "error", err)
-	if p.o.Observer.Held != nil {
-		p.o.Observer.Held(err)
-	}
-	p.o.Journal.Hold(records[0], err)
-	return nil
+	return records
 }
 
-func (p *Publisher) try(ctx context.Context, key seriesKey, records []*journal.Record) error {
+// round publishes one pack and holds what contradicts the index. It returns
+// the records that are neither published nor held: those that need a pack of
+// their own, or all when it fails.
+func (p *Publisher) round(ctx context.Context, key seriesKey, records []*journal.Record) (left []*journal.Record, err error) {
 	uids := make([]string, len(records))
 	for i, r := range records {
 		uids[i] = r.SOPInstanceUID
 	}
 	known, err := p.o.Index.Known(ctx, key.study, uids)
 	if err != nil {
-		return err
+		return records, err
 	}
-	// One pack holds at most one version of an instance: further ones are
-	// left for the next round, when the index knows the earlier.
-	var now []*candidate
-	var settled, later []*journal.Record
-	inPack := map[string]*candidate{}
-	for _, r := range records {
+	var (
+		pack    []*candidate
+		inPack  = map[string]*candidate{}
+		settled []*journal.Record
+		refused []*candidate
+		weight  int
+	)
+	for i, r := range records {
+		if weight >= maxDescribed {
+			left = append(left, records[i:]...)
+			break
+		}
 		c, err := examine(r)
 		if err != nil {
-			return contentError(err)
+			// Whoever halves the records comes to this one alone.
+			return records, contentError(err)
 		}
-		if twin := inPack[r.SOPInstanceUID]; twin != nil {
-			if bytes.Equal(twin.hash, c.hash) {
-				settled = append(settled, r)
-			} else {
-				later = append(later, r)
-			}
-			continue
-		}
-		if c.version = nextVersion(known[r.SOPInstanceUID], c.hash); c.version == 0 {
+		c.instance.Version = nextVersion(known.Versions[r.SOPInstanceUID], c.instance.SHA256)
+		switch twin := inPack[r.SOPInstanceUID]; {
+		case c.instance.Version == 0 && known.Facility == r.Facility:
+			// Also when somebody has corrected the study's patient since.
 			settled = append(settled, r)
-			continue
+		case known.Contradicts(r.Facility, c.patient) != nil:
+			refused = append(refused, c)
+		case twin != nil && bytes.Equal(twin.instance.SHA256, c.instance.SHA256):
+			settled = append(settled, r)
+		case twin != nil, len(pack) > 0 && !c.belongsTo(pack[0]):
+			// A pack holds one version of an instance, and one patient: the
+			// next round knows what this one has brought.
+			left = append(left, r)
+		default:
+			inPack[r.SOPInstanceUID] = c
+			pack = append(pack, c)
+			weight += len(c.metadata)
 		}
-		inPack[r.SOPInstanceUID] = c
-		now = append(now, c)
 	}
-	if len(now) > 0 {
-		if err := p.store(ctx, key, now); err != nil {
-			return err
+	if len(pack) > 0 {
+		if err := p.store(ctx, key, pack); err != nil {
+			return records, err
 		}
 	}
-	for _, c := range now {
+	for _, c := range pack {
 		settled = append(settled, c.record)
 	}
 	p.settle(settled)
-	if len(later) > 0 {
-		return p.try(ctx, key, later)
+	for _, c := range refused {
+		p.hold(c.record, known.Contradicts(c.record.Facility, c.patient))
 	}
-	return nil
+	return left, nil
 }
 
 // store writes one pack and its rows.
@@ -210,6 +224,9 @@ func (p *Publisher) store(ctx context.Context, key seriesKey, candidates []*cand
 		return contentError(err)
 	}
 	if err := p.o.Store.Put(ctx, built.addition.Pack.Key, built.size, built.body()); err != nil {
+		if storage.IsPermanent(err) {
+			return contentError(err)
+		}
 		return pacs.Wrap(pacs.Unavailable, err, "The object store does not take a pack")
 	}
 	err = p.o.Index.Add(ctx, built.addition, func(ctx context.Context, tx pgx.Tx, added index.Added) error {
@@ -222,10 +239,21 @@ func (p *Publisher) store(ctx context.Context, key seriesKey, candidates []*cand
 		}
 		return nil
 	})
-	if index.RefusedValue(err) {
+	if errors.Is(err, index.ErrUnfit) {
 		return contentError(err)
 	}
+	// What another node has published meanwhile (index.ErrRaced, a
+	// contradiction) is known in the next round.
 	return err
+}
+
+// hold keeps a record in the journal, where an administrator finds it.
+func (p *Publisher) hold(r *journal.Record, why error) {
+	p.o.Log.Error("an instance can't be published and is held in the journal", "study", r.StudyInstanceUID, "sop", r.SOPInstanceUID, "error", why)
+	if p.o.Observer.Held != nil {
+		p.o.Observer.Held(why)
+	}
+	p.o.Journal.Hold(r, why)
 }
 
 // settle drops records that are published (or were before).
@@ -246,6 +274,11 @@ func (p *Publisher) settle(records []*journal.Record) {
 		p.o.Observer.Published(len(records), size, time.Since(oldest))
 	}
 }
+
+// maxDescribed bounds the metadata in bytes that one pack's worth of instances
+// may have while it is put together. It is some 30 KB an instance when a pack
+// is full of CT; hostile headers can be a thousand times that.
+const maxDescribed = 16 << 20
 
 // nextVersion is the version under which bytes with this hash are kept; 0 when
 // the index has them already.
