@@ -94,7 +94,8 @@ describe('worklist', () => {
     await rows().first().waitFor();
     assert.equal(await rows().count(), 18);
     const first = await rows().first().innerText();
-    for (const word of ['Каримов Али Бахтиёрович', 'Karimov Ali Baxtiyorovich', '58', 'KT bosh miya', 'Urgut', '73', 'Favqulodda', 'Insult', '00:0']) assert.ok(first.includes(word), `${word} in ${first}`);
+    for (const word of ['Каримов Али Бахтиёрович', 'Karimov Ali Baxtiyorovich', '58', 'KT bosh miya', 'Urgut', '73', 'Favqulodda', 'Insult', '00:0'])
+      assert.ok(first.includes(word), `${word} in ${first}`);
     assert.match(await rows().nth(2).innerText(), /−00:1/);
     await page.keyboard.press('ArrowDown');
     await page.locator('.preview canvas[data-state=drawn]').first().waitFor();
@@ -509,7 +510,9 @@ describe('languages and light', () => {
       await waitForPicture(page);
       await assertFits(page, `reading room in ${language}`);
       const clipped = await page.evaluate(() =>
-        [...document.querySelectorAll('.report-foot button, .report-head h2, .tabs button, .banner-deadline, .section > span, .report-head select')].filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.textContent),
+        [...document.querySelectorAll('.report-foot button, .report-head h2, .tabs button, .banner-deadline, .section > span, .report-head select')]
+          .filter((e) => e.scrollWidth > e.clientWidth + 1)
+          .map((e) => e.textContent),
       );
       assert.deepEqual(clipped, []);
       await shot(`reading-${language}`);

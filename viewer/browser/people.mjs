@@ -11,7 +11,8 @@ export function watchErrors(page) {
   const errors = [];
   page.on('pageerror', (err) => errors.push(String(err.stack ?? err)));
   page.on('console', (message) => {
-    if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) errors.push(message.text());
+    if (message.type() !== 'error' || message.text().startsWith('Failed to load resource')) return;
+    errors.push(`${message.text()} ${JSON.stringify(message.location())}`);
   });
   return errors;
 }

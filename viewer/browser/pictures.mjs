@@ -35,7 +35,16 @@ async function fetchFrame(page, studyUID, seriesUID, instanceUID) {
       const wide = value('00280100') === 16;
       const signed = value('00280103', 0) === 1;
       const values = Array.from({ length: rows * columns }, (_, i) => (wide ? (signed ? view.getInt16(i * 2, true) : view.getUint16(i * 2, true)) : view.getUint8(i)));
-      return { status: response.status, rows, columns, values, slope: value('00281053', 1), intercept: value('00281052', 0), mono1: ds['00280004'].Value[0] === 'MONOCHROME1', others: list.map((item) => item['00080018'].Value[0]) };
+      return {
+        status: response.status,
+        rows,
+        columns,
+        values,
+        slope: value('00281053', 1),
+        intercept: value('00281052', 0),
+        mono1: ds['00280004'].Value[0] === 'MONOCHROME1',
+        others: list.map((item) => item['00080018'].Value[0]),
+      };
     },
     [studyUID, seriesUID, instanceUID],
   );

@@ -49,6 +49,19 @@ function cacheBytes(): number {
   return Math.min(2048, Math.max(384, memory * 160)) * 1024 * 1024;
 }
 
+/**
+ * The HTTP status in what the loader rejects with: its XMLHttpRequest, bare or
+ * wrapped. 0 is a lost line; undefined means that the pixels were the trouble.
+ */
+export function requestStatus(err: unknown): number | undefined {
+  for (const candidate of [err, (err as { error?: unknown })?.error, (err as { request?: unknown })?.request]) {
+    if (candidate instanceof XMLHttpRequest) return candidate.status;
+    const status = (candidate as { status?: unknown } | undefined)?.status;
+    if (typeof status === 'number') return status;
+  }
+  return undefined;
+}
+
 let started: Promise<void> | undefined;
 
 /** Starts Cornerstone once: rendering, decoders, tools. */
@@ -59,6 +72,11 @@ export function startEngine(): Promise<void> {
 
 async function start(): Promise<void> {
   core.init({ rendering: { useGenericViewport: true, useCPURendering: drawOnProcessor() } } as never);
+  // The loader leaves one of its own promises unhandled beside the one that it
+  // hands out; the failure itself is told by the pane.
+  window.addEventListener('unhandledrejection', (event) => {
+    if (event.reason instanceof XMLHttpRequest) event.preventDefault();
+  });
   core.cache.setMaxCacheSize(cacheBytes());
   initLoader({ maxWebWorkers: Math.min(4, Math.max(1, Math.floor((navigator.hardwareConcurrency ?? 2) / 2))) });
   // Over HTTP/1.1 there are six sockets; one is the event stream's, and what

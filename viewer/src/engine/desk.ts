@@ -1,6 +1,6 @@
 import * as core from '@cornerstonejs/core';
 import * as tools from '@cornerstonejs/tools';
-import { measuringTools, startEngine, type ToolName, toolOf } from './boot';
+import { measuringTools, requestStatus, startEngine, type ToolName, toolOf } from './boot';
 import { linkable, linkedIndex, offsetHere, offsetOf } from './link';
 import { Pane } from './pane';
 import { Prefetcher, type Progress } from './prefetch';
@@ -239,7 +239,9 @@ export class Desk {
     this.resizing = true;
     requestAnimationFrame(() => {
       this.resizing = false;
-      if (!this.closed && this.panes.length) this.engine.resize(true, true);
+      if (this.closed || !this.panes.length) return;
+      this.engine.resize(true, true);
+      for (const pane of this.panes) pane.redraw();
     });
   }
 
@@ -266,9 +268,13 @@ let current: Desk | undefined;
 export const openDesk = (): Desk | undefined => current;
 
 const ahead = new Prefetcher(
-  (imageId) => core.imageLoader.loadAndCacheImage(imageId, { requestType: core.Enums.RequestType.Prefetch, priority: 1 } as never),
+  {
+    fetchPicture: (imageId) => core.imageLoader.loadAndCacheImage(imageId, { requestType: core.Enums.RequestType.Prefetch, priority: 1 } as never),
+    isLineLost: (err) => requestStatus(err) === 0,
+    changed: () => current?.notify(),
+    setTimer: (run, ms) => setTimeout(run, ms),
+  },
   4,
-  () => current?.notify(),
 );
 
 /** Fetches a stack before anybody looks at it: the next study of the worklist. */

@@ -131,13 +131,17 @@ describe('prefetching', () => {
     const asked: string[] = [];
     const finish: (() => void)[] = [];
     const ahead = new Prefetcher(
-      (id) =>
-        new Promise<void>((resolve, reject) => {
-          asked.push(id);
-          finish.push(() => (id === 'a1' ? reject(new Error('gone')) : resolve()));
-        }),
+      {
+        fetchPicture: (id) =>
+          new Promise<void>((resolve, reject) => {
+            asked.push(id);
+            finish.push(() => (id === 'a1' ? reject(new Error('broken')) : resolve()));
+          }),
+        isLineLost: () => false,
+        changed: () => {},
+        setTimer: () => {},
+      },
       1,
-      () => {},
     );
     const step = async () => {
       finish.shift()?.();
@@ -153,5 +157,37 @@ describe('prefetching', () => {
     while (finish.length) await step();
     expect(asked).toEqual(['p0', 'a0', 'a3', 'a2', 'a1', 'a1', 'a1', 'p1']);
     expect(ahead.progress('a')).toEqual({ loaded: 3, failed: 1, total: 4 });
+  });
+
+  test('waits while the line is gone, and loses no picture by it', async () => {
+    let online = false;
+    let asked = 0;
+    let timer: (() => void) | undefined;
+    const ahead = new Prefetcher(
+      {
+        fetchPicture: async () => {
+          asked++;
+          if (!online) throw new Error('offline');
+        },
+        isLineLost: () => true,
+        changed: () => {},
+        setTimer: (run) => {
+          timer = run;
+        },
+      },
+      2,
+    );
+    const settle = () => new Promise((resolve) => setImmediate(resolve));
+    ahead.want('a', ['a0', 'a1', 'a2'], 0, 0);
+    await settle();
+    expect(asked).toBe(2);
+    for (let n = 0; n < 5; n++) {
+      timer?.();
+      await settle();
+    }
+    online = true;
+    timer?.();
+    await settle();
+    expect(ahead.progress('a')).toEqual({ loaded: 3, failed: 0, total: 3 });
   });
 });

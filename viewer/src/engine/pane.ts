@@ -1,4 +1,5 @@
 import * as core from '@cornerstonejs/core';
+import { requestStatus } from './boot';
 import { type Edges, edgesOf, edgesOfProjection, type Vector } from './geometry';
 import { ImageError, loadStack, type Stack } from './stack';
 import { presetsFor, toRange, toWindow, type Window } from './windows';
@@ -34,6 +35,7 @@ type LegacyPlanar = {
   getCamera(): { viewUp?: Vector; viewPlaneNormal?: Vector };
   getViewState(): { rotation?: number; flipHorizontal?: boolean; flipVertical?: boolean };
   setViewState(patch: object): void;
+  resize(): void;
   getZoom(): number;
   setZoom(zoom: number): void;
   resetCamera(): boolean;
@@ -109,10 +111,10 @@ export class Pane {
     this.refresh();
   };
 
-  private readonly loadFailed = (event: CustomEvent<{ imageId?: string; error?: { status?: number; request?: { status?: number } } }>) => {
+  private readonly loadFailed = (event: CustomEvent<{ imageId?: string; error?: unknown }>) => {
     const { imageId, error } = event.detail;
     if (!imageId || this.state.stack?.pictures[this.state.wanted]?.imageId !== imageId) return;
-    const status = error?.status ?? error?.request?.status;
+    const status = requestStatus(error);
     this.update({ error: status === 0 ? 'offline' : status && status >= 400 ? 'refused' : 'unreadable' });
   };
 
@@ -206,7 +208,7 @@ export class Pane {
       await this.viewport.setStack(imageIds, index);
     } catch (err) {
       if (mine !== this.showing) return;
-      const status = (err as { status?: number; error?: { status?: number } })?.status ?? (err as { error?: { status?: number } })?.error?.status;
+      const status = requestStatus(err);
       this.update({ error: status === 0 ? 'offline' : status ? 'refused' : 'unreadable' });
       return;
     }
@@ -269,6 +271,14 @@ export class Pane {
   zoomBy(factor: number): void {
     if (!this.state.stack) return;
     this.viewport.setZoom(Math.min(40, Math.max(0.05, this.viewport.getZoom() * factor)));
+    this.viewport.render();
+    this.refresh();
+  }
+
+  /** Draws anew after the pane has changed its size: the engine resizes the canvas, which empties it, and draws nothing. */
+  redraw(): void {
+    if (!this.state.stack) return;
+    this.viewport.resize();
     this.viewport.render();
     this.refresh();
   }

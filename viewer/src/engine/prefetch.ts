@@ -25,22 +25,33 @@ export interface Progress {
   total: number;
 }
 
+/** What the prefetcher needs to know of the world. */
+export interface Supply {
+  fetchPicture(imageId: string): Promise<unknown>;
+  /** Whether this failure says nothing about the picture: the line was gone. */
+  isLineLost(err: unknown): boolean;
+  changed(key: string): void;
+  setTimer(run: () => void, ms: number): unknown;
+}
+
+const pauseMs = 3000;
+
 /**
  * Fetches stacks ahead of the eye, a few pictures at a time. Jobs of a lower
  * rank come first; within a job the order is middle-out from where the reader
- * is. A picture that fails is tried three times.
+ * is. A picture that fails is tried three times; while the line is gone
+ * everything waits.
  */
 export class Prefetcher {
   private jobs = new Map<string, Job>();
   private running = 0;
-  private readonly fetchPicture: (imageId: string) => Promise<unknown>;
+  private paused = false;
+  private readonly supply: Supply;
   private readonly width: number;
-  private readonly changed: (key: string) => void;
 
-  constructor(fetchPicture: (imageId: string) => Promise<unknown>, width: number, changed: (key: string) => void) {
-    this.fetchPicture = fetchPicture;
+  constructor(supply: Supply, width: number) {
+    this.supply = supply;
     this.width = width;
-    this.changed = changed;
   }
 
   /** Wants this stack; a second call moves its centre or its rank. */
@@ -75,7 +86,7 @@ export class Prefetcher {
     for (const job of this.jobs.values()) {
       if (!job.done.has(imageId) && job.imageIds.includes(imageId)) {
         job.done.add(imageId);
-        this.changed(job.key);
+        this.supply.changed(job.key);
       }
     }
   }
@@ -91,22 +102,35 @@ export class Prefetcher {
     return undefined;
   }
 
+  private pause(): void {
+    if (this.paused) return;
+    this.paused = true;
+    this.supply.setTimer(() => {
+      this.paused = false;
+      this.pump();
+    }, pauseMs);
+  }
+
   private pump(): void {
-    while (this.running < this.width) {
+    while (this.running < this.width && !this.paused) {
       const found = this.next();
       if (!found) return;
       const { job, imageId } = found;
       job.running.add(imageId);
       this.running++;
-      this.fetchPicture(imageId)
+      this.supply
+        .fetchPicture(imageId)
         .then(
           () => void job.done.add(imageId),
-          () => void job.failed.set(imageId, (job.failed.get(imageId) ?? 0) + 1),
+          (err: unknown) => {
+            if (this.supply.isLineLost(err)) this.pause();
+            else job.failed.set(imageId, (job.failed.get(imageId) ?? 0) + 1);
+          },
         )
         .finally(() => {
           job.running.delete(imageId);
           this.running--;
-          this.changed(job.key);
+          this.supply.changed(job.key);
           this.pump();
         });
     }

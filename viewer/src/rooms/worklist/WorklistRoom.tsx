@@ -291,7 +291,8 @@ export function WorklistRoom({ warmUp, onSignOut }: { warmUp: () => Promise<unkn
           )}
           <div
             className="table-scroll"
-            onPointerEnter={() => {
+            // Not "enter": a list that appears under a resting pointer is never entered.
+            onPointerMove={() => {
               over.current = true;
             }}
             onPointerLeave={() => {
