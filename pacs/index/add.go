@@ -105,19 +105,21 @@ func (ix *Index) Known(ctx context.Context, studyUID string, sopUIDs []string) (
 	if err != nil {
 		return nil, fail(err)
 	}
-	rows, err := ix.pool.Query(ctx, `
-		SELECT sop_uid, version, sha256 FROM instance
-		WHERE study_row = $1 AND sop_uid = ANY($2) ORDER BY version`, id, sopUIDs)
-	if err != nil {
-		return nil, fail(err)
+	type row struct {
+		uid string
+		KnownVersion
 	}
-	var uid string
-	var v KnownVersion
-	_, err = pgx.ForEachRow(rows, []any{&uid, &v.Version, &v.SHA256}, func() error {
-		known.Versions[uid] = append(known.Versions[uid], KnownVersion{v.Version, bytes.Clone(v.SHA256)})
-		return nil
-	})
-	return known, fail(err)
+	rows, err := collect(ctx, ix.pool, `
+		SELECT sop_uid, version, sha256 FROM instance
+		WHERE study_row = $1 AND sop_uid = ANY($2) ORDER BY version`, []any{id, sopUIDs},
+		func(r pgx.CollectableRow) (row row, err error) {
+			err = r.Scan(&row.uid, &row.Version, &row.SHA256)
+			return row, err
+		})
+	for _, r := range rows {
+		known.Versions[r.uid] = append(known.Versions[r.uid], r.KnownVersion)
+	}
+	return known, err
 }
 
 // Add writes the rows of one pack, and whatever inTx adds, in one transaction.

@@ -253,20 +253,24 @@ func (ix *Index) MiddleInstances(ctx context.Context, scope pacs.Scope, studyID 
 	var c conditions
 	c.scope(scope, "s.facility_row")
 	c.add("s.id = %s AND i.study_row = %s", studyID, studyID)
-	rows, err := ix.pool.Query(ctx, `
+	type row struct {
+		series int64
+		uid    string
+	}
+	rows, err := collect(ctx, ix.pool, `
 		SELECT series_row, sop_uid FROM (
 			SELECT i.series_row, i.sop_uid,
 				row_number() OVER w AS place, count(*) OVER (PARTITION BY i.series_row) AS total
 			FROM instance i JOIN study s ON s.id = i.study_row
 			WHERE i.current AND i.frames > 0 AND `+c.where()+`
 			WINDOW w AS (PARTITION BY i.series_row ORDER BY coalesce(i.number, 0), i.sop_uid)) numbered
-		WHERE place = total / 2 + 1`, c.args...)
-	if err != nil {
-		return nil, fail(err)
+		WHERE place = total / 2 + 1`, c.args, func(r pgx.CollectableRow) (row row, err error) {
+		err = r.Scan(&row.series, &row.uid)
+		return row, err
+	})
+	middle := make(map[int64]string, len(rows))
+	for _, r := range rows {
+		middle[r.series] = r.uid
 	}
-	middle := map[int64]string{}
-	var series int64
-	var uid string
-	_, err = pgx.ForEachRow(rows, []any{&series, &uid}, func() error { middle[series] = uid; return nil })
-	return middle, fail(err)
+	return middle, err
 }

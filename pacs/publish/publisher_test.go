@@ -190,23 +190,24 @@ func TestContradictions(t *testing.T) {
 // TestHostileText: what PostgreSQL can't hold or index must not keep an
 // instance from being published.
 func TestHostileText(t *testing.T) {
+	texts := []dicom.Tag{
+		dicom.TagPatientName, dicom.TagPatientID, dicom.TagIssuerOfPatientID, dicom.TagAccessionNumber, dicom.TagStudyID, dicom.TagStudyDate,
+		dicom.TagStudyTime, dicom.TagStudyDescription, dicom.TagReferringPhysicianName, dicom.TagModality, dicom.TagSeriesDescription,
+		dicom.TagBodyPartExamined, dicom.TagInstitutionName, dicom.TagProtocolName, dicom.TagReasonForTheRequestedProcedure,
+	}
 	long := string(bytes.Repeat([]byte("long"), 10_000))
 	a := newArchive(t)
 	hostile := func(number int, more func(*dicom.Dataset)) {
 		a.receive(image{study: fmt.Sprintf("1.2.%d", number), number: number, more: more})
 	}
 	hostile(1, func(ds *dicom.Dataset) {
-		for _, tag := range []dicom.Tag{dicom.TagPatientName, dicom.TagPatientID, dicom.TagIssuerOfPatientID, dicom.TagAccessionNumber, dicom.TagStudyID,
-			dicom.TagStudyDescription, dicom.TagReferringPhysicianName, dicom.TagModality, dicom.TagSeriesDescription, dicom.TagBodyPartExamined,
-			dicom.TagInstitutionName, dicom.TagProtocolName, dicom.TagReasonForTheRequestedProcedure, dicom.TagStudyDate, dicom.TagStudyTime} {
+		for _, tag := range texts {
 			ds.SetBytes(tag, dicom.LO, []byte("a\x00b\xff\xfe'; DROP TABLE study; --\\u0000 "))
 		}
 		ds.SetBytes(dicom.TagSpecificCharacterSet, dicom.CS, []byte("ISO_IR 192"))
 	})
 	hostile(2, func(ds *dicom.Dataset) {
-		for _, tag := range []dicom.Tag{dicom.TagPatientName, dicom.TagPatientID, dicom.TagIssuerOfPatientID, dicom.TagAccessionNumber, dicom.TagStudyID,
-			dicom.TagStudyDescription, dicom.TagReferringPhysicianName, dicom.TagModality, dicom.TagSeriesDescription, dicom.TagBodyPartExamined,
-			dicom.TagInstitutionName, dicom.TagProtocolName, dicom.TagReasonForTheRequestedProcedure, dicom.TagStudyDate, dicom.TagStudyTime} {
+		for _, tag := range texts {
 			ds.SetBytes(tag, dicom.LO, []byte(long))
 		}
 	})
@@ -378,6 +379,7 @@ func TestBadRecordAmongOthers(t *testing.T) {
 
 // TestStoreDown: the object store is away while images arrive.
 func TestStoreDown(t *testing.T) {
+	t.Parallel()
 	a := newArchive(t)
 	down := errors.New("connection refused")
 	a.store.set(func(string) error { return down }, nil)
@@ -401,6 +403,7 @@ func TestStoreDown(t *testing.T) {
 
 // TestDatabaseDown stops PostgreSQL while images arrive.
 func TestDatabaseDown(t *testing.T) {
+	t.Parallel()
 	dir, err := os.MkdirTemp("", "tasvir-down-") // short: it holds a socket
 	if err != nil {
 		t.Fatal(err)
