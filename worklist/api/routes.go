@@ -60,13 +60,22 @@ func (a *API) Register(r gin.IRouter) {
 	r.DELETE("/admin/rules/:id", may(access.AdminRules), a.removeRule)
 }
 
-// readable refuses texts that PostgreSQL can't hold and no client of ours sends.
+// maxQuery is the longest query parameter in bytes. Each word of a search costs
+// the database a comparison per patient.
+const maxQuery = 500
+
+// readable refuses texts that PostgreSQL can't hold and that no client of ours
+// sends.
 func readable(c *gin.Context) {
 	texts := []string{c.Request.URL.Path}
 	for _, values := range c.Request.URL.Query() {
 		texts = append(texts, values...)
 	}
 	for _, s := range texts {
+		if len(s) > maxQuery {
+			web.Problem(c, pacs.Errorf(pacs.Invalid, "The address has a part of %d bytes; at most %d are taken", len(s), maxQuery))
+			return
+		}
 		if strings.ContainsRune(s, 0) || !utf8.ValidString(s) {
 			web.Problem(c, pacs.Errorf(pacs.Invalid, "The address has characters that no text has (NUL, or bytes that are not UTF-8)"))
 			return

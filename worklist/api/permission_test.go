@@ -1,0 +1,195 @@
+package api_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/access"
+)
+
+// Who gets what on every route. Each request is made so that the permitted
+// change nothing: they hear of the state instead.
+func TestPermissions(t *testing.T) {
+	h := open(t)
+	radiologist := h.signIn(h.Radiologist("radiologist"))
+	task := h.Task("A")
+	reportID := radiologist.signed(task)
+	if _, err := h.Index.Pool().Exec(t.Context(), `UPDATE report_delivery SET state = 'delivered'`); err != nil {
+		t.Fatal(err)
+	}
+	callers := map[string]*caller{
+		"radiologist":  radiologist,
+		"radiologistB": h.person("radiologist-b", pacs.Radiologist, "B"),
+		"clinicianA":   h.person("clinician-a", pacs.Clinician, "A"),
+		"clinicianB":   h.person("clinician-b", pacs.Clinician, "B"),
+		"technicianA":  h.person("technician-a", pacs.Technician, "A"),
+		"managerA":     h.person("manager-a", pacs.FacilityAdministrator, "A"),
+		"managerB":     h.person("manager-b", pacs.FacilityAdministrator, "B"),
+		"admin":        h.person("administrator", pacs.Administrator),
+		"machine":      h.machine("all", "", access.ScopeAPI),
+		"machineB":     h.machine("b", "B", access.ScopeAPI),
+		"modality":     h.machine("images", "A", access.ScopeDICOMwebRead, access.ScopeDICOMwebWrite),
+		"nobody":       {hospital: h},
+	}
+	order := strings.Fields("radiologist radiologistB clinicianA clinicianB technicianA managerA managerB admin machine machineB modality nobody")
+	base := "/api/tasks/" + task.ID
+	version := "/api/reports/" + reportID + "/versions/1/pdf"
+	for _, row := range []struct {
+		method, path string
+		body         any
+		want         string
+	}{
+		// rad radB cliA cliB tech manA manB adm mach machB mod nobody
+		{"GET", "/api/tasks", nil, "200 200 403 403 403 200 200 200 200 200 403 401"},
+		{"POST", "/api/tasks/next", nil, "404 404 403 403 403 403 403 403 403 403 403 401"},
+		{"GET", base, nil, "200 404 403 403 403 200 404 200 200 404 403 401"},
+		{"POST", base + "/claim", nil, "409 404 403 403 403 403 403 403 403 403 403 401"},
+		{"POST", base + "/release", nil, "409 404 403 403 403 403 403 403 403 403 403 401"},
+		{"GET", base + "/report", nil, "200 404 200 404 403 403 403 200 200 404 403 401"},
+		{"PUT", base + "/report/draft", map[string]any{"sections": map[string]string{}, "language": "ru"}, "409 404 403 403 403 403 403 403 403 403 403 401"},
+		{"DELETE", base + "/report/draft", nil, "204 404 403 403 403 403 403 403 403 403 403 401"},
+		{"POST", base + "/report/sign", map[string]int{"revision": 1}, "409 404 403 403 403 403 403 403 403 403 403 401"},
+		{"POST", base + "/report/amend", map[string]string{"kind": "final"}, "400 400 403 403 403 403 403 403 403 403 403 401"},
+		{"GET", version, nil, "200 404 200 404 403 403 403 200 200 404 403 401"},
+		{"GET", "/api/studies", nil, "200 200 200 200 200 200 200 200 200 200 403 401"},
+		{"GET", "/api/studies/" + h.uid(task), nil, "200 404 200 404 200 200 404 200 200 404 403 401"},
+		{"GET", "/api/deliveries", nil, "200 200 403 403 403 200 200 200 200 200 403 401"},
+		{"POST", "/api/deliveries/" + reportID + "/1/retry", nil, "403 403 403 403 403 403 403 409 409 404 403 401"},
+		{"GET", "/api/admin/groups", nil, "403 403 403 403 403 403 403 200 403 403 403 401"},
+		{"POST", "/api/admin/groups", map[string]string{"name": ""}, "403 403 403 403 403 403 403 400 403 403 403 401"},
+		{"PUT", "/api/admin/groups/999", map[string]string{"name": "X"}, "403 403 403 403 403 403 403 404 403 403 403 401"},
+		{"GET", "/api/admin/rules", nil, "403 403 403 403 403 403 403 200 403 403 403 401"},
+		{"POST", "/api/admin/rules", map[string]string{"name": ""}, "403 403 403 403 403 403 403 400 403 403 403 401"},
+		{"PUT", "/api/admin/rules/999", map[string]any{"name": "X", "group": "1", "priority": "stat", "deadline_minutes": 5}, "403 403 403 403 403 403 403 404 403 403 403 401"},
+		{"DELETE", "/api/admin/rules/999", nil, "403 403 403 403 403 403 403 404 403 403 403 401"},
+	} {
+		var got []string
+		for _, who := range order {
+			a := callers[who].do(row.method, row.path, row.body)
+			got = append(got, a.Status[:3])
+		}
+		if text := strings.Join(got, " "); text != row.want {
+			t.Errorf("%s %s\n%s\ngot  %s\nwant %s", row.method, row.path, strings.Join(order, " "), text, row.want)
+		}
+	}
+
+	// A page of another site can't make a signed-in browser change anything.
+	for _, row := range [][2]string{
+		{"POST", "/api/tasks/next"},
+		{"POST", base + "/claim"},
+		{"POST", base + "/release"},
+		{"PUT", base + "/report/draft"},
+		{"DELETE", base + "/report/draft"},
+		{"POST", base + "/report/sign"},
+		{"POST", base + "/report/amend"},
+	} {
+		for name, value := range map[string]string{"X-CSRF-Token": "guessed", "Sec-Fetch-Site": "cross-site"} {
+			radiologist.do(row[0], row[1], "{}", func(r *http.Request) { r.Header.Set(name, value) }).problem(403, pacs.Forbidden, "csrf")
+		}
+	}
+	admin := callers["admin"]
+	for _, row := range [][2]string{
+		{"POST", "/api/deliveries/" + reportID + "/1/retry"},
+		{"POST", "/api/admin/groups"},
+		{"PUT", "/api/admin/groups/1"},
+		{"POST", "/api/admin/rules"},
+		{"PUT", "/api/admin/rules/1"},
+		{"DELETE", "/api/admin/rules/1"},
+	} {
+		admin.do(row[0], row[1], "{}", func(r *http.Request) { r.Header.Del("X-CSRF-Token") }).problem(403, pacs.Forbidden, "csrf")
+	}
+}
+
+// What a clinician sees of their own hospital: pictures and signed reports, and
+// nothing of what is still being written.
+func TestAClinicianSeesSignedReportsOnly(t *testing.T) {
+	h := open(t)
+	radiologist := h.signIn(h.Radiologist("radiologist"))
+	own, elsewhere, unread := h.Task("A"), h.Task("B"), h.Task("A")
+	reportID := radiologist.signed(own)
+	radiologist.signed(elsewhere)
+	radiologist.do("POST", "/api/tasks/"+unread.ID+"/claim", nil).want(200)
+	radiologist.draft(unread, "half a thought", 0).want(200)
+	radiologist.do("POST", "/api/tasks/"+own.ID+"/report/amend", map[string]string{"kind": "correction"}).want(200)
+	radiologist.draft(own, "second thoughts", 1).want(200)
+
+	clinician := h.person("clinician", pacs.Clinician, "A")
+	studies := clinician.do("GET", "/api/studies", nil).want(200)
+	if studies.length("studies") != 2 {
+		t.Errorf("the clinician sees %d studies: %s", studies.length("studies"), studies.body)
+	}
+	detail := clinician.do("GET", "/api/studies/"+h.uid(own), nil).want(200)
+	if detail.length("reports") != 1 || detail.field("reports.0.sections.findings") != findings || detail.field("report.id") != reportID || detail.length("series") != 2 || detail.field("series.0.middle_instance_uid") == "" {
+		t.Errorf("the study: %s", detail.body)
+	}
+	seen := clinician.do("GET", "/api/tasks/"+own.ID+"/report", nil).want(200)
+	if seen.length("versions") != 1 || seen.field("versions.0.sections.findings") != findings {
+		t.Errorf("the report: %s", seen.body)
+	}
+	nothing := clinician.do("GET", "/api/tasks/"+unread.ID+"/report", nil).want(200)
+	if nothing.length("versions") != 0 {
+		t.Errorf("the unsigned report: %s", nothing.body)
+	}
+	for _, a := range []*answer{studies, detail, seen, nothing, clinician.do("GET", "/api/studies/"+h.uid(unread), nil).want(200)} {
+		for _, word := range []string{"thought", "draft", `"task_id":"` + own.ID + `","`, "delivery"} {
+			if a == seen && strings.HasPrefix(word, `"task_id"`) {
+				continue // they asked for it by that id
+			}
+			if strings.Contains(string(a.body), word) {
+				t.Errorf("%s shows %q: %s", a.request, word, a.body)
+			}
+		}
+	}
+	clinician.do("GET", "/api/studies/"+h.uid(elsewhere), nil).problem(404, pacs.NotFound, "")
+	clinician.do("GET", "/api/tasks/"+elsewhere.ID+"/report", nil).problem(404, pacs.NotFound, "")
+
+	// A technician sees that there are pictures, and a manager that there is
+	// work, but neither what the report says, nor who wrote it.
+	for who, c := range map[string]*caller{"technician": h.person("technician", pacs.Technician, "A"), "manager": h.person("manager", pacs.FacilityAdministrator, "A")} {
+		for _, path := range []string{"/api/studies", "/api/studies/" + h.uid(own)} {
+			a := c.do("GET", path, nil).want(200)
+			for _, word := range []string{findings, reportID, "signed_by", "Nilufar"} {
+				if strings.Contains(string(a.body), word) {
+					t.Errorf("%s: %s shows %q: %s", who, path, word, a.body)
+				}
+			}
+		}
+	}
+	manager := h.signIn(h.Person("manager2", pacs.FacilityAdministrator, "A"))
+	if tasks := manager.do("GET", "/api/tasks?view=open", nil).want(200); tasks.length("tasks") != 1 || strings.Contains(string(tasks.body), "signed_by") {
+		t.Errorf("the manager's tasks: %s", tasks.body)
+	}
+	if a := manager.do("GET", "/api/deliveries", nil).want(200); a.length("deliveries") != 1 || strings.Contains(string(a.body), findings) {
+		t.Errorf("the manager's deliveries: %s", a.body)
+	}
+}
+
+// A draft is its author's and the holder's. Others hear whose it is.
+func TestWhoSeesADraft(t *testing.T) {
+	h := open(t)
+	author, colleague := h.signIn(h.Radiologist("author")), h.person("colleague", pacs.Radiologist)
+	task := h.Task("A")
+	path := "/api/tasks/" + task.ID
+	author.do("POST", path+"/claim", nil).want(200)
+	author.draft(task, "half a thought", 0).want(200)
+	mine := author.do("GET", path+"/report", nil).want(200)
+	if mine.field("draft.sections.findings") != "half a thought" || mine.field("draft_by") != "" {
+		t.Errorf("the author sees %s", mine.body)
+	}
+	for _, c := range []*caller{colleague, h.person("administrator", pacs.Administrator), h.machine("m", "", access.ScopeAPI)} {
+		if a := c.do("GET", path+"/report", nil).want(200); strings.Contains(string(a.body), "thought") {
+			t.Errorf("%s %s", a.request, a.body)
+		}
+	}
+	if a := colleague.do("GET", path+"/report", nil); a.field("draft_by") != author.user.Name {
+		t.Errorf("a colleague sees %s", a.body)
+	}
+	author.do("POST", path+"/release", nil).want(200)
+	colleague.do("POST", path+"/claim", nil).want(200)
+	if a := colleague.do("GET", path+"/report", nil).want(200); a.field("draft.sections.findings") != "half a thought" || a.field("draft_by") != author.user.Name {
+		t.Errorf("who holds the task sees %s", a.body)
+	}
+	h.WantAudited("report.view", "author report:"+mine.field("id")+"/0", "colleague report:"+mine.field("id")+"/0")
+}
