@@ -124,7 +124,9 @@ export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
       })
       .sort((a, b) => rank[a.priority] - rank[b.priority] || a.deadline.localeCompare(b.deadline));
     const counts = Object.fromEntries(Object.entries(inView).map(([name, test]) => [name, seen.filter((t) => test(t, user)).length]));
-    return { tasks: tasks.map((t) => showTask(t, user)), counts };
+    const from = Number(query.get('after') ?? 0);
+    const to = from + Number(query.get('limit') ?? 100);
+    return { tasks: tasks.slice(from, to).map((t) => showTask(t, user)), counts, next: to < tasks.length ? String(to) : undefined };
   });
   on('POST', '/api/tasks/next', ({ session: { user } }) => {
     const task = world.tasks.filter((t) => t.state === 'open' && t.group?.members.includes(user.id)).sort((a, b) => rank[a.priority] - rank[b.priority] || a.deadline.localeCompare(b.deadline))[0];

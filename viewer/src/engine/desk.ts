@@ -270,6 +270,7 @@ export const openDesk = (): Desk | undefined => current;
 const ahead = new Prefetcher(
   {
     fetchPicture: (imageId) => core.imageLoader.loadAndCacheImage(imageId, { requestType: core.Enums.RequestType.Prefetch, priority: 1 } as never),
+    has: (imageId) => core.cache.isLoaded(imageId),
     isLineLost: (err) => requestStatus(err) === 0,
     changed: () => current?.notify(),
     setTimer: (run, ms) => setTimeout(run, ms),

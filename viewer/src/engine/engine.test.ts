@@ -137,6 +137,7 @@ describe('prefetching', () => {
             asked.push(id);
             finish.push(() => (id === 'a1' ? reject(new Error('broken')) : resolve()));
           }),
+        has: () => false,
         isLineLost: () => false,
         changed: () => {},
         setTimer: () => {},
@@ -169,6 +170,7 @@ describe('prefetching', () => {
           asked++;
           if (!online) throw new Error('offline');
         },
+        has: (id) => id === 'a3',
         isLineLost: () => true,
         changed: () => {},
         setTimer: (run) => {
@@ -178,7 +180,7 @@ describe('prefetching', () => {
       2,
     );
     const settle = () => new Promise((resolve) => setImmediate(resolve));
-    ahead.want('a', ['a0', 'a1', 'a2'], 0, 0);
+    ahead.want('a', ['a0', 'a1', 'a2', 'a3'], 0, 0);
     await settle();
     expect(asked).toBe(2);
     for (let n = 0; n < 5; n++) {
@@ -188,6 +190,6 @@ describe('prefetching', () => {
     online = true;
     timer?.();
     await settle();
-    expect(ahead.progress('a')).toEqual({ loaded: 3, failed: 0, total: 3 });
+    expect(ahead.progress('a')).toEqual({ loaded: 4, failed: 0, total: 4 });
   });
 });

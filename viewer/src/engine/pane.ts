@@ -357,12 +357,14 @@ export class Pane {
     const { imageData } = this.viewport.getImageData() ?? {};
     if (!context || !imageData) return points.map(() => null);
     const ratio = canvas.width / canvas.clientWidth;
+    // One look at the whole canvas: reading it back point by point takes seconds.
+    const { data, width, height } = context.getImageData(0, 0, canvas.width, canvas.height);
     return points.map(([i, j]) => {
       const [x, y] = this.viewport.worldToCanvas(imageData.indexToWorld([i, j, 0]));
       const [px, py] = [Math.round(x * ratio), Math.round(y * ratio)];
-      if (px < 0 || py < 0 || px >= canvas.width || py >= canvas.height) return null;
-      const [r, g, b] = context.getImageData(px, py, 1, 1).data;
-      return [r, g, b];
+      if (px < 0 || py < 0 || px >= width || py >= height) return null;
+      const at = (py * width + px) * 4;
+      return [data[at], data[at + 1], data[at + 2]];
     });
   }
 

@@ -28,6 +28,8 @@ export interface Progress {
 /** What the prefetcher needs to know of the world. */
 export interface Supply {
   fetchPicture(imageId: string): Promise<unknown>;
+  /** Whether this picture is in memory already. */
+  has(imageId: string): boolean;
   /** Whether this failure says nothing about the picture: the line was gone. */
   isLineLost(err: unknown): boolean;
   changed(key: string): void;
@@ -61,7 +63,8 @@ export class Prefetcher {
       job.from = from;
       job.rank = rank;
     } else {
-      this.jobs.set(key, { key, imageIds, from, rank, done: new Set(), failed: new Map(), running: new Set() });
+      const done = new Set(imageIds.filter((id) => this.supply.has(id)));
+      this.jobs.set(key, { key, imageIds, from, rank, done, failed: new Map(), running: new Set() });
     }
     this.pump();
   }

@@ -14,12 +14,16 @@ export function Sex({ sex }: { sex: Patient['sex'] }) {
   );
 }
 
+// What modalities are called in descriptions, in the languages of those who write them.
+const alsoCalled: Record<string, string[]> = { CT: ['KT', 'КТ'], MR: ['MRI', 'MRT', 'МРТ'], US: ['UZI', 'УЗИ', 'UTT', 'УТТ'], MG: ['MMG', 'ММГ'] };
+
 /** What was examined, without the modality that stands before it anyway: "CT" + "CT head" is "CT head". */
 export function describe(study: Pick<Study, 'description' | 'modalities'>, nameless: string): string {
   const { description, modalities } = study;
   const first = description.split(/\s+/, 1)[0];
   const rest = description.slice(first.length).trim();
-  return (rest && modalities.includes(first.toUpperCase()) ? rest : description) || nameless;
+  const names = modalities.flatMap((modality) => [modality, ...(alsoCalled[modality] ?? [])]);
+  return (rest && names.includes(first.toUpperCase()) ? rest : description) || nameless;
 }
 
 /** The last four digits are enough to tell people apart on a screen that others can see. */

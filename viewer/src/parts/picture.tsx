@@ -60,7 +60,7 @@ export function Overlay({ desk, pane, band }: { desk: Desk; pane: Pane; band?: R
           )}
           <span>
             {view.index + 1}/{total}
-            {stack.positions && ` · ${stack.positions.mm[view.index]?.toFixed(1)} mm`}
+            {stack.positions && ` · ${stack.positions.mm[view.index]?.toFixed(1).replace('-', '−')} mm`}
           </span>
           {progress && progress.loaded < total && progress.failed === 0 && <span className="loading">{t('picture.framesIn', { loaded: progress.loaded, total })}</span>}
           {progress && progress.failed > 0 && <span className="loading">{t('picture.framesFailed', { failed: progress.failed, total })}</span>}

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Series, Study, StudyDetail, Task } from '../api/schema';
 import { chord } from '../parts/keys';
+import { describe as describeStudy } from '../parts/patient';
 import { roomsFor } from '../parts/session';
 import { firstSeries, likeSeries, priorFor } from './reading/hang';
 import { merge } from './worklist/merge';
@@ -45,6 +46,19 @@ describe('keys', () => {
     expect(press('Slash', { shiftKey: true, key: ',' })).toBe('Shift+Slash');
     expect(press('Enter', { ctrlKey: true })).toBe('Ctrl+Enter');
     expect(press('NumpadEnter', { metaKey: true })).toBe('Ctrl+Enter');
+  });
+});
+
+describe('what a study is called', () => {
+  test.each([
+    [['CT'], 'CT head', 'head'],
+    [['MR'], 'MRI brain', 'brain'],
+    [['CT'], 'КТ головного мозга', 'головного мозга'],
+    [['CT'], 'Contrast CT', 'Contrast CT'],
+    [['CT'], 'CT', 'CT'],
+    [['CR'], '', 'nameless'],
+  ])('%s %s', (modalities, description, expected) => {
+    expect(describeStudy({ modalities, description }, 'nameless')).toBe(expected);
   });
 });
 

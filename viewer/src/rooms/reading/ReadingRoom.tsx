@@ -290,7 +290,7 @@ function Reading({ task, study, onTask }: { task: Task; study: StudyDetail; onTa
           onHelp={() => setHelping(true)}
         />
       )}
-      <ReportPanel ref={report} task={task} study={study} onTask={onTask} onNext={() => void goNext()} nextTask={nextTask} />
+      <ReportPanel ref={report} task={task} study={study} onTask={onTask} onNext={() => void goNext()} nextTask={nextTask} prior={prior.data} />
       {helping && <KeyList keys={help} onClose={() => setHelping(false)} />}
     </main>
   );

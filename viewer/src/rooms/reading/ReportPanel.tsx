@@ -30,9 +30,11 @@ interface Props {
   onTask: (task: Task) => void;
   onNext: () => void;
   nextTask: Task | undefined;
+  /** The study hung beside this one, for its report. */
+  prior: StudyDetail | undefined;
 }
 
-export const ReportPanel = forwardRef<ReportPanelHandle, Props>(function ReportPanel({ task, study, onTask, onNext, nextTask }, handle) {
+export const ReportPanel = forwardRef<ReportPanelHandle, Props>(function ReportPanel({ task, study, onTask, onNext, nextTask, prior }, handle) {
   const { t, language } = useWords();
   const user = useUser();
   const report = useResource(`report ${task.id}`, () => api.report(task.id));
@@ -183,6 +185,12 @@ export const ReportPanel = forwardRef<ReportPanelHandle, Props>(function ReportP
         </div>
       )}
       {keeper && writing && <Editor ref={editor} keeper={keeper} study={study} versions={loaded?.versions ?? []} onDiscard={() => void discard()} />}
+      {prior?.reports[0] && (
+        <details className="prior-report">
+          <summary>{t('report.prior', { date: dicomDate(prior.date) })}</summary>
+          <VersionText version={prior.reports[0]} />
+        </details>
+      )}
       {problemText && (
         <div className="note problem" role="alert">
           <Icon name="warn" />
@@ -194,15 +202,16 @@ export const ReportPanel = forwardRef<ReportPanelHandle, Props>(function ReportP
       )}
       <footer className="report-foot">
         {keeper && writing && <SaveWords keeper={keeper} />}
-        <span className="spread" />
-        {writing && (
-          <button type="button" className="primary" disabled={busy} onClick={() => void askToSign()}>
-            {t('report.sign')} <kbd>Ctrl ↵</kbd>
+        <div className="report-buttons">
+          {writing && (
+            <button type="button" className="primary" disabled={busy} onClick={() => void askToSign()}>
+              {t('report.sign')} <kbd>Ctrl ↵</kbd>
+            </button>
+          )}
+          <button ref={nextButton} type="button" className={writing ? '' : 'primary'} onClick={onNext} title={nextTask ? `${nextTask.study.patient.name}, ${nextTask.study.description}` : undefined}>
+            {t('report.next')} <Icon name="next" />
           </button>
-        )}
-        <button ref={nextButton} type="button" className={writing ? '' : 'primary'} onClick={onNext} title={nextTask ? `${nextTask.study.patient.name}, ${nextTask.study.description}` : undefined}>
-          {t('report.next')} <Icon name="next" />
-        </button>
+        </div>
       </footer>
       {asking && keeper && <SignDialog task={task} study={study} kind={keeper.kind} busy={busy} onSign={() => void sign()} onClose={() => setAsking(false)} />}
     </aside>

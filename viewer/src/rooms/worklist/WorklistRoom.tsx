@@ -2,7 +2,7 @@ import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
 import { api, serverNow } from '../../api/client';
 import { listen } from '../../api/events';
 import { prime, useResource } from '../../api/resource';
-import type { Priority, Task, View } from '../../api/schema';
+import type { Priority, Task, TaskPage, View } from '../../api/schema';
 import { Icon } from '../../parts/icons';
 import { type KeyHelp, KeyList, useKeys } from '../../parts/keys';
 import { describe, Sex } from '../../parts/patient';
@@ -52,6 +52,17 @@ function firstFilter(): Filter {
   }
 }
 
+/** The first so many pages of the list, as one. */
+async function loadPages(filter: Filter, pages: number): Promise<TaskPage> {
+  let page = await api.tasks({ ...filter, limit: 100 });
+  const tasks = [...page.tasks];
+  for (let n = 1; n < pages && page.next; n++) {
+    page = await api.tasks({ ...filter, limit: 100, after: page.next });
+    tasks.push(...page.tasks);
+  }
+  return { ...page, tasks };
+}
+
 /** The list of what is to be read. */
 export function WorklistRoom({ warmUp, onSignOut }: { warmUp: () => Promise<unknown>; onSignOut: () => void }) {
   const { t } = useWords();
@@ -69,7 +80,9 @@ export function WorklistRoom({ warmUp, onSignOut }: { warmUp: () => Promise<unkn
   const filterShown = useRef('');
 
   const key = JSON.stringify(filter);
-  const page = useResource(key, () => api.tasks({ ...filter, limit: 200 }));
+  const [long, setLong] = useState<{ key: string; pages: number }>({ key, pages: 1 });
+  const pages = long.key === key ? long.pages : 1;
+  const page = useResource(`${key} ${pages}`, () => loadPages(filter, pages));
   const reload = page.reload;
 
   useEffect(() => {
@@ -309,7 +322,9 @@ export function WorklistRoom({ warmUp, onSignOut }: { warmUp: () => Promise<unkn
                   <th scope="col" className="c-priority">
                     {t('worklist.priority')}
                   </th>
-                  <th scope="col">{t('worklist.patient')}</th>
+                  <th scope="col" className="c-patient">
+                    {t('worklist.patient')}
+                  </th>
                   <th scope="col" className="c-age">
                     {t('patient.age')}
                   </th>
@@ -331,6 +346,11 @@ export function WorklistRoom({ warmUp, onSignOut }: { warmUp: () => Promise<unkn
                 ))}
               </tbody>
             </table>
+            {page.data?.next && (
+              <button type="button" className="more" onClick={() => setLong({ key, pages: pages + 1 })}>
+                {t('do.more')}
+              </button>
+            )}
             {page.data && tasks.length === 0 && <p className="empty">{t(filtered ? 'worklist.emptyFiltered' : `worklist.empty.${filter.view}`)}</p>}
           </div>
         </div>
