@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
-	"github.com/tasvir-pacs/tasvir/pacs/phantom"
 	"github.com/tasvir-pacs/tasvir/viewer"
 	"github.com/tasvir-pacs/tasvir/worklist/fhir/sandboxtest"
 )
@@ -33,14 +33,12 @@ func TestBrowser(t *testing.T) {
 	platform := sandboxtest.Start(t)
 	a := startArchive(t, nil, "--fhir", platform.URL)
 	h := furnish(a)
-	current := phantom.Small(phantom.HeadCT, 24)
-	current.Description, current.Finding = "CT head", phantom.Haemorrhage
-	prior := *current
-	prior.Date, prior.Accession, prior.Finding = current.Date.AddDate(0, -6, 0), "PRIOR-1", 0
-	h.send("URGUT_CT1", &prior)
-	h.send("URGUT_CT1", current)
-	h.expect(&prior, 24)
-	h.expect(current, 24)
+	// A head CT and the one before it, of real size.
+	studies := demoStudies(time.Now(), 2)
+	for _, study := range studies {
+		h.send("URGUT_CT1", study)
+		h.expect(study, study.Count())
+	}
 	eventually(t, "both studies are on the worklist", func() bool {
 		var list struct{ Tasks []taskAnswer }
 		h.radiologist.call("GET", "/api/tasks?view=groups", nil, &list)
@@ -50,7 +48,7 @@ func TestBrowser(t *testing.T) {
 	cmd := exec.Command("node", "browser/run.mjs", "real")
 	cmd.Dir = filepath.Join("..", "..", "viewer")
 	cmd.Env = append(os.Environ(), "TASVIR_URL="+a.web, "TASVIR_RADIOLOGIST=radiolog:"+password, "TASVIR_CLINICIAN=shifokor:"+password,
-		"TASVIR_STUDY="+current.StudyInstanceUID())
+		"TASVIR_STUDY="+studies[1].StudyInstanceUID())
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil || !strings.Contains(string(out), "pass ") {
