@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"time"
+
+	"golang.org/x/term"
 
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
 	"github.com/tasvir-pacs/tasvir/pacs/phantom"
@@ -30,6 +33,8 @@ func sendStudy(ctx context.Context, address string, study *phantom.Study) error 
 			client.Close()
 		}
 	}()
+	// On a terminal the line grows in place; elsewhere only its end is printed.
+	terminal := term.IsTerminal(int(os.Stdout.Fd()))
 	started, shown, sent := time.Now(), time.Time{}, 0
 	for instance, err := range study.Instances() {
 		if err != nil {
@@ -53,12 +58,15 @@ func sendStudy(ctx context.Context, address string, study *phantom.Study) error 
 			return fmt.Errorf("%s: the archive answered %s", study.CallingAE, status)
 		}
 		sent++
-		if time.Since(shown) > 200*time.Millisecond || sent == total {
+		if terminal && time.Since(shown) > 200*time.Millisecond {
 			shown = time.Now()
 			fmt.Printf("\r%s %4d/%d images", label, sent, total)
 		}
 	}
-	fmt.Printf("  %.1f s\n", time.Since(started).Seconds())
+	if terminal {
+		fmt.Print("\r")
+	}
+	fmt.Printf("%s %4d/%d images  %.1f s\n", label, sent, total, time.Since(started).Seconds())
 	if client == nil {
 		return nil
 	}
