@@ -2,6 +2,7 @@ package worklist
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -219,17 +220,24 @@ func (w *Worklist) AddRule(ctx context.Context, r Rule) (Rule, error) {
 	return r, Failure(err)
 }
 
-// UpdateRule changes a rule. Tasks that it made stay as they are.
-func (w *Worklist) UpdateRule(ctx context.Context, r Rule) error {
+// UpdateRule changes a rule; position 0 leaves it where it is. Tasks that it
+// made stay as they are.
+func (w *Worklist) UpdateRule(ctx context.Context, r Rule) (Rule, error) {
 	if err := w.check(r); err != nil {
-		return err
+		return r, err
 	}
-	tag, err := w.pool.Exec(ctx, `
+	err := w.pool.QueryRow(ctx, `
 		UPDATE routing_rule SET position = CASE WHEN $2 > 0 THEN $2 ELSE position END, name = $3, condition = $4, group_row = $5,
 			priority = $6, deadline_minutes = $7, active = $8
-		WHERE id = $1`, r.ID, r.Position, r.Name, r.Condition, r.GroupID, r.Priority, int(r.Deadline/time.Minute), r.Active)
-	return oneRow(tag.RowsAffected(), err, "There is no such rule")
+		WHERE id = $1 RETURNING position`,
+		r.ID, r.Position, r.Name, r.Condition, r.GroupID, r.Priority, int(r.Deadline/time.Minute), r.Active).Scan(&r.Position)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return r, noSuchRule()
+	}
+	return r, Failure(err)
 }
+
+func noSuchRule() error { return pacs.Errorf(pacs.NotFound, "There is no such rule") }
 
 // RemoveRule removes a rule. Tasks that it made stay as they are.
 func (w *Worklist) RemoveRule(ctx context.Context, id int64) error {

@@ -127,12 +127,13 @@ func TestRulesThatAreRefused(t *testing.T) {
 			t.Errorf("adding, %s: %v", what, err)
 		}
 		r.ID = kept.ID
-		if err := s.Worklist.UpdateRule(t.Context(), r); pacs.CodeOf(err) != c.code {
+		if _, err := s.Worklist.UpdateRule(t.Context(), r); pacs.CodeOf(err) != c.code {
 			t.Errorf("changing, %s: %v", what, err)
 		}
 	}
 	good.ID = 999
-	wantCode(t, s.Worklist.UpdateRule(t.Context(), good), pacs.NotFound, "")
+	_, err := s.Worklist.UpdateRule(t.Context(), good)
+	wantCode(t, err, pacs.NotFound, "")
 	wantCode(t, s.Worklist.RemoveRule(t.Context(), 999), pacs.NotFound, "")
 }
 
@@ -157,7 +158,7 @@ func TestTheFirstRuleThatHoldsDecides(t *testing.T) {
 		t.Errorf("the rule at position 1 was not tried first: %+v", task)
 	}
 	head.Active = false
-	if err := s.Worklist.UpdateRule(t.Context(), head); err != nil {
+	if _, err := s.Worklist.UpdateRule(t.Context(), head); err != nil {
 		t.Fatal(err)
 	}
 	if task := s.Task("A"); task.RuleID != rest.ID {

@@ -83,8 +83,9 @@ const taskColumns = `
 	coalesce(t.rule_row, 0), t.rule_name, coalesce(t.group_row, 0), coalesce(g.name, ''),
 	coalesce(t.claimed_by, 0), coalesce(u.name, ''), t.claimed_at,
 	(SELECT d.saved_at FROM report r JOIN report_draft d ON d.report_id = r.id WHERE r.task_id = t.id),
-	(SELECT count(*) FROM study o WHERE o.id <> s.id AND o.patient_row IN (
-		SELECT s.patient_row UNION SELECT linked.id FROM patient linked WHERE p.pinfl <> '' AND linked.pinfl = p.pinfl) AND %s)`
+	(SELECT coalesce(sum(each.studies), 0)::int
+		FROM (SELECT s.patient_row AS id UNION SELECT linked.id FROM patient linked WHERE linked.pinfl <> '' AND linked.pinfl = p.pinfl) person,
+			LATERAL (SELECT count(*) AS studies FROM study o WHERE o.patient_row = person.id AND o.id <> s.id AND %s) each)`
 
 const taskTables = `
 	reading_task t

@@ -29,7 +29,9 @@ func TestFromRuleToCorrectedReport(t *testing.T) {
 	admin.do("POST", "/api/admin/rules", rule).problem(422, pacs.Invalid, "rule_condition")
 	admin.do("PUT", "/api/admin/rules/"+made.field("id"), rule).problem(422, pacs.Invalid, "rule_condition")
 	rule["condition"] = ""
-	admin.do("PUT", "/api/admin/rules/"+made.field("id"), rule).want(200)
+	if a := admin.do("PUT", "/api/admin/rules/"+made.field("id"), rule).want(200); a.field("position") != "10" {
+		t.Errorf("%s", a.body)
+	}
 	admin.do("PUT", "/api/admin/groups/"+groupID, map[string]any{"name": "Neyroradiologiya", "members": []string{me}}).want(200)
 	admin.do("POST", "/api/admin/groups", map[string]any{"name": "Neyroradiologiya", "members": []string{}}).problem(409, pacs.Conflict, "")
 	if a := admin.do("GET", "/api/admin/groups", nil).want(200); a.length("groups") != 1 || a.field("groups.0.members.0") != me {

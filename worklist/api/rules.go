@@ -155,7 +155,7 @@ func (a *API) updateRule(c *gin.Context) {
 		r, err = in.rule(id)
 	}
 	if err == nil {
-		err = a.Worklist.UpdateRule(c.Request.Context(), r)
+		r, err = a.Worklist.UpdateRule(c.Request.Context(), r)
 	}
 	if err == nil {
 		err = a.record(c, changedRule, ruleObject(id), 0)

@@ -196,9 +196,13 @@ func (r *Reports) Deliveries(ctx context.Context, scope pacs.Scope, f DeliveryFi
 
 // DeliveryCounts counts deliveries in scope by state.
 func (r *Reports) DeliveryCounts(ctx context.Context, scope pacs.Scope) (map[DeliveryState]int, error) {
-	rows, err := r.pool.Query(ctx, `
-		SELECT d.state, count(*) FROM report_delivery d JOIN report r ON r.id = d.report_id JOIN reading_task t ON t.id = r.task_id
-		WHERE $1 OR t.facility_row = ANY($2::bigint[]) GROUP BY d.state`, scope.All, append([]int64{}, scope.FacilityIDs...))
+	sql, args := `SELECT state, count(*) FROM report_delivery GROUP BY state`, []any{}
+	if !scope.All {
+		sql = `SELECT d.state, count(*) FROM report_delivery d JOIN report r ON r.id = d.report_id JOIN reading_task t ON t.id = r.task_id
+			WHERE t.facility_row = ANY($1::bigint[]) GROUP BY d.state`
+		args = []any{append([]int64{}, scope.FacilityIDs...)}
+	}
+	rows, err := r.pool.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, worklist.Failure(err)
 	}
