@@ -187,6 +187,9 @@ func (c *conditions) study(f pacs.StudyFilter) {
 	c.text("p.sex", f.Sex)
 	c.text("p.pinfl", f.PINFL)
 	c.text("s.accession_number", f.AccessionNumber)
+	if strings.Trim(f.AccessionNumber, "*") != "" {
+		c.clauses = append(c.clauses, "s.accession_number <> ''") // what its index is made for
+	}
 	c.text("s.study_id", f.StudyID)
 	c.text("s.description", f.Description)
 	c.text("s.referring_physician", f.Referring)
@@ -200,7 +203,7 @@ func (c *conditions) study(f pacs.StudyFilter) {
 		c.nothing()
 	} else if text != "" {
 		prefix := likePattern(strings.NewReplacer("*", "", "?", "").Replace(text)) + "%"
-		c.clauses = append(c.clauses, fmt.Sprintf("(%s OR p.patient_id LIKE %s OR s.accession_number LIKE %[2]s OR p.pinfl = %s)",
+		c.clauses = append(c.clauses, fmt.Sprintf("(%s OR p.patient_id LIKE %s OR s.accession_number LIKE %[2]s AND s.accession_number <> '' OR p.pinfl = %s)",
 			c.folded("p.name_fold", text), c.arg(prefix), c.arg(text)))
 	}
 	if f.PatientRowID != 0 {

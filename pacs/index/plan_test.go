@@ -1,0 +1,110 @@
+package index
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+)
+
+// TestPlans: with 50 000 studies, what is asked for all day long is found by
+// an index. The queries are those the package sends.
+func TestPlans(t *testing.T) {
+	ix := open(t)
+	const rows = 50_000
+	if _, err := ix.pool.Exec(t.Context(), fmt.Sprintf(`
+		INSERT INTO facility (code, name) SELECT 'F' || n, 'F' FROM generate_series(1, 20) n;
+		INSERT INTO patient (issuer, patient_id, name, name_fold)
+			SELECT 'F' || n %% 20, 'P' || n, left(md5(n::text), 10), left(md5(n::text), 10) FROM generate_series(1, %[1]d) n;
+		INSERT INTO study (study_uid, patient_row, facility_row, study_date, accession_number, modalities)
+			SELECT '1.2.' || n, p.id, f.id, to_char(date '2020-01-01' + n %% 2000, 'YYYYMMDD'), 'A' || n, ARRAY['CT']
+			FROM generate_series(1, %[1]d) n JOIN patient p ON p.patient_id = 'P' || n JOIN facility f ON f.code = 'F' || (n %% 20 + 1);
+		INSERT INTO series (study_row, series_uid, modality) SELECT id, study_uid || '.1', 'CT' FROM study;
+		INSERT INTO pack (key, series_row, bytes, meta_offset, meta_length) SELECT series_uid, id, 1, 1, 1 FROM series;
+		INSERT INTO instance (study_row, series_row, sop_uid, version, sop_class, transfer_syntax, sha256, pack_row, pack_offset, length, dataset_offset, channel, received_at)
+			SELECT e.study_row, e.id, e.series_uid || '.1', 1, '1', '1', '', k.id, 0, 0, 0, 'dimse', now() FROM series e JOIN pack k ON k.series_row = e.id;
+		ANALYZE`, rows)); err != nil {
+		t.Fatal(err)
+	}
+	scope := facilityOf(t, ix, "F3")
+	day := pacs.DateRange{From: "20220101", To: "20220101"}
+	traced := &tracer{}
+	config := ix.pool.Config()
+	config.ConnConfig.Tracer = traced
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	spy := &Index{pool: pool}
+	// plan is how the last query would be run.
+	plan := func(name string, err error) string {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		rows, _ := ix.pool.Query(t.Context(), `EXPLAIN `+traced.sql, traced.args...)
+		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		return strings.Join(lines, "\n")
+	}
+	scans := func(name, plan string, tables ...string) {
+		t.Helper()
+		for _, table := range tables {
+			if strings.Contains(plan, "Seq Scan on "+table) {
+				t.Errorf("%s: reads all of %s\n%s", name, table, plan)
+			}
+		}
+	}
+	const first = "c4ca4238a0" // md5 of 1
+	for name, f := range map[string]pacs.StudyFilter{
+		"UID":                      {StudyInstanceUIDs: []string{"1.2.782"}},
+		"patient ID":               {PatientID: "P782"},
+		"patient ID, prefix":       {PatientID: "P782*"},
+		"accession":                {AccessionNumber: "A782"},
+		"accession, prefix":        {AccessionNumber: "A4782*"},
+		"date":                     {Date: day, Page: pacs.Page{Limit: 50}},
+		"dates":                    {Date: pacs.DateRange{From: "20220101", To: "20220107"}, Page: pacs.Page{Limit: 50}},
+		"newest":                   {Page: pacs.Page{Limit: 50}},
+		"a later page":             {Page: pacs.Page{Limit: 50, After: cursor{Text: "20220101", ID: 700}.String()}},
+		"name":                     {PatientName: first + "*"},
+		"name, fuzzy":              {PatientName: first, Fuzzy: true},
+		"patient and those linked": {PatientRowID: 782},
+	} {
+		for who, s := range map[string]pacs.Scope{"all": system, "one facility": scope} {
+			_, _, err := spy.Studies(t.Context(), s, f)
+			scans(name+", "+who, plan(name, err), "study", "patient")
+		}
+	}
+	of := pacs.StudyFilter{StudyInstanceUIDs: []string{"1.2.782"}}
+	_, _, err = spy.Series(t.Context(), scope, pacs.SeriesFilter{Study: of})
+	scans("series of a study", plan("series", err), "study", "patient", "series")
+	_, _, err = spy.Series(t.Context(), scope, pacs.SeriesFilter{SeriesInstanceUIDs: []string{"1.2.782.1"}})
+	scans("series by UID", plan("series", err), "study", "patient", "series")
+	_, _, err = spy.Instances(t.Context(), scope, pacs.InstanceFilter{Series: pacs.SeriesFilter{Study: of}})
+	scans("instances of a study", plan("instances", err), "study", "patient", "series", "instance", "pack")
+	_, _, err = spy.Instances(t.Context(), scope, pacs.InstanceFilter{SOPInstanceUIDs: []string{"1.2.782.1.1"}})
+	scans("instance by UID", plan("instances", err), "study", "patient", "series", "instance", "pack")
+	_, err = spy.PacksOf(t.Context(), scope, "1.2.782", "1.2.782.1")
+	scans("packs of a series", plan("packs", err), "study", "series", "instance", "pack")
+}
+
+// tracer remembers the last query.
+type tracer struct {
+	sql  string
+	args []any
+}
+
+func (r *tracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	r.sql, r.args = data.SQL, data.Args
+	return ctx
+}
+
+func (r *tracer) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
