@@ -27,6 +27,7 @@ export function problemOf(err: unknown): s.Problem {
 }
 
 let csrf = '';
+let person = '';
 let clockOffset = 0;
 
 /** The server's clock: the computers that people sit at are often minutes off, and deadlines are the server's. */
@@ -50,7 +51,27 @@ function withQuery(path: string, query?: Query): string {
   return text ? `${path}?${text}` : path;
 }
 
+/**
+ * One request. Signing in again in another window gives the session a new CSRF
+ * token; this window then learns it and repeats, so that no draft is lost to it.
+ */
 async function send<T>(method: string, path: string, body?: unknown, keepalive = false): Promise<T> {
+  try {
+    return await sendOnce<T>(method, path, body, keepalive);
+  } catch (err) {
+    if (!(err instanceof ApiError) || err.problem.reason !== 'csrf' || keepalive) throw err;
+    const now = await sendOnce<s.Session>('GET', '/api/session');
+    if (now.user.id !== person) {
+      // Somebody else signed in: what is on this screen must not go out in their name.
+      onUnauthenticated();
+      throw err;
+    }
+    remember(now);
+    return sendOnce<T>(method, path, body);
+  }
+}
+
+async function sendOnce<T>(method: string, path: string, body?: unknown, keepalive = false): Promise<T> {
   const headers: Record<string, string> = { Accept: 'application/json' };
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   if (method !== 'GET') headers['X-CSRF-Token'] = csrf;
@@ -142,5 +163,6 @@ export const api = {
 
 function remember(session: s.Session): s.Session {
   csrf = session.csrf;
+  person = session.user.id;
   return session;
 }
