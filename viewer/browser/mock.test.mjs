@@ -78,6 +78,17 @@ describe('sign-in', () => {
     await rows().first().waitFor();
   });
 
+  test('the language chosen before signing in stays', async () => {
+    await open();
+    await page.goto(url);
+    await page.selectOption('.language', 'ru');
+    await page.fill('input[name=login]', 'radiolog');
+    await page.fill('input[name=password]', password);
+    await page.keyboard.press('Enter');
+    await rows().first().waitFor();
+    assert.match(await page.locator('.topbar').innerText(), /Список работы/);
+  });
+
   test('a session that ends asks to sign in again', async () => {
     await open('radiolog');
     await rows().first().waitFor();
@@ -347,9 +358,9 @@ describe('report', () => {
     assert.match(await dialog.innerText(), /Каримов Али Бахтиёрович[\s\S]*CT bosh miya/);
     await shot('sign');
     await page.keyboard.press('Control+Enter');
-    await page.locator('.report article').waitFor();
+    await page.locator('.report-body article').waitFor();
     assert.equal(await page.locator('textarea').count(), 0);
-    await page.locator('.delivery[data-delivery=delivered]').waitFor();
+    await page.locator('.report-body .delivery[data-delivery=delivered]').waitFor();
     await shot('signed');
 
     await page.getByRole('button', { name: 'Tuzatish' }).click();
@@ -361,7 +372,7 @@ describe('report', () => {
     await page.keyboard.press('Control+Enter');
     await dialog.waitFor();
     await page.keyboard.press('Control+Enter');
-    await page.locator('.report article').first().waitFor();
+    await page.locator('.report-body article').first().waitFor();
     assert.match(await page.locator('.report').innerText(), /Tuzatilgan xulosa[\s\S]*chap OʻMA havzasi/);
 
     await page.getByRole('button', { name: 'Keyingisi' }).click();

@@ -96,8 +96,8 @@ test('a radiologist reads and signs', { timeout: 180_000 }, async () => {
   await page.locator('dialog[open]').waitFor();
   assert.ok((await page.locator('dialog[open]').innerText()).includes(study.patient.name));
   await page.keyboard.press('Control+Enter');
-  await page.locator('.report article').first().waitFor();
-  assert.ok((await page.locator('.report').innerText()).includes(impression));
+  await page.locator('.report-body article').first().waitFor();
+  assert.ok((await page.locator('.report-body').innerText()).includes(impression));
   // A click on the picture gives the keys back to it; Q leaves.
   await page.mouse.click(from.x, from.y);
   await page.keyboard.press('q');

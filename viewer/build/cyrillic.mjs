@@ -73,7 +73,7 @@ function word(text) {
     let letter = to;
     if (from === 'e' && (i === 0 || isVowel(text[i - 1]))) letter = 'э';
     const source = text.slice(i, i + from.length);
-    out += source[0] !== source[0].toLowerCase() ? letter.toUpperCase() : letter;
+    out += source[0] !== source[0].toLowerCase() ? letter[0].toUpperCase() + letter.slice(1) : letter;
     i += from.length;
   }
   return out;

@@ -1,10 +1,10 @@
 import { lazy, Suspense, useEffect, useState } from 'react';
 import { ApiError, api, whenSessionEnds } from './api/client';
-import type { Session } from './api/schema';
+import type { Language, Session } from './api/schema';
 import { ProblemNote } from './parts/problem';
 import { goTo, useRoute } from './parts/route';
 import { type Room, roomsFor, SessionProvider } from './parts/session';
-import { TopBar } from './parts/topbar';
+import { chosenBefore, TopBar } from './parts/topbar';
 import { PatientsRoom } from './rooms/patients/PatientsRoom';
 import { ReportsRoom } from './rooms/reports/ReportsRoom';
 import { SignIn } from './rooms/signin/SignIn';
@@ -48,8 +48,11 @@ export function App() {
         ended={state.ended}
         onSignedIn={(session) => {
           setState({ kind: 'in', session });
-          // What was chosen on the sign-in page holds until somebody chooses otherwise.
-          if (!localStorage.getItem('tasvir.languageChosen')) void speak(session.user.language);
+          // What was chosen on the sign-in page goes before what the account remembers.
+          const chosen = sessionStorage.getItem(chosenBefore) as Language | null;
+          sessionStorage.removeItem(chosenBefore);
+          if (chosen) api.setLanguage(chosen).catch(() => {});
+          else void speak(session.user.language);
         }}
       />
     );

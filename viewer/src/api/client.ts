@@ -55,7 +55,7 @@ function withQuery(path: string, query?: Query): string {
  * One request. Signing in again in another window gives the session a new CSRF
  * token; this window then learns it and repeats, so that no draft is lost to it.
  */
-async function send<T>(method: string, path: string, body?: unknown, keepalive = false): Promise<T> {
+async function send<T>(method: string, path: string, body?: unknown): Promise<T> {
   try {
     return await sendOnce<T>(method, path, body, keepalive);
   } catch (err) {
@@ -75,14 +75,16 @@ async function sendOnce<T>(method: string, path: string, body?: unknown, keepali
   const headers: Record<string, string> = { Accept: 'application/json' };
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   if (method !== 'GET') headers['X-CSRF-Token'] = csrf;
+  const text = body === undefined ? undefined : JSON.stringify(body);
   let response: Response;
   try {
     response = await fetch(path, {
       method,
       headers,
-      body: body === undefined ? undefined : JSON.stringify(body),
+      body: text,
       credentials: 'same-origin',
-      keepalive,
+      // A page that closes still sends what it has; browsers allow 64 KiB for that.
+      keepalive: method === 'PUT' && text !== undefined && text.length < 20_000,
     });
   } catch (err) {
     throw new ApiError({ title: 'no connection', status: 0, code: 'offline', detail: String(err) });
@@ -108,8 +110,8 @@ async function sendOnce<T>(method: string, path: string, body?: unknown, keepali
     throw new ApiError(problem);
   }
   if (response.status === 204 || response.headers.get('Content-Length') === '0') return undefined as T;
-  const text = await response.text();
-  return (text ? JSON.parse(text) : undefined) as T;
+  const answer = await response.text();
+  return (answer ? JSON.parse(answer) : undefined) as T;
 }
 
 const id = encodeURIComponent;
@@ -129,7 +131,7 @@ export const api = {
   release: (task: string) => send<s.Task>('POST', `/api/tasks/${id(task)}/release`),
 
   report: (task: string) => send<s.Report>('GET', `/api/tasks/${id(task)}/report`),
-  saveDraft: (task: string, draft: { sections: s.Sections; language: s.Language; revision: number }, leaving = false) => send<s.Draft>('PUT', `/api/tasks/${id(task)}/report/draft`, draft, leaving),
+  saveDraft: (task: string, draft: { sections: s.Sections; language: s.Language; revision: number }) => send<s.Draft>('PUT', `/api/tasks/${id(task)}/report/draft`, draft),
   discardDraft: (task: string) => send<void>('DELETE', `/api/tasks/${id(task)}/report/draft`),
   sign: (task: string, revision: number) => send<s.Report>('POST', `/api/tasks/${id(task)}/report/sign`, { revision }),
   amend: (task: string, kind: 'correction' | 'addendum') => send<s.Report>('POST', `/api/tasks/${id(task)}/report/amend`, { kind }),

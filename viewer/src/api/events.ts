@@ -11,6 +11,7 @@ type Listener = (event: ServerEvent) => void;
 const kinds = ['hello', 'task', 'report', 'delivery', 'study'] as const;
 const listeners = new Set<Listener>();
 let source: EventSource | undefined;
+let again: ReturnType<typeof setTimeout> | undefined;
 
 /**
  * Calls back with every server event until the returned function is called.
@@ -19,10 +20,12 @@ let source: EventSource | undefined;
  */
 export function listen(listener: Listener): () => void {
   listeners.add(listener);
-  if (!source) open();
+  if (!source && !again) open();
   return () => {
     listeners.delete(listener);
     if (listeners.size === 0) {
+      clearTimeout(again);
+      again = undefined;
       source?.close();
       source = undefined;
     }
@@ -31,6 +34,17 @@ export function listen(listener: Listener): () => void {
 
 function open(): void {
   source = new EventSource('/api/events');
+  source.onerror = () => {
+    // A lost line is the browser's to mend. An error answer (a proxy's 502 while
+    // the server restarts) ends the source for good, and is ours.
+    if (source?.readyState !== EventSource.CLOSED) return;
+    source = undefined;
+    clearTimeout(again);
+    again = setTimeout(() => {
+      again = undefined;
+      if (listeners.size > 0) open();
+    }, 5000);
+  };
   for (const kind of kinds) {
     source.addEventListener(kind, (message) => {
       let data: object = {};

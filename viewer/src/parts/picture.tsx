@@ -6,20 +6,23 @@ import { Icon } from './icons';
 /** Gives a pane of the desk to a place on the page. */
 export function Picture({ desk, id, label, onPane, children }: { desk: Desk; id: string; label: string; onPane: (pane: Pane | undefined) => void; children?: React.ReactNode }) {
   const ref = useRef<HTMLDivElement>(null);
+  const mine = useRef<Pane>(undefined);
   const tell = useRef(onPane);
   tell.current = onPane;
   useEffect(() => {
     const element = ref.current;
     if (!element) return;
     const pane = desk.addPane(id, element);
+    mine.current = pane;
     tell.current(pane);
     return () => {
+      mine.current = undefined;
       tell.current(undefined);
       desk.removePane(pane);
     };
   }, [desk, id]);
   return (
-    <div className="picture" data-picture role="application" aria-label={label} data-pane={id}>
+    <div className="picture" data-picture role="application" tabIndex={0} aria-label={label} data-pane={id} onFocus={() => mine.current && desk.activate(mine.current)}>
       <div ref={ref} className="picture-canvas" />
       {children}
     </div>

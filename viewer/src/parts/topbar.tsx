@@ -9,6 +9,9 @@ import { href } from './route';
 import { type Room, roomsFor, useUser } from './session';
 import { setTheme, theme } from './theme';
 
+/** Where a language is noted that was chosen before signing in. */
+export const chosenBefore = 'tasvir.language.chosen';
+
 export function LanguageChoice({ save }: { save: boolean }) {
   const { t, language } = useWords();
   return (
@@ -21,6 +24,7 @@ export function LanguageChoice({ save }: { save: boolean }) {
         void speak(next);
         // The choice holds here at once; the server only carries it to other computers.
         if (save) api.setLanguage(next).catch(() => {});
+        else sessionStorage.setItem(chosenBefore, next);
       }}
     >
       {languages.map((code) => (

@@ -137,8 +137,8 @@ function TablePage<T extends object>({ name, load, columns, keyOf, make, save, r
                     <td key={column.head}>{column.cell(item)}</td>
                   ))}
                   <td className="c-action">
-                    <button type="button" className="quiet" aria-label={t('admin.editNamed', { name: nameOf(item) })} onClick={() => begin(item, item)}>
-                      {t('do.edit')}
+                    <button type="button" className="icon-button" aria-label={t('admin.editNamed', { name: nameOf(item) })} title={t('do.edit')} onClick={() => begin(item, item)}>
+                      <Icon name="pen" />
                     </button>
                   </td>
                 </tr>
