@@ -199,13 +199,7 @@ func (c *conditions) study(f pacs.StudyFilter) {
 		c.add("s.modalities && %s::text[]", slices.DeleteFunc(slices.Clone(f.Modalities), func(m string) bool { return !matchable(m) }))
 	}
 	c.text("f.code", f.Facility)
-	if text := strings.TrimSpace(f.Text); !matchable(text) {
-		c.nothing()
-	} else if text != "" {
-		prefix := likePattern(strings.NewReplacer("*", "", "?", "").Replace(text)) + "%"
-		c.clauses = append(c.clauses, fmt.Sprintf("(%s OR p.patient_id LIKE %s OR s.accession_number LIKE %[2]s AND s.accession_number <> '' OR p.pinfl = %s)",
-			c.folded("p.name_fold", text), c.arg(prefix), c.arg(text)))
-	}
+	c.freeText(strings.TrimSpace(f.Text))
 	if f.PatientRowID != 0 {
 		c.add(`(s.patient_row = %s OR s.patient_row IN (
 			SELECT linked.id FROM patient linked JOIN patient self ON self.pinfl = linked.pinfl
@@ -214,6 +208,26 @@ func (c *conditions) study(f pacs.StudyFilter) {
 	if f.ExcludeStudyInstanceUID != "" && matchable(f.ExcludeStudyInstanceUID) {
 		c.add("s.study_uid <> %s", f.ExcludeStudyInstanceUID)
 	}
+}
+
+// freeText finds studies by what people type: part of a name in any script, the
+// beginning of a patient ID or accession number, or a national number. Each
+// alternative has an index, which one OR over several tables would not use.
+func (c *conditions) freeText(text string) {
+	if !matchable(text) {
+		c.nothing()
+		return
+	}
+	if strings.Trim(text, "*? ") == "" {
+		return
+	}
+	prefix := c.arg(likePattern(strings.NewReplacer("*", "", "?", "").Replace(text)) + "%")
+	c.clauses = append(c.clauses, fmt.Sprintf(`s.id IN (
+		SELECT id FROM study WHERE patient_row IN (
+			SELECT id FROM patient WHERE %s OR patient_id LIKE %s OR pinfl <> '' AND pinfl = %s)
+		UNION ALL
+		SELECT id FROM study WHERE accession_number <> '' AND accession_number LIKE %[2]s)`,
+		c.folded("name_fold", text), prefix, c.arg(text)))
 }
 
 // series adds the keys of a series filter over the alias e.

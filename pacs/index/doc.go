@@ -5,7 +5,7 @@
 //     keep their own tables in the same database and migrate them with the
 //     same function under their own name.
 //   - Add writes the rows of one pack in one transaction, for the publisher.
-//   - Studies, SeriesOf, Instances answer queries. Each takes a pacs.Scope, and
+//   - Studies, Series, Instances answer queries. Each takes a pacs.Scope, and
 //     nothing reads without one. One query builder serves QIDO-RS, C-FIND and
 //     the client's lists.
 //

@@ -76,6 +76,8 @@ func TestPlans(t *testing.T) {
 		"a later page":             {Page: pacs.Page{Limit: 50, After: cursor{Text: "20220101", ID: 700}.String()}},
 		"name":                     {PatientName: first + "*"},
 		"name, fuzzy":              {PatientName: first, Fuzzy: true},
+		"text":                     {Text: first},
+		"text: accession":          {Text: "A4782"},
 		"patient and those linked": {PatientRowID: 782},
 	} {
 		for who, s := range map[string]pacs.Scope{"all": system, "one facility": scope} {

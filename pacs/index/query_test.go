@@ -274,10 +274,24 @@ func TestHostileValues(t *testing.T) {
 			}
 			ctx := t.Context()
 			for _, f := range []pacs.StudyFilter{
-				{StudyInstanceUIDs: []string{v}}, {StudyInstanceUIDs: []string{v, v}}, {PatientID: v}, {Issuer: v}, {PatientName: v + "^zebra"}, {PatientName: v + "^zebra", Fuzzy: true},
-				{Sex: v}, {PINFL: v}, {AccessionNumber: v}, {StudyID: v}, {Description: v}, {Referring: v}, {Facility: v}, {Text: v + " zebra"},
+				{StudyInstanceUIDs: []string{v}},
+				{StudyInstanceUIDs: []string{v, v}},
+				{PatientID: v},
+				{Issuer: v},
+				{PatientName: v + "^zebra"},
+				{PatientName: v + "^zebra", Fuzzy: true},
+				{Sex: v},
+				{PINFL: v},
+				{AccessionNumber: v},
+				{StudyID: v},
+				{Description: v},
+				{Referring: v},
+				{Facility: v},
+				{Text: v + " zebra"},
 				{Modalities: []string{v}},
-				{BirthDate: pacs.DateRange{From: "3" + v, To: "3" + v}}, {Date: pacs.DateRange{From: "3" + v, To: "3" + v}}, {Time: pacs.DateRange{From: "3" + v, To: "3" + v}},
+				{BirthDate: pacs.DateRange{From: "3" + v, To: "3" + v}},
+				{Date: pacs.DateRange{From: "3" + v, To: "3" + v}},
+				{Time: pacs.DateRange{From: "3" + v, To: "3" + v}},
 			} {
 				studies, _, err := ix.Studies(ctx, system, f)
 				check("studies", len(studies), err)

@@ -3,6 +3,8 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"sync"
 	"syscall"
 	"testing"
@@ -71,4 +73,41 @@ func TestFullDisk(t *testing.T) {
 		t.Fatalf("no room after publishing: %v", err)
 	}
 	checkRecord(t, take(t, j, 1)[0], "1.9", instance)
+}
+
+// TestEndlessInstance: one sender must not fill the disk to the brim.
+func TestEndlessInstance(t *testing.T) {
+	const minFree = 24 << 20
+	dir := smallDisk(t, 64<<20)
+	j := open(t, Options{Dir: dir, MinFree: minFree})
+	receiveAll(t, j, "1.1")
+	lowest := uint64(math.MaxUint64)
+	in := incoming("1.5", 0)
+	in.Data = watched{endless("1.5", 1<<31), func() {
+		var st syscall.Statfs_t
+		if err := syscall.Statfs(dir, &st); err != nil {
+			t.Error(err)
+		}
+		lowest = min(lowest, st.Bavail*uint64(st.Bsize))
+	}}
+	_, err := j.Receive(t.Context(), in)
+	wantCode(t, err, pacs.OutOfResources)
+	if lowest < minFree-4*roomEvery || lowest > minFree+8<<20 {
+		t.Errorf("%d MiB were left, want about %d", lowest>>20, minFree>>20)
+	}
+	receiveAll(t, j, "1.2")
+	for i, r := range take(t, j, 2) {
+		checkRecord(t, r, []string{"1.1", "1.2"}[i], 0)
+	}
+}
+
+// watched calls before each read.
+type watched struct {
+	io.Reader
+	before func()
+}
+
+func (w watched) Read(p []byte) (int, error) {
+	w.before()
+	return w.Reader.Read(p)
 }

@@ -215,6 +215,7 @@ func (j *Journal) settle(s *segment) {
 		s.closed = true
 	}
 	s.removed = true
+	defer j.space.forget()
 	delete(j.segments, s)
 	_ = s.file.Close()
 	var err error
@@ -329,7 +330,7 @@ func (j *Journal) Stats() Stats {
 
 // Ready says whether the journal takes records: OutOfResources when its disk
 // is nearly full.
-func (j *Journal) Ready() error { return j.space.check(j.options.MinFree) }
+func (j *Journal) Ready() error { return j.space.check(j.options.MinFree, 0) }
 
 // Close waits for receivers in progress and closes all files. Sealed records
 // stay on disk for the next Open. Who waits for a record to be published

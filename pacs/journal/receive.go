@@ -25,20 +25,21 @@ const (
 
 // Receive implements pacs.Receiver.
 func (j *Journal) Receive(ctx context.Context, in pacs.Incoming) (pacs.Receipt, error) {
-	if err := j.space.check(j.options.MinFree); err != nil {
+	if err := j.Ready(); err != nil {
 		return pacs.Receipt{}, err
 	}
 	s, err := j.lease()
 	if err != nil {
 		return pacs.Receipt{}, storeError(err)
 	}
-	record, err := receive(s.begin(), in)
+	record, err := receive(s.begin(), in, func(written int64) error { return j.space.check(j.options.MinFree, written) })
 	if err != nil {
 		var broken errSync
 		appendable := !errors.As(err, &broken)
 		if terr := s.begin().abandon(); terr != nil {
 			appendable = false
 		}
+		j.space.forget()
 		j.giveBack(s, appendable)
 		return pacs.Receipt{}, err
 	}
@@ -81,8 +82,9 @@ func (j *Journal) Receive(ctx context.Context, in pacs.Incoming) (pacs.Receipt, 
 	}
 }
 
-// receive streams one instance into w and seals it.
-func receive(w *writer, in pacs.Incoming) (Record, error) {
+// receive streams one instance into w and seals it. room is asked on the way
+// whether so many more bytes still left room.
+func receive(w *writer, in pacs.Incoming, room func(written int64) error) (Record, error) {
 	entry := Entry{
 		Channel:    in.Channel,
 		Facility:   in.Facility,
@@ -109,7 +111,7 @@ func receive(w *writer, in pacs.Incoming) (Record, error) {
 		}
 		entry.DatasetOffset = int64(len(meta))
 	}
-	sink := &tee{source: in.Data, sink: w}
+	sink := &tee{source: in.Data, sink: w, room: room}
 	limits := limits
 	limits.TransferSyntax = in.TransferSyntaxUID
 	header, err := dicom.Scan(sink, limits)
@@ -179,12 +181,17 @@ func checkUIDs(class, instance, syntax string) error {
 	return nil
 }
 
+// roomEvery is after how many bytes of one instance the free space is looked at.
+const roomEvery = 1 << 20
+
 // tee passes on what it reads to the journal, and tells a journal that can't
 // write from a sender that stopped sending.
 type tee struct {
-	source   io.Reader
-	sink     io.Writer
-	writeErr error
+	source    io.Reader
+	sink      io.Writer
+	room      func(written int64) error
+	unchecked int64 // bytes since room was asked
+	writeErr  error
 }
 
 func (t *tee) Read(p []byte) (int, error) {
@@ -193,6 +200,12 @@ func (t *tee) Read(p []byte) (int, error) {
 		if _, werr := t.sink.Write(p[:n]); werr != nil {
 			t.writeErr = werr
 			return n, werr
+		}
+		if t.unchecked += int64(n); t.unchecked >= roomEvery {
+			if t.writeErr = t.room(t.unchecked); t.writeErr != nil {
+				return n, t.writeErr
+			}
+			t.unchecked = 0
 		}
 	}
 	return n, err

@@ -9,7 +9,8 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs"
 )
 
-// spaceGauge knows the free space of a disk, asked at most twice a second.
+// spaceGauge knows the free space of a disk: asked at most twice a second, and
+// reckoned from what was written in between.
 type spaceGauge struct {
 	dir string
 
@@ -18,9 +19,12 @@ type spaceGauge struct {
 	free  int64
 }
 
-func (g *spaceGauge) check(minFree int64) error {
+// check is OutOfResources when less than minFree is left. written is what the
+// caller has written since it checked before.
+func (g *spaceGauge) check(minFree, written int64) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.free -= written
 	if now := time.Now(); now.Sub(g.asked) > 500*time.Millisecond {
 		var st unix.Statfs_t
 		if err := unix.Statfs(g.dir, &st); err != nil {
@@ -32,4 +36,11 @@ func (g *spaceGauge) check(minFree int64) error {
 		return pacs.Errorf(pacs.OutOfResources, "The archive's disk is nearly full (%d MiB free); free space on it, then send again", g.free>>20)
 	}
 	return nil
+}
+
+// forget makes the next check ask the disk: space has come back.
+func (g *spaceGauge) forget() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.asked = time.Time{}
 }

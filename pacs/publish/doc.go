@@ -28,7 +28,9 @@
 // are recognised by SOP Instance UID and content hash.
 //
 // What contradicts the index (a study UID that belongs to another patient or
-// facility) is held in the journal and counted, never dropped.
+// facility), what the database can't hold and what the journal's disk has
+// damaged is held in the journal and counted, never dropped; the others of its
+// group are published. Anything else that fails will pass, and is repeated.
 //
 // # Completion
 //
