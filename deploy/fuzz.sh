@@ -4,13 +4,14 @@ set -euo pipefail
 source "$(dirname "$0")/steps.sh"
 cd "$root"
 
-status=0 count=0
-while read -r package; do
-	while read -r target; do
-		count=$((count + 1))
-		say "$target in ${package#github.com/tasvir-pacs/tasvir/} for ${FUZZTIME:-20s}"
-		go test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-20s}" "$package" || status=1
-	done < <(go test -list '^Fuzz' "$package" | grep '^Fuzz' || true)
-done < <(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | grep .)
-say "$count fuzz targets"
+targets=$(grep -rEo --include='*_test.go' --exclude-dir=node_modules '^func Fuzz[A-Za-z0-9_]*' . | sort || true)
+[[ -n $targets ]] || fail "there are no fuzz targets"
+status=0
+while IFS=: read -r file target; do
+	target=${target#func }
+	folder=$(dirname "$file")
+	printf '\n=== %s in %s for %s\n' "$target" "$folder" "${FUZZTIME:-20s}"
+	# Two workers leave room for the rest of the machine.
+	go test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-20s}" -parallel 2 "$folder" || status=1
+done <<<"$targets"
 exit "$status"
