@@ -334,8 +334,16 @@ func TestHostileValues(t *testing.T) {
 func TestHostilePages(t *testing.T) {
 	ix := seeded(t)
 	for _, page := range []pacs.Page{
-		{After: cursor{Number: 1 << 40}.String()}, {After: cursor{Number: -1 << 40}.String()}, {After: "!"}, {After: "e30"}, {After: "W10"},
-		{Offset: -1}, {Offset: 1 << 62}, {Limit: -1}, {Limit: 1 << 62}, {Limit: 1, Offset: -1 << 62},
+		{After: cursor{Number: 1 << 40}.String()},
+		{After: cursor{Number: -1 << 40}.String()},
+		{After: "!"},
+		{After: "e30"},
+		{After: "W10"},
+		{Offset: -1},
+		{Offset: 1 << 62},
+		{Limit: -1},
+		{Limit: 1 << 62},
+		{Limit: 1, Offset: -1 << 62},
 	} {
 		_, _, err := ix.Studies(t.Context(), system, pacs.StudyFilter{Page: page})
 		_, _, err2 := ix.Series(t.Context(), system, pacs.SeriesFilter{Page: page})

@@ -36,6 +36,10 @@ type groups struct {
 	quiet    time.Duration // publish when nothing was added for so long
 	patience time.Duration // or at the latest so long after the first record
 	byKey    map[seriesKey]*group
+
+	// While the store or the database is down, one group at a time tries.
+	outage  int       // failures in a row that were not the group's
+	probeAt time.Time // when the next may try
 }
 
 func (gs *groups) add(now time.Time, records []*journal.Record) {
@@ -58,7 +62,13 @@ func (gs *groups) add(now time.Time, records []*journal.Record) {
 // pack's worth. wait is how long until the next may be ready when none is.
 func (gs *groups) ready(now time.Time) (g *group, records []*journal.Record, wait time.Duration) {
 	wait = time.Hour
+	if d := gs.probeAt.Sub(now); gs.outage > 0 && d > 0 {
+		return nil, nil, d
+	}
 	for _, candidate := range gs.byKey {
+		if candidate.busy && gs.outage > 0 {
+			return nil, nil, time.Hour // its end wakes us
+		}
 		if candidate.busy || len(candidate.records) == 0 {
 			continue
 		}
@@ -100,9 +110,22 @@ func (g *group) due(gs *groups) time.Time {
 }
 
 // finished ends a worker's turn. Failed records go back to the head of the
-// group and wait.
-func (gs *groups) finished(now time.Time, g *group, failed []*journal.Record) {
+// group and wait. down says that they failed because something all groups need
+// is not available.
+func (gs *groups) finished(now time.Time, g *group, failed []*journal.Record, down bool) {
 	g.busy = false
+	switch {
+	case down:
+		gs.outage++
+		gs.probeAt = now.Add(min(backoff(gs.outage), maxProbe))
+	case gs.outage > 0 && len(failed) == 0:
+		gs.outage = 0
+		for _, other := range gs.byKey {
+			if soon := now.Add(backoff(1)); other.retryAt.After(soon) {
+				other.retryAt = soon
+			}
+		}
+	}
 	if len(failed) > 0 {
 		for _, r := range failed {
 			g.bytes += r.Length
@@ -119,6 +142,9 @@ func (gs *groups) finished(now time.Time, g *group, failed []*journal.Record) {
 	}
 	g.first = now
 }
+
+// maxProbe is the longest pause between two attempts in an outage.
+const maxProbe = 5 * time.Second
 
 // backoff is 1, 2, 4 … 30 seconds.
 func backoff(failures int) time.Duration {

@@ -2,6 +2,7 @@ package publish
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,7 +54,12 @@ func (c *clockwork) ready(ms int) string {
 }
 
 func (c *clockwork) finished(ms int, series string, failed ...*journal.Record) {
-	c.gs.finished(at(ms), c.taken[series], failed)
+	c.gs.finished(at(ms), c.taken[series], failed, false)
+}
+
+// down ends a turn that failed because something everybody needs is down.
+func (c *clockwork) down(ms int, series string, failed ...*journal.Record) {
+	c.gs.finished(at(ms), c.taken[series], failed, true)
 }
 
 func (c *clockwork) want(ms int, want string) {
@@ -144,7 +150,7 @@ func TestWhatIsPublishedWhen(t *testing.T) {
 			if g == nil || len(records) != 3 || records[0] != all[0] || records[1] != all[1] {
 				c.t.Errorf("%d records in another order", len(records))
 			}
-			c.gs.finished(at(ms), g, nil)
+			c.gs.finished(at(ms), g, nil, false)
 			c.add(ms, "A", 1)
 			c.want(ms+150, "A: 1") // after a success nothing waits
 		}},
@@ -155,6 +161,50 @@ func TestWhatIsPublishedWhen(t *testing.T) {
 			c.add(1, "B", 100)
 			c.want(1, "B: 1")
 			c.want(1, "wait 999ms")
+		}},
+		{"in an outage one series at a time tries, and afterwards all go on", func(c *clockwork) {
+			for _, series := range []string{"A", "B", "C"} {
+				c.add(0, series, 100)
+			}
+			c.gs.byKey[keyOf(records("B", 1)[0])].first = at(1)
+			c.gs.byKey[keyOf(records("C", 1)[0])].first = at(2)
+			c.want(10, "A: 1")
+			c.want(10, "B: 1") // does not know yet
+			c.down(10, "A", records("A", 100)...)
+			c.want(10, "wait 1s")
+			c.down(11, "B", records("B", 100)...)
+			c.want(11, "wait 2s")
+			c.want(2011, "A: 1")
+			c.want(2011, "wait 1h0m0s") // until A ends
+			c.down(2100, "A", records("A", 100)...)
+			for ms, probes := 2100, 0; probes < 5; probes++ {
+				wait := min(4000<<probes, 5000)
+				c.want(ms+wait-1, "wait 1ms")
+				ms += wait
+				if got := c.ready(ms); !strings.HasSuffix(got, ": 1") {
+					c.t.Fatalf("at %d ms %q, want a probe", ms, got)
+				}
+				var busy *group
+				for _, g := range c.gs.byKey {
+					if g.busy {
+						busy = g
+					}
+				}
+				if probes < 4 {
+					c.gs.finished(at(ms), busy, records(busy.key.series, 100), true)
+					continue
+				}
+				c.gs.finished(at(ms), busy, nil, false)
+				left := len(c.gs.byKey)
+				if left != 2 {
+					c.t.Fatalf("%d series left, want 2", left)
+				}
+				for range left {
+					if got := c.ready(ms + 1000); !strings.HasSuffix(got, ": 1") {
+						c.t.Errorf("%q after the outage", got)
+					}
+				}
+			}
 		}},
 		{"what arrives for a failing series waits with it", func(c *clockwork) {
 			c.add(0, "A", 100)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -117,41 +118,43 @@ func (p *Publisher) work(ctx context.Context) {
 			continue
 		}
 		p.signal() // another worker may find more
-		failed := p.publish(ctx, g.key, records)
+		failed, down := p.publish(ctx, g.key, records)
 		p.mu.Lock()
-		p.groups.finished(time.Now(), g, failed)
+		p.groups.finished(time.Now(), g, failed, down)
 		p.mu.Unlock()
 		p.signal()
 	}
 }
 
 // publish brings records of one series to storage and index and drops or
-// holds them. It returns those that should be tried again.
-func (p *Publisher) publish(ctx context.Context, key seriesKey, records []*journal.Record) (failed []*journal.Record) {
+// holds them. It returns those that should be tried again; down when that is
+// because the store or the database is not available.
+func (p *Publisher) publish(ctx context.Context, key seriesKey, records []*journal.Record) (failed []*journal.Record, down bool) {
 	for len(records) > 0 && ctx.Err() == nil {
 		left, err := p.round(ctx, key, records)
 		switch {
 		case err == nil:
 			records = left
 		case ctx.Err() != nil:
-			return left
+			return left, false
 		case !errors.Is(err, errContent):
 			p.o.Log.Warn("publishing failed and will be repeated", "study", key.study, "series", key.series, "instances", len(left), "error", err)
 			if p.o.Observer.Failed != nil {
 				p.o.Observer.Failed(err)
 			}
-			return left
+			return left, pacs.CodeOf(err) == pacs.Unavailable
 		case len(left) == 1:
 			p.hold(left[0], err)
-			return nil
+			return nil, false
 		default:
 			// One bad record must not keep the others: find it.
 			middle := len(left) / 2
-			failed = p.publish(ctx, key, left[:middle])
-			return append(failed, p.publish(ctx, key, left[middle:])...)
+			failed, down = p.publish(ctx, key, left[:middle])
+			more, downToo := p.publish(ctx, key, left[middle:])
+			return slices.Concat(failed, more), down || downToo
 		}
 	}
-	return records
+	return records, false
 }
 
 // round publishes one pack and holds what contradicts the index. It returns

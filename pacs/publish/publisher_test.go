@@ -377,6 +377,54 @@ func TestBadRecordAmongOthers(t *testing.T) {
 	a.checkPacks()
 }
 
+// TestRefusedByTheDatabase: what is held for its values does not keep others.
+func TestRefusedByTheDatabase(t *testing.T) {
+	a := newArchive(t)
+	if _, err := a.index.Pool().Exec(t.Context(), `ALTER TABLE instance ADD CHECK (number <> 3)`); err != nil {
+		t.Fatal(err)
+	}
+	a.receive(image{number: 1}, image{number: 2}, image{number: 3}, image{number: 4}, image{number: 5})
+	a.start()
+	a.settled(5)
+	if len(a.held) != 1 || !errors.Is(a.held[0], index.ErrUnfit) || len(a.failures) != 0 {
+		t.Errorf("held %v, failures %v", a.held, a.failures)
+	}
+	a.wantCount(4, `SELECT count(*) FROM instance`)
+	a.wantCount(4, `SELECT instance_count FROM study`)
+}
+
+// TestHeavyHeaders: packs of instances with huge headers are made smaller, so
+// that describing them does not take a thousand times their size.
+func TestHeavyHeaders(t *testing.T) {
+	const elements = 150_000 // 1.2 MB, some 4 MB as JSON
+	a := newArchive(t)
+	for n := range 10 {
+		in := image{number: n + 1, pixels: -1}.withDefaults()
+		data := in.encoded(t)
+		for range elements {
+			data = append(data, 0x29, 0, 0x10, 0x10, 'L', 'O', 0, 0)
+		}
+		for i := range elements { // tags must differ to be shown
+			copy(data[len(data)-8*(elements-i):], []byte{byte(0x31 + i>>16<<1), 0, byte(i), byte(i >> 8)})
+		}
+		if _, err := a.journal.Receive(t.Context(), pacs.Incoming{
+			Data: bytes.NewReader(data), TransferSyntaxUID: dicom.ExplicitVRLittleEndian, SOPClassUID: ctImageStorage,
+			SOPInstanceUID: in.sop, Channel: pacs.ChannelDIMSE, Facility: "TMA",
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.start()
+	a.settled(10)
+	if len(a.held) != 0 || len(a.failures) != 0 {
+		t.Errorf("held %v, failures %v", a.held, a.failures)
+	}
+	a.wantCount(10, `SELECT count(*) FROM instance`)
+	if n := len(a.keys()); n < 2 || n > 5 {
+		t.Errorf("%d packs, want few but not one", n)
+	}
+}
+
 // TestStoreDown: the object store is away while images arrive.
 func TestStoreDown(t *testing.T) {
 	t.Parallel()
@@ -387,7 +435,7 @@ func TestStoreDown(t *testing.T) {
 	for n := range 60 {
 		a.receive(image{number: n + 1, study: fmt.Sprintf("1.2.%d", n%3)})
 	}
-	a.until("each series has failed", func() bool { return len(a.failures) >= 3 })
+	a.until("several attempts have failed", func() bool { return len(a.failures) >= 3 })
 	if st := a.journal.Stats(); st.Records != 60 || st.Oldest.IsZero() {
 		t.Errorf("%+v", st)
 	}
