@@ -57,9 +57,9 @@ function withQuery(path: string, query?: Query): string {
  */
 async function send<T>(method: string, path: string, body?: unknown): Promise<T> {
   try {
-    return await sendOnce<T>(method, path, body, keepalive);
+    return await sendOnce<T>(method, path, body);
   } catch (err) {
-    if (!(err instanceof ApiError) || err.problem.reason !== 'csrf' || keepalive) throw err;
+    if (!(err instanceof ApiError) || err.problem.reason !== 'csrf') throw err;
     const now = await sendOnce<s.Session>('GET', '/api/session');
     if (now.user.id !== person) {
       // Somebody else signed in: what is on this screen must not go out in their name.
@@ -71,7 +71,7 @@ async function send<T>(method: string, path: string, body?: unknown): Promise<T>
   }
 }
 
-async function sendOnce<T>(method: string, path: string, body?: unknown, keepalive = false): Promise<T> {
+async function sendOnce<T>(method: string, path: string, body?: unknown): Promise<T> {
   const headers: Record<string, string> = { Accept: 'application/json' };
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   if (method !== 'GET') headers['X-CSRF-Token'] = csrf;

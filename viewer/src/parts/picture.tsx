@@ -22,6 +22,7 @@ export function Picture({ desk, id, label, onPane, children }: { desk: Desk; id:
     };
   }, [desk, id]);
   return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: role application is worked by keys, which must be able to reach it
     <div className="picture" data-picture role="application" tabIndex={0} aria-label={label} data-pane={id} onFocus={() => mine.current && desk.activate(mine.current)}>
       <div ref={ref} className="picture-canvas" />
       {children}
