@@ -2,5 +2,5 @@
 // studies with their reports, reading groups and routing rules, as
 // pacs/web/openapi.yaml specifies them. Handlers translate and call; what is
 // allowed is decided by access.Action (route), pacs.Scope (rows) and the
-// packages worklist and report (state).
+// packages worklist and report (state). audit.go says what is left on record.
 package api

@@ -58,7 +58,7 @@ func (c *Composer) Compose(ctx context.Context, signed report.Signed) (*fhir.Rep
 		Patient: fhir.Patient{
 			Name:      fhir.PersonName{Family: family, Given: given, Patronymic: patronymic},
 			DICOMName: study.Patient.Name,
-			IDs:       []fhir.PatientID{{Issuer: study.Patient.Issuer, Value: study.Patient.PatientID}},
+			IDs:       patientIDs(study),
 			PINFL:     study.Patient.PINFL,
 			Sex:       study.Patient.Sex,
 			BirthDate: dashed(study.Patient.BirthDate),
@@ -130,6 +130,20 @@ func radiologist(ctx context.Context, pool *pgxpool.Pool, signed report.Signed) 
 	}
 	err := pool.QueryRow(ctx, `SELECT pinfl, argos FROM user_account WHERE id = $1`, signed.SignerID).Scan(&r.PINFL, &r.ArgosID)
 	return r, worklist.Failure(err)
+}
+
+// patientIDs are the numbers by which the platform may find the patient. The
+// issuer carries the facility, so that no sender can name another hospital's
+// patient. A number that somebody else had before identifies nobody.
+func patientIDs(study pacs.Study) []fhir.PatientID {
+	if study.Patient.Variant != 0 {
+		return nil
+	}
+	issuer := study.Facility.Code
+	if study.Patient.Issuer != issuer {
+		issuer += "/" + study.Patient.Issuer
+	}
+	return []fhir.PatientID{{Issuer: issuer, Value: study.Patient.PatientID}}
 }
 
 func dashed(date string) string {

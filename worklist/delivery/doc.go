@@ -7,5 +7,6 @@
 // fhir.Client, which makes sure that nothing arrives twice, and records the
 // outcome where the client sees it. A refusal that a person must act on ends
 // the job as failed; everything else is tried again, for days if need be.
-// Versions of one report are delivered in their order.
+// Versions of one report are delivered in their order. "Send again" brings the
+// waiting job forward, or adds one if there is none.
 package delivery

@@ -32,7 +32,9 @@ const (
 	maxAttempts = 2000
 	firstPause  = 3 * time.Second
 	longestWait = 10 * time.Minute
-	inOrderWait = 2 * time.Second
+	// A version looks so often whether the one before has arrived.
+	inOrderWait    = 2 * time.Second
+	longestInOrder = time.Minute
 
 	timeToDeliver = 5 * time.Minute
 	timeToRecord  = 10 * time.Second
@@ -103,12 +105,12 @@ func (w *Worker) Work(ctx context.Context, job *river.Job[Args]) error {
 	if signed.Delivery != nil && signed.Delivery.State == report.Delivered {
 		return nil
 	}
-	waiting, err := w.Reports.Undelivered(ctx, signed.ReportID, signed.Version.Version)
+	waiting, next, err := w.Reports.Undelivered(ctx, signed.ReportID, signed.Version.Version)
 	if err != nil {
 		return err
 	}
 	if waiting > 0 {
-		return river.JobSnooze(inOrderWait)
+		return river.JobSnooze(min(max(time.Until(next), inOrderWait), longestInOrder))
 	}
 	attempts := 1
 	if signed.Delivery != nil {

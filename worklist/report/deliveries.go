@@ -214,12 +214,16 @@ func (r *Reports) DeliveryCounts(ctx context.Context, scope pacs.Scope) (map[Del
 }
 
 // Undelivered counts the versions of a report before version that are still on
-// their way to the platform. One the platform refused does not count.
-func (r *Reports) Undelivered(ctx context.Context, reportID string, version int) (int, error) {
-	var n int
-	err := r.pool.QueryRow(ctx, `SELECT count(*) FROM report_delivery WHERE report_id = $1 AND version < $2 AND state IN ('queued', 'retrying')`,
-		reportID, version).Scan(&n)
-	return n, worklist.Failure(err)
+// their way to the platform, and says when the last of them is tried next (the
+// zero time: now). One the platform refused does not count.
+func (r *Reports) Undelivered(ctx context.Context, reportID string, version int) (n int, next time.Time, err error) {
+	var at *time.Time
+	err = r.pool.QueryRow(ctx, `SELECT count(*), max(next_attempt_at) FROM report_delivery WHERE report_id = $1 AND version < $2 AND state IN ('queued', 'retrying')`,
+		reportID, version).Scan(&n, &at)
+	if at != nil {
+		next = *at
+	}
+	return n, next, worklist.Failure(err)
 }
 
 // LastReceipt returns the receipt of the newest delivered version before

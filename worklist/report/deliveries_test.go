@@ -175,7 +175,7 @@ func TestRecordDelivery(t *testing.T) {
 	}
 	undelivered := func(version, want int) {
 		t.Helper()
-		if got, err := d.Undelivered(t.Context(), id, version); err != nil || got != want {
+		if got, _, err := d.Undelivered(t.Context(), id, version); err != nil || got != want {
 			t.Errorf("before version %d wait %d, want %d (%v)", version, got, want, err)
 		}
 	}
@@ -185,6 +185,9 @@ func TestRecordDelivery(t *testing.T) {
 	undelivered(3, 2)
 	if receipt, err := d.LastReceipt(t.Context(), id, 3); err != nil || receipt != nil {
 		t.Errorf("%s %v", receipt, err)
+	}
+	if _, next, err := d.Undelivered(t.Context(), id, 3); err != nil || time.Since(next).Abs() > time.Hour {
+		t.Errorf("the next attempt is at %s (%v)", next, err)
 	}
 	record(1, Delivered, 2)
 	record(2, Failed, 1) // refused: the next need not wait for it
