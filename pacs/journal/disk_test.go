@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"sync"
 	"syscall"
 	"testing"
@@ -73,6 +74,33 @@ func TestFullDisk(t *testing.T) {
 		t.Fatalf("no room after publishing: %v", err)
 	}
 	checkRecord(t, take(t, j, 1)[0], "1.9", instance)
+}
+
+// TestFailingDisk: a segment that can't be written any more is given up, and
+// what is in it is published.
+func TestFailingDisk(t *testing.T) {
+	j := open(t, Options{Dir: t.TempDir()})
+	receiveAll(t, j, "1.1")
+	s := j.idle[0]
+	readOnly, err := os.Open(s.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = s.file.Close()
+	s.file = readOnly
+	_, err = j.Receive(t.Context(), incoming("1.2", 0))
+	wantCode(t, err, pacs.OutOfResources)
+	if !s.closed || len(j.idle) != 0 {
+		t.Error("the segment is used on")
+	}
+	receiveAll(t, j, "1.3")
+	records := take(t, j, 2)
+	checkRecord(t, records[0], "1.1", 0)
+	checkRecord(t, records[1], "1.3", 0)
+	j.Drop(records...)
+	if _, err := os.Stat(s.path); !os.IsNotExist(err) {
+		t.Errorf("the segment stays: %v", err)
+	}
 }
 
 // TestEndlessInstance: one sender must not fill the disk to the brim.

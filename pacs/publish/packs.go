@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/storage"
@@ -108,18 +110,27 @@ func (o *object) identify() error {
 	return nil
 }
 
+// readAtOnce bounds how many packs of a series are read at the same time. A
+// series that came slowly has dozens, and each read costs a round trip.
+const readAtOnce = 8
+
 func (p *Packs) join(ctx context.Context, packs []index.SeriesPack) ([]byte, error) {
-	var all []object
-	for _, k := range packs {
+	byPack := make([][]object, len(packs))
+	reads, ctx := errgroup.WithContext(ctx)
+	reads.SetLimit(readAtOnce)
+	for i, k := range packs {
 		if len(k.Current) == 0 {
 			continue
 		}
-		objects, err := p.objects(ctx, k)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, objects...)
+		reads.Go(func() (err error) {
+			byPack[i], err = p.objects(ctx, k)
+			return err
+		})
 	}
+	if err := reads.Wait(); err != nil {
+		return nil, err
+	}
+	all := slices.Concat(byPack...)
 	slices.SortStableFunc(all, func(a, b object) int {
 		return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(a.sop, b.sop))
 	})

@@ -99,6 +99,28 @@ func TestMetadata(t *testing.T) {
 	}
 }
 
+// TestMetadataOfManyPacks: a series that came slowly.
+func TestMetadataOfManyPacks(t *testing.T) {
+	const packs = 30
+	a := newArchive(t)
+	a.start()
+	var all []image
+	for n := range packs {
+		all = append(all, image{number: n + 1})
+	}
+	for n := range packs { // the other way round
+		a.receive(all[packs-1-n])
+		a.settled(n + 1)
+	}
+	if n := len(a.keys()); n != packs {
+		t.Fatalf("%d packs, want %d", n, packs)
+	}
+	got, _ := a.metadata("1.2.3", "1.2.3.1")
+	if diff := cmp.Diff(wantJSON(t, all...), got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestMetadataWithOddAttributes: instance numbers that are none, and UIDs with
 // the VR of a number, must not keep a joined series from being shown.
 func TestMetadataWithOddAttributes(t *testing.T) {
