@@ -13,8 +13,9 @@ type Facility struct {
 	TaxID string // STIR, for the national platform; may be empty
 }
 
-// Patient is a person as one issuer knows them. Identity is (Issuer, PatientID):
-// two hospitals' "12345" are two patients. PINFL links them.
+// Patient is a person as one facility knows them. Identity is (Issuer,
+// PatientID) within the facility that sent the study: two hospitals' "12345"
+// are two patients, whatever issuer the data sets name. PINFL links them.
 type Patient struct {
 	ID        int64
 	Issuer    string // Issuer of Patient ID (0010,0021), or the facility's code
@@ -23,6 +24,9 @@ type Patient struct {
 	Sex       string // (0010,0040): M, F, O or ""
 	BirthDate string // (0010,0030) YYYYMMDD or ""
 	PINFL     string // 14 digits or ""
+	// Variant is not 0 when the ID belonged to somebody else before, going by
+	// name, birth date, sex or PINFL. Such an ID identifies nobody outside.
+	Variant int
 }
 
 // Study is a row of the index: PS3.3 C.7.2.1 and what the archive counted.

@@ -145,7 +145,7 @@ func add(ctx context.Context, tx pgx.Tx, a Addition) (Added, error) {
 	if out.FacilityID, err = facilityID(ctx, tx, a.Facility); err != nil {
 		return out, err
 	}
-	patientID, err := addPatient(ctx, tx, a.Patient)
+	patientID, err := addPatient(ctx, tx, out.FacilityID, a)
 	if err != nil {
 		return out, err
 	}
@@ -207,25 +207,6 @@ func facilityID(ctx context.Context, tx pgx.Tx, code string) (id int64, err erro
 		return 0, err
 	}
 	err = tx.QueryRow(ctx, byCode, code).Scan(&id)
-	return id, err
-}
-
-func addPatient(ctx context.Context, tx pgx.Tx, p pacs.Patient) (int64, error) {
-	p = normalized(p)
-	// The first study names the patient; later ones fill in what was empty.
-	// Corrections are an administrator's act, not a side effect of receiving.
-	var id int64
-	err := tx.QueryRow(ctx, `
-		INSERT INTO patient (issuer, patient_id, name, name_fold, sex, birth_date, pinfl)
-		VALUES ($1, $2, $3, $4, $5, $6, $7)
-		ON CONFLICT (issuer, patient_id) DO UPDATE SET
-			name       = CASE WHEN patient.name = '' THEN EXCLUDED.name ELSE patient.name END,
-			name_fold  = CASE WHEN patient.name = '' THEN EXCLUDED.name_fold ELSE patient.name_fold END,
-			sex        = CASE WHEN patient.sex = '' THEN EXCLUDED.sex ELSE patient.sex END,
-			birth_date = CASE WHEN patient.birth_date = '' THEN EXCLUDED.birth_date ELSE patient.birth_date END,
-			pinfl      = CASE WHEN patient.pinfl = '' THEN EXCLUDED.pinfl ELSE patient.pinfl END
-		RETURNING id`,
-		p.Issuer, p.PatientID, p.Name, text(pacs.Fold(p.Name), maxName), p.Sex, p.BirthDate, p.PINFL).Scan(&id)
 	return id, err
 }
 

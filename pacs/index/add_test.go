@@ -140,16 +140,75 @@ func TestContradictions(t *testing.T) {
 	count(t, ix, 1, `SELECT count(*) FROM instance`)
 }
 
-func TestFirstStudyNamesThePatient(t *testing.T) {
-	ix := open(t)
-	fill(t, ix, addition("1.1", "1.1.1", 1, patient("TMA", "P1", "")))
-	fill(t, ix, addition("1.2", "1.2.1", 1, patient("TMA", "P1", "Karimov^Ali")))
-	fill(t, ix, addition("1.3", "1.3.1", 1, patient("TMA", "P1", "Someone^Else")))
-	s, err := ix.Study(t.Context(), system, "1.3")
-	if err != nil || s.Patient.Name != "Karimov^Ali" {
-		t.Errorf("%+v, %v", s.Patient, err)
+// One ID may stand for several people: a number given twice, a device that
+// sends none, a sender that names another hospital as the issuer. Nobody may
+// be shown, linked or overwritten as another.
+func TestWhoIsOnePatient(t *testing.T) {
+	person := func(id, name, sex, born, pinfl string) pacs.Patient {
+		return pacs.Patient{Issuer: "TMA", PatientID: id, Name: name, Sex: sex, BirthDate: born, PINFL: pinfl}
 	}
-	count(t, ix, 1, `SELECT count(*) FROM patient WHERE name_fold = $1`, pacs.Fold("Karimov^Ali"))
+	is := func(p pacs.Patient) func(*Addition) { return func(a *Addition) { a.Patient = p } }
+	const pinfl, other = "31205581234567", "41703892345671"
+	karimov := person("P1", "Karimov^Ali", "M", "19580512", pinfl)
+	for _, c := range []struct {
+		name             string
+		first, second    pacs.Patient
+		secondFacility   string
+		one              bool
+		firstIsCalled    string // afterwards
+		secondIsCalled   string
+		secondsBirthDate string
+	}{
+		{"the same again", karimov, karimov, "TMA", true, "Karimov^Ali", "Karimov^Ali", "19580512"},
+		{"the other script, less known", karimov, person("P1", "Каримов^Али", "", "", ""), "TMA", true, "Karimov^Ali", "Karimov^Ali", "19580512"},
+		{"filled in later", person("P1", "", "", "", ""), karimov, "TMA", true, "Karimov^Ali", "Karimov^Ali", "19580512"},
+		{"a married name", person("P1", "Yusupova^Malika", "F", "19841015", ""), person("P1", "Karimova^Malika", "F", "19841015", ""), "TMA", true, "Yusupova^Malika", "Yusupova^Malika", "19841015"},
+		{"another name", karimov, person("P1", "Valiyev^Bobur", "", "", ""), "TMA", false, "Karimov^Ali", "Valiyev^Bobur", ""},
+		{"another birth date", karimov, person("P1", "Karimov^Ali", "M", "20020423", ""), "TMA", false, "Karimov^Ali", "Karimov^Ali", "20020423"},
+		{"another sex", karimov, person("P1", "Karimov^Ali", "F", "", ""), "TMA", false, "Karimov^Ali", "Karimov^Ali", ""},
+		{"another PINFL", karimov, person("P1", "Karimov^Ali", "M", "", other), "TMA", false, "Karimov^Ali", "Karimov^Ali", ""},
+		{"no ID at all", person("", "Aliyev^Anvar", "", "", ""), person("", "Aliyev^Anvar", "", "", ""), "TMA", false, "Aliyev^Anvar", "Aliyev^Anvar", ""},
+		{"another facility that names the first as issuer", karimov, person("P1", "X^Y", "", "", ""), "SAM", false, "Karimov^Ali", "X^Y", ""},
+		{"another facility with the same name", karimov, person("P1", "Karimov^Ali", "", "", ""), "SAM", false, "Karimov^Ali", "Karimov^Ali", ""},
+		{"an overwrite prepared by another facility", person("P9", "Evil^Name", "", "19990101", other), person("P9", "Ismoilova^Haqiqiy", "F", "19700202", ""), "SAM", false, "Evil^Name", "Ismoilova^Haqiqiy", "19700202"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ix := open(t)
+			fill(t, ix, addition("1.1", "1.1.1", 1, is(c.first)))
+			second := addition("1.2", "1.2.1", 1, is(c.second))
+			second.Facility = c.secondFacility
+			fill(t, ix, second)
+			a, err := ix.Study(t.Context(), system, "1.1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := ix.Study(t.Context(), system, "1.2")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if (a.Patient.ID == b.Patient.ID) != c.one {
+				t.Errorf("one patient: %v, want %v", a.Patient.ID == b.Patient.ID, c.one)
+			}
+			if a.Patient.Name != c.firstIsCalled || b.Patient.Name != c.secondIsCalled || b.Patient.BirthDate != c.secondsBirthDate {
+				t.Errorf("shown are %q and %q born %q", a.Patient.Name, b.Patient.Name, b.Patient.BirthDate)
+			}
+			if sameFacility := c.secondFacility == "TMA"; sameFacility && !c.one && c.first.PatientID != "" && b.Patient.Variant == 0 {
+				t.Error("the second person's ID passes as identifying")
+			}
+		})
+	}
+}
+
+func TestImagesOfOneStudyAreOfOnePatient(t *testing.T) {
+	ix := open(t)
+	fill(t, ix, addition("1.1", "1.1.1", 1, patient("TMA", "", "")))
+	fill(t, ix, addition("1.1", "1.1.2", 1, patient("TMA", "", "Karimov^Ali")))
+	fill(t, ix, addition("1.1", "1.1.3", 1, patient("TMA", "", "Misspelt^Name")))
+	s, err := ix.Study(t.Context(), system, "1.1")
+	if err != nil || s.Patient.Name != "Karimov^Ali" || s.SeriesCount != 3 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	count(t, ix, 1, `SELECT count(*) FROM patient`)
 }
 
 func TestManyAddAtOnce(t *testing.T) {
@@ -157,7 +216,8 @@ func TestManyAddAtOnce(t *testing.T) {
 	var running sync.WaitGroup
 	for n := range 40 {
 		running.Go(func() {
-			// Eight studies of three patients in two facilities, five series each.
+			// Eight studies of three patients in each of two facilities, five
+			// series each.
 			study := fmt.Sprintf("1.%d", n%8+1)
 			a := addition(study, fmt.Sprintf("%s.%d", study, n/8+1), 3, patient("X", fmt.Sprint("P", n%8%3), "N"))
 			a.Facility = []string{"TMA", "SAM"}[n%8%2]
@@ -168,7 +228,7 @@ func TestManyAddAtOnce(t *testing.T) {
 	}
 	running.Wait()
 	count(t, ix, 8, `SELECT count(*) FROM study WHERE series_count = 5 AND instance_count = 15`)
-	count(t, ix, 3, `SELECT count(*) FROM patient`)
+	count(t, ix, 6, `SELECT count(*) FROM patient`)
 }
 
 func TestMiddleInstances(t *testing.T) {

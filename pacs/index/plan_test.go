@@ -19,8 +19,9 @@ func TestPlans(t *testing.T) {
 	const rows = 50_000
 	if _, err := ix.pool.Exec(t.Context(), fmt.Sprintf(`
 		INSERT INTO facility (code, name) SELECT 'F' || n, 'F' FROM generate_series(1, 20) n;
-		INSERT INTO patient (issuer, patient_id, name, name_fold)
-			SELECT 'F' || n %% 20, 'P' || n, left(md5(n::text), 10), left(md5(n::text), 10) FROM generate_series(1, %[1]d) n;
+		INSERT INTO patient (facility_row, issuer, patient_id, name, name_fold)
+			SELECT f.id, 'F' || n %% 20, 'P' || n, left(md5(n::text), 10), left(md5(n::text), 10)
+			FROM generate_series(1, %[1]d) n JOIN facility f ON f.code = 'F' || (n %% 20 + 1);
 		INSERT INTO study (study_uid, patient_row, facility_row, study_date, accession_number, modalities)
 			SELECT '1.2.' || n, p.id, f.id, to_char(date '2020-01-01' + n %% 2000, 'YYYYMMDD'), 'A' || n, ARRAY['CT']
 			FROM generate_series(1, %[1]d) n JOIN patient p ON p.patient_id = 'P' || n JOIN facility f ON f.code = 'F' || (n %% 20 + 1);

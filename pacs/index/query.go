@@ -15,7 +15,7 @@ import (
 // studyColumns are scanned by scanStudy.
 const studyColumns = `
 	s.id, s.study_uid, f.id, f.code, f.name, f.tax_id,
-	p.id, p.issuer, p.patient_id, p.name, p.sex, p.birth_date, p.pinfl,
+	p.id, p.issuer, p.patient_id, p.name, p.sex, p.birth_date, p.pinfl, p.variant,
 	s.study_date, s.study_time, s.accession_number, s.study_id, s.description, s.referring_physician, s.question,
 	s.modalities, s.body_parts, s.series_count, s.instance_count, s.bytes, s.received_at, s.updated_at, s.completed_at, s.attributes`
 
@@ -26,7 +26,7 @@ func scanStudy(row pgx.CollectableRow) (pacs.Study, error) {
 	var s pacs.Study
 	var completed *time.Time
 	err := row.Scan(&s.ID, &s.StudyInstanceUID, &s.Facility.ID, &s.Facility.Code, &s.Facility.Name, &s.Facility.TaxID,
-		&s.Patient.ID, &s.Patient.Issuer, &s.Patient.PatientID, &s.Patient.Name, &s.Patient.Sex, &s.Patient.BirthDate, &s.Patient.PINFL,
+		&s.Patient.ID, &s.Patient.Issuer, &s.Patient.PatientID, &s.Patient.Name, &s.Patient.Sex, &s.Patient.BirthDate, &s.Patient.PINFL, &s.Patient.Variant,
 		&s.Date, &s.Time, &s.AccessionNumber, &s.StudyID, &s.Description, &s.ReferringPhysician, &s.Question,
 		&s.Modalities, &s.BodyParts, &s.SeriesCount, &s.InstanceCount, &s.Bytes, &s.ReceivedAt, &s.UpdatedAt, &completed, &s.Attributes)
 	if completed != nil {

@@ -174,7 +174,8 @@ func TestContradictions(t *testing.T) {
 				again := openArchive(t, a.url, a.dir)
 				if _, err := again.index.Pool().Exec(t.Context(), `
 					INSERT INTO facility (code, name) VALUES ('SAM', 'Samarkand');
-					UPDATE patient SET patient_id = '`+c.wrong.withDefaults().patient+`', issuer = '`+c.issuer+`';
+					UPDATE patient SET patient_id = '`+c.wrong.withDefaults().patient+`', issuer = '`+c.issuer+`',
+						facility_row = (SELECT id FROM facility WHERE code = '`+c.wrong.withDefaults().facility+`');
 					UPDATE study SET facility_row = (SELECT id FROM facility WHERE code = '`+c.wrong.withDefaults().facility+`')`); err != nil {
 					t.Fatal(err)
 				}

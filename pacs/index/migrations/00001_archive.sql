@@ -16,9 +16,14 @@ INSERT INTO facility (code, name) VALUES ('UNASSIGNED', 'Unassigned');
 
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
 
+-- A patient as one facility knows them. What a sender calls the issuer is part
+-- of the identity only within its own facility, so that nobody can write into,
+-- or read, another hospital's patient by naming it. The PINFL links patients
+-- across facilities.
 CREATE TABLE patient (
-    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    issuer     text NOT NULL,
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    facility_row bigint NOT NULL REFERENCES facility,
+    issuer       text NOT NULL,
     patient_id text NOT NULL,
     name       text NOT NULL DEFAULT '',   -- decoded, DICOM PN form
     name_fold  text NOT NULL DEFAULT '',   -- pacs.Fold(name)
@@ -27,7 +32,9 @@ CREATE TABLE patient (
     pinfl      text NOT NULL DEFAULT '',
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
-    UNIQUE (issuer, patient_id)
+    -- 0, or a number that keeps apart people who came under one ID (or none).
+    variant      int NOT NULL DEFAULT 0,
+    UNIQUE (facility_row, issuer, patient_id, variant)
 );
 CREATE INDEX patient_patient_id ON patient (patient_id text_pattern_ops);
 CREATE INDEX patient_name ON patient (name text_pattern_ops);
