@@ -149,23 +149,31 @@ func parseTaskCursor(s string) (taskCursor, error) {
 	return at, nil
 }
 
-// StudyText is the SQL condition that a study (alias s) of a patient (p) answers
-// to a text: each word is part of the name in any script, or the text begins the
+// maxWords is more than any name has.
+const maxWords = 16
+
+// StudyText is the SQL condition that a study (alias s) answers to a text: each
+// word is part of the patient's name in any script, or the text begins the
 // patient ID or the accession number, or is the PINFL. arg adds an argument and
-// returns its placeholder. It is what the lists of studies match, without going
-// through them.
+// returns its placeholder. It is what the archive's lists of studies match, here
+// without fetching them; each alternative has an index.
 func StudyText(text string, arg func(any) string) string {
 	text = strings.TrimSpace(strings.NewReplacer("*", " ", "?", " ").Replace(text))
 	literal := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
-	named := []string{}
-	for _, word := range strings.Fields(pacs.Fold(text)) {
-		named = append(named, "p.name_fold LIKE "+arg("%"+literal.Replace(word)+"%"))
+	named := "false"
+	if words := strings.Fields(pacs.Fold(text)); len(words) > 0 && len(words) <= maxWords {
+		parts := make([]string, len(words))
+		for i, word := range words {
+			parts[i] = "name_fold LIKE " + arg("%"+literal.Replace(word)+"%")
+		}
+		named = strings.Join(parts, " AND ")
 	}
-	if len(named) == 0 {
-		named = []string{"false"}
-	}
-	prefix := arg(literal.Replace(text) + "%")
-	return fmt.Sprintf("(%s OR p.patient_id LIKE %s OR s.accession_number LIKE %[2]s OR p.pinfl = %s)", strings.Join(named, " AND "), prefix, arg(text))
+	return fmt.Sprintf(`s.id IN (
+		SELECT id FROM study WHERE patient_row IN (
+			SELECT id FROM patient WHERE %s OR patient_id LIKE %s OR pinfl <> '' AND pinfl = %s)
+		UNION ALL
+		SELECT id FROM study WHERE accession_number <> '' AND accession_number LIKE %[2]s)`,
+		named, arg(literal.Replace(text)+"%"), arg(text))
 }
 
 // Tasks returns a page of a view, by deadline within priority, and the cursor

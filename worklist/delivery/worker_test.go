@@ -445,6 +445,9 @@ func TestCompose(t *testing.T) {
 	if len(got.Study.Series) != 2 || len(got.Study.Series[1].Instances) != 2 || got.Study.Series[1].Instances[0].Number != 1 || got.Study.Series[1].Number != 2 {
 		t.Errorf("%+v", got.Study.Series)
 	}
+	if len(got.Patient.IDs) != 1 || got.Patient.IDs[0] != (fhir.PatientID{Issuer: "A", Value: "P1"}) {
+		t.Errorf("the patient's numbers: %+v", got.Patient.IDs)
+	}
 	// What has more instances than are listed goes with their number.
 	if _, err := o.Index.Pool().Exec(t.Context(), `UPDATE study SET instance_count = $1`, index.MaxLimit+1); err != nil {
 		t.Fatal(err)

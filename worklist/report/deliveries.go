@@ -172,7 +172,7 @@ func (r *Reports) Deliveries(ctx context.Context, scope pacs.Scope, f DeliveryFi
 		SELECT v.report_id::text, v.version, v.kind, v.language, v.signer, v.signed_by, v.signed_at, t.id::text, t.study_row, `+deliveryColumns+`
 		FROM report_version v JOIN report_delivery d ON d.report_id = v.report_id AND d.version = v.version
 			JOIN report r ON r.id = v.report_id JOIN reading_task t ON t.id = r.task_id
-			JOIN study s ON s.id = t.study_row JOIN patient p ON p.id = s.patient_row
+			JOIN study s ON s.id = t.study_row
 		WHERE `+strings.Join(conditions, " AND ")+`
 		ORDER BY v.signed_at DESC, v.report_id DESC, v.version DESC LIMIT `+arg(limit+1), args...)
 	if err != nil {
