@@ -3,7 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
@@ -68,6 +75,62 @@ func TestKilledWhileReceiving(t *testing.T) {
 		t.Errorf("%d of %d acknowledged instances came back changed", lost, len(acknowledged))
 	}
 	a.stop()
+}
+
+// The private PostgreSQL is killed: the modality notices nothing, the database
+// comes back by itself, and what came in meanwhile is published.
+func TestDatabaseKilled(t *testing.T) {
+	a := startArchive(t, nil)
+	h := furnish(a)
+	before := phantom.Small(phantom.HeadCT, 3)
+	h.send("URGUT_CT1", before)
+	h.expect(before, 3)
+	pidFile, err := os.ReadFile(filepath.Join(a.dir, "data", "postgres", "data", "postmaster.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	if _, err := fmt.Sscan(string(pidFile), &pid); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	meanwhile := phantom.Small(phantom.BrainMR, 3)
+	h.send("NUKUS_MR1", meanwhile)
+	eventually(t, "the archive is ready again", func() bool {
+		answer, err := http.Get(a.web + "/readyz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		return answer.StatusCode == http.StatusOK
+	})
+	h.expect(before, 3)
+	h.expect(meanwhile, meanwhile.Count())
+	a.stop()
+}
+
+// Settings that would show themselves as wrong much later are refused at once,
+// in one line that says what to do.
+func TestWrongSettings(t *testing.T) {
+	bin, err := builtBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for flag, want := range map[string]string{
+		"--fhir=not-a-url":           "--fhir",
+		"--fhir-namespace=x":         "--fhir-namespace",
+		"--aet=A_TITLE_THAT_IS_LONG": "AE title",
+		"--quiet=0s":                 "--quiet",
+		"--ack=sometimes":            "--ack",
+		"--unknown-flag":             "unknown flag",
+	} {
+		out, err := exec.Command(bin, "serve", "--data", filepath.Join(t.TempDir(), "data"), flag).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), want) || strings.Count(strings.TrimSpace(string(out)), "\n") > 0 {
+			t.Errorf("%s: %v\n%s", flag, err, out)
+		}
+	}
 }
 
 // sendUntilDead sends a study and reports each acknowledged instance, until

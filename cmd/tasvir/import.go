@@ -56,7 +56,7 @@ func (c *ImportCmd) Run(ctx context.Context) error {
 		return err
 	}
 	if _, err := a.FacilityByCode(ctx, operator().Scope, c.Facility); err != nil {
-		return fmt.Errorf("there is no facility %s; tasvir facility add %s --name NAME makes it: %w", c.Facility, c.Facility, err)
+		return fmt.Errorf("there is no facility %s; tasvir facility add %s NAME makes it: %w", c.Facility, c.Facility, err)
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	incoming, err := journal.Open(journal.Options{Dir: filepath.Join(c.dir(), "import"), Log: log})

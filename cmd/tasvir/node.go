@@ -93,6 +93,9 @@ func Start(ctx context.Context, flags ServerFlags, log *slog.Logger) (_ *Node, e
 			n.Close()
 		}
 	}()
+	if err := flags.check(); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(flags.dir(), 0o755); err != nil {
 		return nil, pacs.Wrap(pacs.Invalid, err, "The data folder can't be made; choose another with --data")
 	}
@@ -153,16 +156,13 @@ func (n *Node) spawn(g *group, name string, f func(context.Context) error) {
 func (n *Node) openDatabase(ctx context.Context) error {
 	url := n.flags.Database
 	if url == "" {
-		c, err := cluster.Start(ctx, cluster.Options{Dir: n.flags.clusterDir(), Log: n.log.With("part", "postgres")})
-		if err != nil {
+		private := &privateDatabase{options: cluster.Options{Dir: n.flags.clusterDir(), Log: n.log.With("part", "postgres")}}
+		if err := private.start(ctx); err != nil {
 			return err
 		}
-		n.onClose(func(ctx context.Context) {
-			if err := c.Stop(ctx); err != nil {
-				n.log.Error("stopping PostgreSQL", "error", err)
-			}
-		})
-		url = c.URL(cluster.Database)
+		n.onClose(private.stop)
+		n.spawn(&n.work, "PostgreSQL", private.watch)
+		url = private.cluster.URL(cluster.Database)
 	}
 	ix, err := index.Open(ctx, url)
 	if err != nil {

@@ -4,8 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"time"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/access"
 )
 
 // ServerFlags are what a node can be told.
@@ -34,6 +38,28 @@ type ServerFlags struct {
 
 	LogFormat string `name:"log-format" enum:"text,json" default:"text" env:"TASVIR_LOG_FORMAT" help:"text or json."`
 	LogLevel  string `name:"log-level" enum:"debug,info,warn,error" default:"info" env:"TASVIR_LOG_LEVEL" help:"debug, info, warn or error."`
+}
+
+// check refuses settings that would only show themselves as wrong much later.
+func (f ServerFlags) check() error {
+	if _, err := access.CheckAETitle(f.AET); err != nil {
+		return pacs.Wrap(pacs.Invalid, err, "--aet can't be used")
+	}
+	if f.Quiet < time.Second {
+		return pacs.Errorf(pacs.Invalid, "--quiet %s is too short: a study would be complete between two of its images; use 1s or more", f.Quiet)
+	}
+	for _, address := range []struct{ flag, value string }{
+		{"--fhir", f.FHIR}, {"--fhir-namespace", f.FHIRNamespace}, {"--fhir-token-url", f.FHIRTokenURL}, {"--wado-root", f.WADORoot},
+	} {
+		if address.value == "" {
+			continue
+		}
+		u, err := url.Parse(address.value)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			return pacs.Errorf(pacs.Invalid, "%s %q is not an address; it looks like https://host/path", address.flag, address.value)
+		}
+	}
+	return nil
 }
 
 func (f ServerFlags) logger() *slog.Logger {

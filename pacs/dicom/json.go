@@ -270,6 +270,10 @@ func (w *jsonWriter) personName(v string) {
 
 var personNameGroups = [...]string{`"Alphabetic":`, `"Ideographic":`, `"Phonetic":`}
 
+// maxNumber is the longest text written as a number: DS has 16 bytes (PS3.5
+// 6.2), and devices that exceed it don't exceed it by much.
+const maxNumber = 64
+
 // numberString writes IS or DS as a JSON number, digits unchanged.
 func (w *jsonWriter) numberString(v string) {
 	n := strings.TrimPrefix(v, "+")
@@ -287,7 +291,8 @@ func (w *jsonWriter) numberString(v string) {
 	if mantissa, ok := strings.CutSuffix(n, "."); ok {
 		n = mantissa
 	}
-	if isJSONNumber(n) {
+	// Beyond a float64 there are readers that fail on the whole document.
+	if _, err := strconv.ParseFloat(n, 64); err == nil && len(n) <= maxNumber && isJSONNumber(n) {
 		w.raw(sign)
 		w.raw(n)
 		return

@@ -1,13 +1,14 @@
 package web
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"time"
 )
 
-// A peer must take or give at least paceBytes every paceTime (about 2 KB/s),
-// or the connection is dropped. A limit on the whole request would cut off a
+// A peer must take up to paceBytes, or give something, every paceTime, or the
+// connection is dropped. A limit on the whole request would cut off a
 // large study on a thin link; no limit would let a stalled peer stay for ever.
 const (
 	paceBytes = 64 << 10
@@ -40,9 +41,10 @@ type pacedBody struct {
 func (b *pacedBody) Read(p []byte) (int, error) {
 	_ = b.control.SetReadDeadline(time.Now().Add(b.each)) // a test's recorder has none
 	n, err := b.ReadCloser.Read(p[:min(len(p), paceBytes)])
-	if err != nil {
+	if errors.Is(err, io.EOF) {
 		// After the body, net/http watches the connection for its end; a
-		// deadline would look like one.
+		// deadline would look like one. After any other error the deadline
+		// stays: net/http goes on to drain the body.
 		_ = b.control.SetReadDeadline(time.Time{})
 	}
 	return n, err
