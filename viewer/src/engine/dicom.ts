@@ -14,6 +14,7 @@ export const tag = {
   ImagePositionPatient: '00200032',
   ImageOrientationPatient: '00200037',
   NumberOfFrames: '00280008',
+  SamplesPerPixel: '00280002',
   PhotometricInterpretation: '00280004',
   Rows: '00280010',
   Columns: '00280011',

@@ -257,7 +257,7 @@ export class Pane {
 
   presets() {
     const { stack, window } = this.state;
-    if (!stack) return [];
+    if (!stack || stack.colour) return [];
     return presetsFor(stack.modality, stack.window ?? window ?? { center: 128, width: 256 });
   }
 

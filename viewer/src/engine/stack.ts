@@ -24,6 +24,8 @@ export interface Stack {
   /** The window that the middle picture came with. */
   window?: Window;
   inverted: boolean;
+  /** In colour: windows mean nothing. */
+  colour: boolean;
   /** Measures on the picture are in mm: the spacing is known. */
   calibrated: boolean;
   /** Directions of rows and columns for projections without a position. */
@@ -137,6 +139,7 @@ export function buildStack(studyUID: string, seriesUID: string, metadata: DataSe
     frameOfReference: text(middle, '00200052'),
     window: center !== undefined && width !== undefined && width > 1 ? { center, width } : undefined,
     inverted: text(middle, tag.PhotometricInterpretation) === 'MONOCHROME1',
+    colour: (number(middle, tag.SamplesPerPixel) ?? 1) > 1 || text(middle, tag.PhotometricInterpretation) === 'PALETTE COLOR',
     calibrated: spaced,
     patientOrientation: middle[tag.PatientOrientation]?.Value as string[] | undefined,
     hasPlane: pictures.length > 0 && pictures[0].orientation?.length === 6,

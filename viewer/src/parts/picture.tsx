@@ -56,7 +56,7 @@ export function Overlay({ desk, pane, band }: { desk: Desk; pane: Pane; band?: R
       )}
       {stack && (
         <div className="corner bottom-left figures">
-          {view.window && (
+          {view.window && !stack.colour && (
             <span>
               W {round(view.window.width)} L {round(view.window.center)}
               {view.inverted ? ` ${t('picture.inverted')}` : ''}

@@ -190,7 +190,7 @@ function Controls({ desk, pane }: { desk: Desk; pane: Pane }) {
   useSyncExternalStore(desk.subscribe, desk.snapshot);
   const { stack } = view;
   if (!stack) return null;
-  const presets = presetsFor(stack.modality, stack.window ?? view.window ?? { center: 128, width: 256 });
+  const presets = stack.colour ? [] : presetsFor(stack.modality, stack.window ?? view.window ?? { center: 128, width: 256 });
   const total = stack.pictures.length;
   return (
     <div className="study-controls">

@@ -422,7 +422,7 @@ function ToolBar({
   useSyncExternalStore(desk.subscribe, desk.snapshot);
   const chosen = desk.active === priorPane && priorPane ? priorPane : pane;
   const view = usePane(chosen);
-  const presets = useMemo(() => (view.stack ? presetsFor(view.stack.modality, view.stack.window ?? { center: 128, width: 256 }) : []), [view.stack]);
+  const presets = useMemo(() => (view.stack && !view.stack.colour ? presetsFor(view.stack.modality, view.stack.window ?? { center: 128, width: 256 }) : []), [view.stack]);
   const preset = presets.findIndex((p) => view.window && Math.abs(p.width - view.window.width) < 1 && Math.abs(p.center - view.window.center) < 1);
   const tool = (name: ToolName) => <Button key={name} icon={name as IconName} label={`${t(`tool.${name}`)} (${toolKeys[name]})`} pressed={desk.tool === name} onClick={() => desk.setTool(name)} />;
   return (
