@@ -240,14 +240,28 @@ var escapes = []struct {
 	g1       bool
 	set      *graphicSet
 }{
-	{"(B", false, setASCII}, {"(J", false, setASCII},
-	{")I", true, setKatakana}, {"(I", false, setKatakana},
-	{"-A", true, setLatin1}, {"-B", true, setLatin2}, {"-C", true, setLatin3}, {"-D", true, setLatin4},
-	{"-L", true, setCyrillic}, {"-G", true, setArabic}, {"-F", true, setGreek}, {"-H", true, setHebrew},
-	{"-M", true, setLatin5}, {"-b", true, setLatin9}, {"-T", true, setThai},
-	{"$B", false, setJIS0208}, {"$@", false, setJIS0208}, {"$(B", false, setJIS0208},
+	{"(B", false, setASCII},
+	{"(J", false, setASCII},
+	{")I", true, setKatakana},
+	{"(I", false, setKatakana},
+	{"-A", true, setLatin1},
+	{"-B", true, setLatin2},
+	{"-C", true, setLatin3},
+	{"-D", true, setLatin4},
+	{"-L", true, setCyrillic},
+	{"-G", true, setArabic},
+	{"-F", true, setGreek},
+	{"-H", true, setHebrew},
+	{"-M", true, setLatin5},
+	{"-b", true, setLatin9},
+	{"-T", true, setThai},
+	{"$B", false, setJIS0208},
+	{"$@", false, setJIS0208},
+	{"$(B", false, setJIS0208},
 	{"$(D", false, setJIS0212},
-	{"$)C", true, setKSX1001}, {"$)A", true, setGB2312}, {"$A", false, setGB2312},
+	{"$)C", true, setKSX1001},
+	{"$)A", true, setGB2312},
+	{"$A", false, setGB2312},
 }
 
 // decodeISO2022 follows code extensions (PS3.5 6.1.2.5).

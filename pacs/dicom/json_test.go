@@ -26,8 +26,12 @@ func TestJSONValues(t *testing.T) {
 		{DS, ` 1 \ 2 `, `"Value":[1,2]`},
 		{DS, `0.1234567890123456789`, `"Value":[0.1234567890123456789]`},
 		{DS, `-\+`, `"Value":["-","+"]`},
-		{IS, `12 `, `"Value":[12]`}, {IS, `1A`, `"Value":["1A"]`},
-		{DS, `  `, ``}, {LO, ``, ``}, {LO, `   `, ``}, {CS, "CT\x00", `"Value":["CT"]`},
+		{IS, `12 `, `"Value":[12]`},
+		{IS, `1A`, `"Value":["1A"]`},
+		{DS, `  `, ``},
+		{LO, ``, ``},
+		{LO, `   `, ``},
+		{CS, "CT\x00", `"Value":["CT"]`},
 		{CS, `A\\B `, `"Value":["A",null,"B"]`},
 		{LO, "a\"b\x01\n\t\x7f", `"Value":["a\"b\u0001\n\t` + "\x7f" + `"]`},
 		{LT, "  a\\b\r\nc  ", `"Value":["  a\\b\r\nc"]`},
@@ -37,13 +41,17 @@ func TestJSONValues(t *testing.T) {
 		{PN, `==P\^^\A=B=C=D`, `"Value":[{"Phonetic":"P"},null,{"Alphabetic":"A","Ideographic":"B","Phonetic":"C=D"}]`},
 		{PN, `^^=`, ``},
 		{AT, "\x10\x00\x20\x00\xe0\x7f\x10\x00", `"Value":["00100020","7FE00010"]`},
-		{US, "\xff\xff\x01\x00\x05", `"Value":[65535,1]`}, {US, "\x05", ``}, {SS, "\xff\xff", `"Value":[-1]`},
-		{UL, "\xff\xff\xff\xff", `"Value":[4294967295]`}, {SL, "\xff\xff\xff\xff", `"Value":[-1]`},
+		{US, "\xff\xff\x01\x00\x05", `"Value":[65535,1]`},
+		{US, "\x05", ``},
+		{SS, "\xff\xff", `"Value":[-1]`},
+		{UL, "\xff\xff\xff\xff", `"Value":[4294967295]`},
+		{SL, "\xff\xff\xff\xff", `"Value":[-1]`},
 		{UV, "\x01\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff", `"Value":[1,"18446744073709551615"]`},
 		{SV, "\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x80", `"Value":[-1,"-9223372036854775808"]`},
 		{FL, "\x00\x00\xc0\x3f\xcd\xcc\xcc\x3d", `"Value":[1.5,0.1]`},
 		{FL, "\x00\x00\xc0\x7f\x00\x00\x80\x7f\x00\x00\x80\xff", `"Value":["NaN","Infinity","-Infinity"]`},
-		{OB, "\x01\x02\x03", `"InlineBinary":"AQID"`}, {UN, "", ``},
+		{OB, "\x01\x02\x03", `"InlineBinary":"AQID"`},
+		{UN, "", ``},
 		{SQ, "", ``},
 	} {
 		ds := (&Dataset{}).SetBytes(0x00090099, c.vr, []byte(c.raw))
@@ -58,7 +66,7 @@ func TestJSONValues(t *testing.T) {
 			t.Errorf("%s %q:\n got %s\nwant %s", c.vr, c.raw, got, want+"}}")
 		}
 	}
-	f := (&Dataset{}).SetFloats(0x00090099, FD, math.MaxFloat64, -0.0, 1e21, 1e-7)
+	f := (&Dataset{}).SetFloats(0x00090099, FD, math.MaxFloat64, math.Copysign(0, -1), 1e21, 1e-7)
 	checkJSON(t, AppendJSON(nil, f, JSONOptions{}))
 }
 

@@ -220,8 +220,10 @@ func TestScanImplicit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for tag, vr := range map[Tag]VR{TagSOPInstanceUID: UI, 0x00090010: LO, 0x00091001: UN, TagPatientName: PN,
-		TagSmallestImagePixelValue: SS, TagLUTData: OW, 0x60000010: US, 0x60003000: OW} {
+	for tag, vr := range map[Tag]VR{
+		TagSOPInstanceUID: UI, 0x00090010: LO, 0x00091001: UN, TagPatientName: PN,
+		TagSmallestImagePixelValue: SS, TagLUTData: OW, 0x60000010: US, 0x60003000: OW,
+	} {
 		if e, ok := h.Dataset.Get(tag); !ok || e.VR != vr {
 			t.Errorf("%s: %v, want %s", tag, e, vr)
 		}

@@ -65,8 +65,10 @@ func TestTag(t *testing.T) {
 			t.Errorf("ParseTag(%q) = %s", s, got)
 		}
 	}
-	for tag, vr := range map[Tag]VR{0x00090010: LO, 0x00091001: UN, 0x00080000: UL, 0x00020000: UL, 0x00000900: US, TagPixelData: OW,
-		TagExtendedOffsetTable: OV, 0x60023000: OW, 0x60020010: US, 0x50043000: OW, 0x00203101: CS, 0x00189999: UN, 0x0040A162: SQ} {
+	for tag, vr := range map[Tag]VR{
+		0x00090010: LO, 0x00091001: UN, 0x00080000: UL, 0x00020000: UL, 0x00000900: US, TagPixelData: OW,
+		TagExtendedOffsetTable: OV, 0x60023000: OW, 0x60020010: US, 0x50043000: OW, 0x00203101: CS, 0x00189999: UN, 0x0040A162: SQ,
+	} {
 		if got := LookupVR(tag, false); tag != 0x0040A162 && got != vr {
 			t.Errorf("LookupVR(%s) = %s, want %s", tag, got, vr)
 		}

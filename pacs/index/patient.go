@@ -35,12 +35,12 @@ func addPatient(ctx context.Context, tx pgx.Tx, facility int64, a Addition) (int
 	if err != nil {
 		return 0, err
 	}
-	for _, k := range owner {
+	if len(owner) > 0 {
 		// A study has one patient, however its images spell the name.
-		if k.Issuer != p.Issuer || k.PatientID != p.PatientID {
+		if owner[0].Issuer != p.Issuer || owner[0].PatientID != p.PatientID {
 			return 0, errOtherPatient
 		}
-		return k.id, k.complete(ctx, tx, p, fold)
+		return owner[0].id, owner[0].complete(ctx, tx, p, fold)
 	}
 	known, err := knownPatients(ctx, tx, `facility_row = $1 AND issuer = $2 AND patient_id = $3`, facility, p.Issuer, p.PatientID)
 	if err != nil {

@@ -161,8 +161,12 @@ func (j *job) radiograph(out []byte) {
 // marker stamps the lead letter R beside the patient's right shoulder.
 func (j *job) marker(out []byte) {
 	strokes := []rod{
-		{a: vec{0, 0, 0}, b: vec{0, 12, 0}}, {a: vec{0, 0, 0}, b: vec{4, 0, 0}}, {a: vec{4, 0, 0}, b: vec{6, 3, 0}},
-		{a: vec{6, 3, 0}, b: vec{4, 6, 0}}, {a: vec{4, 6, 0}, b: vec{0, 6, 0}}, {a: vec{3, 6, 0}, b: vec{7, 12, 0}},
+		{a: vec{0, 0, 0}, b: vec{0, 12, 0}},
+		{a: vec{0, 0, 0}, b: vec{4, 0, 0}},
+		{a: vec{4, 0, 0}, b: vec{6, 3, 0}},
+		{a: vec{6, 3, 0}, b: vec{4, 6, 0}},
+		{a: vec{4, 6, 0}, b: vec{0, 6, 0}},
+		{a: vec{3, 6, 0}, b: vec{7, 12, 0}},
 	}
 	s := j.plane.spacing
 	for y := range int(24 / s) {

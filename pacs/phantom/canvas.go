@@ -220,8 +220,6 @@ func (c *canvas) spread(out []float32, stride int) {
 // window is the part of the picture a shape can touch, in pixels.
 type window struct{ x0, x1, y0, y1 int }
 
-func (c *canvas) whole() window { return window{0, c.nx, 0, c.ny} }
-
 // windowOf says which pixels come within m millimetres of a shape, and whether
 // any does. shift is how far the bending has moved it.
 func (c *canvas) windowOf(s shape, shift vec, m float32) (window, bool) {
@@ -252,12 +250,6 @@ func (c *canvas) fill(s shape, m material) {
 	c.each(s, func(k int, depth float32) {
 		c.val[k] += (v - c.val[k]) * c.cover(depth)
 	})
-}
-
-// fillBoth paints a shape and its mirror image.
-func (c *canvas) fillBoth(e *ellipsoid, m material) {
-	c.fill(e, m)
-	c.fill(e.mirrored(), m)
 }
 
 // fillTube paints a tube rod by rod, so that each rod only visits its own

@@ -14,7 +14,6 @@ type head struct {
 	speck  *noise
 	parts  headParts
 	lesion []lesionPart
-	drawn  bool // a head rest: CT only
 }
 
 // lesionPart is one solid of a finding, painted over the brain in order.
