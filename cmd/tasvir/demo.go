@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -59,6 +60,7 @@ func (c *DemoCmd) Run(ctx context.Context) error {
 		flags.LogLevel = "info"
 	}
 	log := flags.logger()
+	slog.SetDefault(log)
 	if _, err := os.Stat(filepath.Join(dir, "postgres")); errors.Is(err, fs.ErrNotExist) {
 		fmt.Println("  preparing a private PostgreSQL in", dir)
 	}

@@ -202,7 +202,7 @@ func (n *Node) startJobs(ctx context.Context, m *metrics) error {
 			client.Credentials = &fhir.Credentials{TokenURL: n.flags.FHIRTokenURL, ID: n.flags.FHIRClient, Secret: n.flags.FHIRSecret}
 		}
 		river.AddWorker(workers, &delivery.Worker{
-			Reports: n.reports, Composer: &delivery.Composer{Index: n.Index}, Sender: client, Observe: m.delivery,
+			Reports: n.reports, Composer: &delivery.Composer{Index: n.Index}, Sender: client, Observe: m.delivery, Log: n.log.With("part", "delivery"),
 		})
 	}
 	jobs, err := newJobs(ctx, n.Index.Pool(), workers, n.log.With("part", "jobs"))

@@ -80,6 +80,7 @@ type ServeCmd struct{ ServerFlags }
 // Run serves until ctx ends.
 func (c *ServeCmd) Run(ctx context.Context) error {
 	log := c.logger()
+	slog.SetDefault(log) // packages that are not given one
 	n, err := Start(ctx, c.ServerFlags, log)
 	if err != nil {
 		return err
