@@ -10,7 +10,7 @@ import { dicomDate } from '../../words/dates';
 const Thumbnail = lazy(() => import('../../parts/thumbnail'));
 
 /** What is known of the selected study before it is opened. */
-export function Preview({ task, onOpen, onReserve, onClose }: { task: Task; onOpen: () => void; onReserve: () => void; onClose: () => void }) {
+export function Preview({ task, onOpen, onReserve, onClose }: { task: Task; onOpen: () => void; onReserve: (() => void) | undefined; onClose: () => void }) {
   const { t } = useWords();
   const { study } = task;
   const detail = useResource(study.study_uid, () => api.study(study.study_uid));
@@ -75,7 +75,7 @@ export function Preview({ task, onOpen, onReserve, onClose }: { task: Task; onOp
         <button type="button" className="primary" onClick={onOpen}>
           {t('do.open')} <kbd>Enter</kbd>
         </button>
-        {task.state !== 'signed' && (!task.claimed_by || task.claimed_by.me) && (
+        {onReserve && task.state !== 'signed' && (!task.claimed_by || task.claimed_by.me) && (
           <button type="button" onClick={onReserve}>
             {t(task.claimed_by?.me ? 'worklist.release' : 'worklist.reserve')} <kbd>R</kbd>
           </button>

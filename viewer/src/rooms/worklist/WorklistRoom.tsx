@@ -42,11 +42,16 @@ interface Filter {
 
 const remembered = 'tasvir.worklist';
 
-function firstFilter(): Filter {
-  const filter: Filter = { view: 'groups', modality: '', priority: '', facility: '', q: '' };
+/** Those who don't read see what waits; the other views would always be empty for them. */
+const viewsFor = (reads: boolean): View[] => (reads ? views : ['open']);
+
+function firstFilter(reads: boolean): Filter {
+  const allowed = viewsFor(reads);
+  const usual = reads ? 'groups' : 'open';
+  const filter: Filter = { view: usual, modality: '', priority: '', facility: '', q: '' };
   try {
     const last = JSON.parse(sessionStorage.getItem(remembered) ?? '{}') as Partial<Filter>;
-    return { ...filter, ...last, view: views.includes(last.view as View) ? (last.view as View) : 'groups' };
+    return { ...filter, ...last, view: allowed.includes(last.view as View) ? (last.view as View) : usual };
   } catch {
     return filter;
   }
@@ -67,7 +72,8 @@ async function loadPages(filter: Filter, pages: number): Promise<TaskPage> {
 export function WorklistRoom({ warmUp, onSignOut }: { warmUp: () => Promise<unknown>; onSignOut: () => void }) {
   const { t } = useWords();
   const user = useUser();
-  const [filter, setFilter] = useState(firstFilter);
+  const reads = user.roles.includes('radiologist');
+  const [filter, setFilter] = useState(() => firstFilter(reads));
   const [typed, setTyped] = useState(filter.q);
   const [selected, setSelected] = useState<string>();
   const [preview, setPreview] = useState(true);
@@ -144,6 +150,7 @@ export function WorklistRoom({ warmUp, onSignOut }: { warmUp: () => Promise<unkn
 
   const open = async (which: Task | undefined) => {
     if (!which) return;
+    if (!reads) return goTo('study', which.study.study_uid);
     setProblem(undefined);
     try {
       prime(`task ${which.id}`, which.state === 'open' ? await api.claim(which.id) : which);
@@ -155,7 +162,7 @@ export function WorklistRoom({ warmUp, onSignOut }: { warmUp: () => Promise<unkn
   };
 
   const reserve = async () => {
-    if (!task) return;
+    if (!task || !reads) return;
     setProblem(undefined);
     try {
       if (task.claimed_by?.me) await api.release(task.id);
@@ -168,6 +175,7 @@ export function WorklistRoom({ warmUp, onSignOut }: { warmUp: () => Promise<unkn
   };
 
   const nextForMe = async () => {
+    if (!reads) return;
     setProblem(undefined);
     try {
       const next = await api.nextTask();
@@ -176,6 +184,10 @@ export function WorklistRoom({ warmUp, onSignOut }: { warmUp: () => Promise<unkn
     } catch (err) {
       setProblem(err);
     }
+  };
+
+  const show = (view: View) => {
+    if (viewsFor(reads).includes(view)) setFilter((f) => ({ ...f, view }));
   };
 
   useKeys(
@@ -191,11 +203,11 @@ export function WorklistRoom({ warmUp, onSignOut }: { warmUp: () => Promise<unkn
       U: bringIn,
       Slash: () => search.current?.focus(),
       'Shift+Slash': () => setHelping(true),
-      '1': () => setFilter((f) => ({ ...f, view: 'mine' })),
-      '2': () => setFilter((f) => ({ ...f, view: 'groups' })),
-      '3': () => setFilter((f) => ({ ...f, view: 'open' })),
-      '4': () => setFilter((f) => ({ ...f, view: 'drafts' })),
-      '5': () => setFilter((f) => ({ ...f, view: 'signed' })),
+      '1': () => show('mine'),
+      '2': () => show('groups'),
+      '3': () => show('open'),
+      '4': () => show('drafts'),
+      '5': () => show('signed'),
     },
     {},
   );
@@ -235,15 +247,17 @@ export function WorklistRoom({ warmUp, onSignOut }: { warmUp: () => Promise<unkn
         <h1 className="hidden">{t('rooms.worklist')}</h1>
         <div className="worklist-head">
           <div className="tabs" role="group" aria-label={t('worklist.views')}>
-            {views.map((view) => (
+            {viewsFor(reads).map((view) => (
               <button key={view} type="button" aria-pressed={filter.view === view} onClick={() => setFilter({ ...filter, view })}>
                 {t(`worklist.view.${view}`)} <span className="count">{counts?.[view] ?? '–'}</span>
               </button>
             ))}
           </div>
-          <button type="button" className="primary" onClick={() => void nextForMe()}>
-            {t('worklist.nextForMe')} <kbd>N</kbd>
-          </button>
+          {reads && (
+            <button type="button" className="primary" onClick={() => void nextForMe()}>
+              {t('worklist.nextForMe')} <kbd>N</kbd>
+            </button>
+          )}
         </div>
         <div className="filters">
           <div className="chips" role="group" aria-label={t('worklist.modality')}>
@@ -354,7 +368,7 @@ export function WorklistRoom({ warmUp, onSignOut }: { warmUp: () => Promise<unkn
             {page.data && tasks.length === 0 && <p className="empty">{t(filtered ? 'worklist.emptyFiltered' : `worklist.empty.${filter.view}`)}</p>}
           </div>
         </div>
-        {preview && task && <Preview task={task} onOpen={() => void open(task)} onReserve={() => void reserve()} onClose={() => setPreview(false)} />}
+        {preview && task && <Preview task={task} onOpen={() => void open(task)} onReserve={reads ? () => void reserve() : undefined} onClose={() => setPreview(false)} />}
       </main>
       {helping && <KeyList keys={help} onClose={() => setHelping(false)} />}
     </>
