@@ -96,11 +96,15 @@ func (s *Store) putParts(ctx context.Context, key string, size int64, body io.Re
 		if err := fill(buffer, body, left == int64(len(buffer))); err != nil {
 			return err
 		}
-		part, err := s.putPart(ctx, name, upload, len(parts)+1, buffer)
+		part, tries, err := s.putPart(ctx, name, upload, len(parts)+1, buffer)
 		if err != nil {
 			return err
 		}
 		parts = append(parts, part)
+		if tries > 1 {
+			// The transport may still be reading for the request that failed.
+			buffer = make([]byte, len(buffer))
+		}
 	}
 	return retry(ctx, func() error {
 		_, err := s.uploads.CompleteMultipartUpload(ctx, s.bucket, name, upload, parts, minio.PutObjectOptions{})
@@ -108,15 +112,17 @@ func (s *Store) putParts(ctx context.Context, key string, size int64, body io.Re
 	})
 }
 
-func (s *Store) putPart(ctx context.Context, name, upload string, number int, data []byte) (minio.CompletePart, error) {
+// putPart sends one part and says how many tries it took.
+func (s *Store) putPart(ctx context.Context, name, upload string, number int, data []byte) (done minio.CompletePart, tries int, err error) {
 	sum := crc32c(data)
 	var part minio.ObjectPart
-	err := retry(ctx, func() (err error) {
+	err = retry(ctx, func() (err error) {
+		tries++
 		part, err = s.uploads.PutObjectPart(ctx, s.bucket, name, upload, number, bytes.NewReader(data), int64(len(data)),
 			minio.PutObjectPartOptions{CustomHeader: http.Header{minio.ChecksumCRC32C.Key(): {sum}}})
 		return err
 	})
-	return minio.CompletePart{PartNumber: number, ETag: part.ETag, ChecksumCRC32C: sum}, err
+	return minio.CompletePart{PartNumber: number, ETag: part.ETag, ChecksumCRC32C: sum}, tries, err
 }
 
 // fill reads exactly len(data) bytes, and when last makes sure that the body
