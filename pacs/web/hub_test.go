@@ -219,6 +219,9 @@ func TestSlowClient(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// Through a window of 4 KB what waits would take minutes, and the server
+	// drops a client that slow.
+	_ = raw.(*net.TCPConn).SetReadBuffer(4 << 20)
 	for line := ""; !strings.HasPrefix(line, "event: hello"); {
 		if line, err = reader.ReadString('\n'); err != nil {
 			t.Fatal(err)

@@ -50,18 +50,20 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if c.Prefix != "" {
 		s.prefix = c.Prefix + "/"
 	}
-	if err := s.ensureBucket(ctx, c.Region); err != nil {
+	// A server that has just started may answer before it can work.
+	if err := retry(ctx, func() error { return s.ensureBucket(ctx, c.Region) }); err != nil {
 		return nil, fmt.Errorf("the object store at %s, bucket %s: %w", c.Endpoint, c.Bucket, err)
 	}
 	return s, nil
 }
 
+// ensureBucket tries once.
 func (s *Store) ensureBucket(ctx context.Context, region string) error {
-	exists, err := s.client.BucketExists(ctx, s.bucket)
+	exists, err := s.uploads.BucketExists(ctx, s.bucket)
 	if err != nil || exists {
 		return err
 	}
-	err = s.client.MakeBucket(ctx, s.bucket, minio.MakeBucketOptions{Region: region})
+	err = s.uploads.MakeBucket(ctx, s.bucket, minio.MakeBucketOptions{Region: region})
 	switch minio.ToErrorResponse(err).Code {
 	case minio.BucketAlreadyOwnedByYou, minio.BucketAlreadyExists: // another node was quicker
 		return nil
