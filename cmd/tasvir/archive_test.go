@@ -66,23 +66,7 @@ func TestImport(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	count := 0
-	for instance, err := range study.Instances() {
-		if err != nil {
-			t.Fatal(err)
-		}
-		f, err := os.Create(filepath.Join(dir, instance.SOPInstanceUID))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := instance.WriteTo(f); err != nil {
-			t.Fatal(err)
-		}
-		if err := f.Close(); err != nil {
-			t.Fatal(err)
-		}
-		count++
-	}
+	count := len(writeFiles(t, dir, study))
 	if err := os.WriteFile(filepath.Join(dir, "readme.txt"), []byte("not an image"), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/base64"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -185,13 +184,18 @@ func realSeries(t *testing.T) []string {
 		return files
 	}
 	t.Log("../shared/dicom is absent; a generated series stands in for the real one")
-	dir := t.TempDir()
-	for instance, err := range phantom.Small(phantom.HeadCT, 20).Instances() {
+	return writeFiles(t, t.TempDir(), phantom.Small(phantom.HeadCT, 20))
+}
+
+// writeFiles writes a generated study into a folder, a PS3.10 file per
+// instance.
+func writeFiles(t *testing.T, dir string, study *phantom.Study) (files []string) {
+	t.Helper()
+	for instance, err := range study.Instances() {
 		if err != nil {
 			t.Fatal(err)
 		}
-		name := filepath.Join(dir, fmt.Sprintf("%03d.dcm", instance.InstanceNumber))
-		f, err := os.Create(name)
+		f, err := os.Create(filepath.Join(dir, instance.SOPInstanceUID))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -201,7 +205,7 @@ func realSeries(t *testing.T) []string {
 		if err := f.Close(); err != nil {
 			t.Fatal(err)
 		}
-		files = append(files, name)
+		files = append(files, f.Name())
 	}
 	return files
 }
@@ -305,12 +309,7 @@ func (h *hospital) onlyTask(p *person) taskAnswer {
 type versionAnswer struct {
 	Version  int
 	Sections map[string]string
-	Delivery struct {
-		State     string
-		Attempts  int
-		LastError string `json:"last_error"`
-		FHIRID    string `json:"fhir_id"`
-	}
+	Delivery deliveryAnswer
 }
 
 type reportAnswer struct {

@@ -12,11 +12,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/access"
-	"github.com/tasvir-pacs/tasvir/pacs/events"
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/journal"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
@@ -101,12 +98,7 @@ func (c *ImportCmd) publisher(ctx context.Context, ix *index.Index, incoming *jo
 	}
 	return publish.New(publish.Options{
 		Journal: incoming, Index: ix, Store: store, Log: log,
-		InTransaction: func(ctx context.Context, tx pgx.Tx, studyUID string, added index.Added) error {
-			if err := events.Notify(ctx, tx, events.Event{Type: events.Study, Data: map[string]string{"study_uid": studyUID}, Facility: added.FacilityID}); err != nil {
-				return err
-			}
-			return publish.EnqueueCompletion(ctx, jobs, tx, added, c.Quiet)
-		},
+		InTransaction: followUp(jobs, c.Quiet),
 	}), nil
 }
 

@@ -12,6 +12,9 @@ import (
 	"github.com/riverqueue/river/rivermigrate"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/events"
+	"github.com/tasvir-pacs/tasvir/pacs/index"
+	"github.com/tasvir-pacs/tasvir/pacs/publish"
 )
 
 // newJobs makes the River client and brings its tables up to date. Without
@@ -43,6 +46,17 @@ func newJobs(ctx context.Context, pool *pgxpool.Pool, workers *river.Workers, lo
 		return nil, pacs.Wrap(pacs.Internal, err, "The job queue can't be prepared")
 	}
 	return jobs, nil
+}
+
+// followUp is what indexing a pack leads to, in its transaction: clients hear
+// of the study, and the job that completes it is enqueued.
+func followUp(jobs *river.Client[pgx.Tx], quiet time.Duration) func(context.Context, pgx.Tx, string, index.Added) error {
+	return func(ctx context.Context, tx pgx.Tx, studyUID string, added index.Added) error {
+		if err := events.Notify(ctx, tx, events.Event{Type: events.Study, Data: map[string]string{"study_uid": studyUID}, Facility: added.FacilityID}); err != nil {
+			return err
+		}
+		return publish.EnqueueCompletion(ctx, jobs, tx, added, quiet)
+	}
 }
 
 // levelAtLeast passes on only records of a level and above.

@@ -24,7 +24,6 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/access"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
-	"github.com/tasvir-pacs/tasvir/pacs/events"
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/index/cluster"
 	"github.com/tasvir-pacs/tasvir/pacs/journal"
@@ -226,12 +225,7 @@ func (n *Node) startJobs(ctx context.Context, m *metrics) error {
 	})
 	publisher := publish.New(publish.Options{
 		Journal: n.Journal, Index: n.Index, Store: n.store, Log: n.log.With("part", "publisher"), Observer: m.publisher(),
-		InTransaction: func(ctx context.Context, tx pgx.Tx, studyUID string, added index.Added) error {
-			if err := events.Notify(ctx, tx, events.Event{Type: events.Study, Data: map[string]string{"study_uid": studyUID}, Facility: added.FacilityID}); err != nil {
-				return err
-			}
-			return publish.EnqueueCompletion(ctx, jobs, tx, added, n.flags.Quiet)
-		},
+		InTransaction: followUp(jobs, n.flags.Quiet),
 	})
 	n.spawn(&n.work, "the publisher", publisher.Run)
 	return nil

@@ -17,8 +17,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/term"
-
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
 	"github.com/tasvir-pacs/tasvir/pacs/ul"
@@ -400,51 +398,22 @@ func (r *storeRun) report(w io.Writer) error {
 // sendProgress shows on w how far the sending is: a bar on a terminal, a line
 // now and then elsewhere.
 type sendProgress struct {
-	w        io.Writer
-	terminal bool
-
 	mu          sync.Mutex
-	begun, last time.Time
+	line        statusLine
+	begun       time.Time
 	total, done int
 	bytes       int64
 }
 
-const (
-	barEvery  = 100 * time.Millisecond
-	lineEvery = 5 * time.Second
-)
-
 func newSendProgress(f *os.File) *sendProgress {
-	now := time.Now()
-	return &sendProgress{w: f, terminal: term.IsTerminal(int(f.Fd())), begun: now, last: now}
-}
-
-// due says whether it is time to show something, at most once per interval.
-func (p *sendProgress) due() bool {
-	every := lineEvery
-	if p.terminal {
-		every = barEvery
-	}
-	if time.Since(p.last) < every {
-		return false
-	}
-	p.last = time.Now()
-	return true
-}
-
-func (p *sendProgress) show(format string, args ...any) {
-	if p.terminal {
-		fmt.Fprintf(p.w, "\r"+format+"\x1b[K", args...)
-	} else {
-		fmt.Fprintf(p.w, format+"\n", args...)
-	}
+	return &sendProgress{line: newStatusLine(f), begun: time.Now()}
 }
 
 func (p *sendProgress) found(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.due() {
-		p.show("reading headers: %d instances", n)
+	if p.line.due() {
+		p.line.show("reading headers: %d instances", n)
 	}
 }
 
@@ -462,18 +431,18 @@ func (p *sendProgress) sent(n int64) {
 	}
 	p.done++
 	p.bytes += n
-	if !p.due() {
+	if !p.line.due() {
 		return
 	}
 	elapsed := time.Since(p.begun)
 	left := time.Duration(float64(elapsed) / float64(p.done) * float64(p.total-p.done)).Round(time.Second)
-	if !p.terminal {
-		p.show("sent %d of %d instances, %.1f MB, %s left", p.done, p.total, float64(p.bytes)/1e6, left)
+	if !p.line.terminal {
+		p.line.show("sent %d of %d instances, %.1f MB, %s left", p.done, p.total, float64(p.bytes)/1e6, left)
 		return
 	}
 	const width = 30
 	full := width * p.done / p.total
-	p.show("[%s%s] %d/%d  %.1f MB  %s left", strings.Repeat("#", full), strings.Repeat(".", width-full),
+	p.line.show("[%s%s] %d/%d  %.1f MB  %s left", strings.Repeat("#", full), strings.Repeat(".", width-full),
 		p.done, p.total, float64(p.bytes)/1e6, left)
 }
 
@@ -481,7 +450,7 @@ func (p *sendProgress) sent(n int64) {
 func (p *sendProgress) finish() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.terminal {
-		fmt.Fprint(p.w, "\r\x1b[K")
+	if p.line.terminal {
+		fmt.Fprint(p.line.w, "\r\x1b[K")
 	}
 }

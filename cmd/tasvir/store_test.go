@@ -94,7 +94,7 @@ func storeCommand(address string, paths ...string) *StoreCmd {
 func runStore(t *testing.T, c *StoreCmd) (storeResult, error) {
 	t.Helper()
 	var out bytes.Buffer
-	result, err := c.run(context.Background(), &out, &sendProgress{w: io.Discard, terminal: true})
+	result, err := c.run(context.Background(), &out, &sendProgress{line: statusLine{w: io.Discard, terminal: true}})
 	if out.Len() > 0 {
 		var printed storeResult
 		if e := json.Unmarshal(out.Bytes(), &printed); e != nil || printed.Stored != result.Stored || printed.Failed != len(printed.Failures) {
