@@ -26,8 +26,12 @@ const (
 	AdminTokens     Action = "admin.tokens"
 	AdminRules      Action = "admin.rules" // reading groups and routing rules
 	AdminStatus     Action = "admin.status"
-	DICOMwebRead    Action = "dicomweb.read"  // QIDO-RS, WADO-RS
-	DICOMwebWrite   Action = "dicomweb.write" // STOW-RS
+	AdminQuarantine Action = "admin.quarantine" // what can't be indexed, and versions
+	AdminPatients   Action = "admin.patients"   // merge, correct, move, split
+	AdminStorage    Action = "admin.storage"    // verification, retention, legal holds
+	ChangesRead     Action = "changes.read"     // what others follow the archive by
+	DICOMwebRead    Action = "dicomweb.read"    // QIDO-RS, WADO-RS
+	DICOMwebWrite   Action = "dicomweb.write"   // STOW-RS
 )
 
 // Scopes of tokens.
@@ -53,16 +57,16 @@ var grants = map[string][]Action{
 	string(pacs.Clinician):  {StudyRead, ReportRead, DICOMwebRead},
 	string(pacs.Technician): {StudyRead, DICOMwebRead, DICOMwebWrite},
 	string(pacs.FacilityAdministrator): {
-		StudyRead, TaskRead, DeliveryRead, AdminDevices, AdminUsers,
+		StudyRead, TaskRead, DeliveryRead, AdminDevices, AdminUsers, AdminQuarantine, AdminPatients,
 	},
 	string(pacs.Administrator): {
 		StudyRead, TaskRead, ReportRead, DeliveryRead, DeliveryRetry, DICOMwebRead, DICOMwebWrite,
-		AdminFacilities, AdminDevices, AdminUsers, AdminTokens, AdminRules, AdminStatus,
+		AdminFacilities, AdminDevices, AdminUsers, AdminTokens, AdminRules, AdminStatus, AdminQuarantine, AdminPatients, AdminStorage, ChangesRead,
 	},
 
 	ScopeDICOMwebRead:  {DICOMwebRead},
 	ScopeDICOMwebWrite: {DICOMwebWrite},
-	ScopeAPI:           {StudyRead, TaskRead, ReportRead, DeliveryRead, DeliveryRetry, AdminStatus},
+	ScopeAPI:           {StudyRead, TaskRead, ReportRead, DeliveryRead, DeliveryRetry, AdminStatus, ChangesRead},
 }
 
 // RoleCan reports whether a role allows an action.

@@ -11,15 +11,16 @@ import (
 func TestRoles(t *testing.T) {
 	all := []Action{
 		StudyRead, TaskRead, TaskClaim, ReportRead, ReportReadDraft, ReportWrite, ReportSign, DeliveryRead, DeliveryRetry,
-		AdminFacilities, AdminDevices, AdminUsers, AdminTokens, AdminRules, AdminStatus, DICOMwebRead, DICOMwebWrite,
+		AdminFacilities, AdminDevices, AdminUsers, AdminTokens, AdminRules, AdminStatus,
+		AdminQuarantine, AdminPatients, AdminStorage, ChangesRead, DICOMwebRead, DICOMwebWrite,
 	}
 	may := map[pacs.Role]string{
-		//                          in the order of all: study, task×2, report×4, delivery×2, admin×6, dicomweb×2
-		pacs.Radiologist:           "y yy yyyy yn nnnnnn yn",
-		pacs.Clinician:             "y nn ynnn nn nnnnnn yn",
-		pacs.Technician:            "y nn nnnn nn nnnnnn yy",
-		pacs.FacilityAdministrator: "y yn nnnn yn nyynnn nn",
-		pacs.Administrator:         "y yn ynnn yy yyyyyy yy",
+		//                          in the order of all: study, task×2, report×4, delivery×2, admin×6, archive×3 and changes, dicomweb×2
+		pacs.Radiologist:           "y yy yyyy yn nnnnnn nnnn yn",
+		pacs.Clinician:             "y nn ynnn nn nnnnnn nnnn yn",
+		pacs.Technician:            "y nn nnnn nn nnnnnn nnnn yy",
+		pacs.FacilityAdministrator: "y yn nnnn yn nyynnn yynn nn",
+		pacs.Administrator:         "y yn ynnn yy yyyyyy yyyy yy",
 	}
 	for _, role := range pacs.Roles {
 		i := 0
