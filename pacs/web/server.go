@@ -23,6 +23,9 @@ import (
 //go:embed openapi.yaml
 var openAPI []byte
 
+// OpenAPI is the contract of /api, an OpenAPI 3.1 document in YAML.
+func OpenAPI() []byte { return openAPI }
+
 // SecureCookies says when the session cookie is kept from plain HTTP.
 type SecureCookies string
 
