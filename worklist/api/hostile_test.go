@@ -15,8 +15,8 @@ func TestHostileRequests(t *testing.T) {
 	task := h.Task("A")
 	base := "/api/tasks/" + task.ID
 	reportID := radiologist.signed(h.Task("A"))
-	radiologist.do("POST", base+"/claim", nil).want(200)
-	group := admin.do("POST", "/api/admin/groups", map[string]any{"name": "G", "members": []string{}}).want(201).field("id")
+	radiologist.Do("POST", base+"/claim", nil).Want(200)
+	group := admin.Do("POST", "/api/admin/groups", map[string]any{"name": "G", "members": []string{}}).Want(201).Field("id")
 	rule := func(change string) string {
 		return `{"name": "R", "condition": "", "group": "` + group + `", "priority": "stat", "deadline_minutes": 5` + change + `}`
 	}
@@ -86,13 +86,13 @@ func TestHostileRequests(t *testing.T) {
 		{admin, "POST", "/api/admin/rules", rule(`, "name": "\u0000"`), 400},
 		{admin, "POST", "/api/admin/rules", rule(""), 201},
 	} {
-		a := row.who.do(row.method, row.path, row.body)
+		a := row.who.Do(row.method, row.path, row.body)
 		if a.StatusCode != row.status {
-			t.Errorf("%s %.80s %.80v: got %s, want %d: %.300s", row.method, row.path, row.body, a.Status, row.status, a.body)
+			t.Errorf("%s %.80s %.80v: got %s, want %d: %.300s", row.method, row.path, row.body, a.Status, row.status, a.Body)
 		}
 	}
-	radiologist.do("POST", base+"/report/sign", "{}", func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }).problem(415, pacs.Unsupported, "")
-	if text := h.log.String(); strings.Contains(text, `"level":"ERROR"`) {
+	radiologist.Do("POST", base+"/report/sign", "{}", func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }).Problem(415, pacs.Unsupported, "")
+	if text := h.server.Log.String(); strings.Contains(text, `"level":"ERROR"`) {
 		t.Errorf("the log has errors: %s", text)
 	}
 }

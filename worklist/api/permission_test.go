@@ -7,6 +7,7 @@ import (
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/access"
+	"github.com/tasvir-pacs/tasvir/pacs/web/webtest"
 )
 
 // Who gets what on every route. Each request is made so that the permitted
@@ -31,7 +32,7 @@ func TestPermissions(t *testing.T) {
 		"machine":      h.machine("all", "", access.ScopeAPI),
 		"machineB":     h.machine("b", "B", access.ScopeAPI),
 		"modality":     h.machine("images", "A", access.ScopeDICOMwebRead, access.ScopeDICOMwebWrite),
-		"nobody":       {hospital: h},
+		"nobody":       {&webtest.Caller{Server: h.server}, h},
 	}
 	order := strings.Fields("radiologist radiologistB clinicianA clinicianB technicianA managerA managerB admin machine machineB modality nobody")
 	base := "/api/tasks/" + task.ID
@@ -67,7 +68,7 @@ func TestPermissions(t *testing.T) {
 	} {
 		var got []string
 		for _, who := range order {
-			a := callers[who].do(row.method, row.path, row.body)
+			a := callers[who].Do(row.method, row.path, row.body)
 			got = append(got, a.Status[:3])
 		}
 		if text := strings.Join(got, " "); text != row.want {
@@ -86,7 +87,7 @@ func TestPermissions(t *testing.T) {
 		{"POST", base + "/report/amend"},
 	} {
 		for name, value := range map[string]string{"X-CSRF-Token": "guessed", "Sec-Fetch-Site": "cross-site"} {
-			radiologist.do(row[0], row[1], "{}", func(r *http.Request) { r.Header.Set(name, value) }).problem(403, pacs.Forbidden, "csrf")
+			radiologist.Do(row[0], row[1], "{}", func(r *http.Request) { r.Header.Set(name, value) }).Problem(403, pacs.Forbidden, "csrf")
 		}
 	}
 	admin := callers["admin"]
@@ -98,7 +99,7 @@ func TestPermissions(t *testing.T) {
 		{"PUT", "/api/admin/rules/1"},
 		{"DELETE", "/api/admin/rules/1"},
 	} {
-		admin.do(row[0], row[1], "{}", func(r *http.Request) { r.Header.Del("X-CSRF-Token") }).problem(403, pacs.Forbidden, "csrf")
+		admin.Do(row[0], row[1], "{}", func(r *http.Request) { r.Header.Del("X-CSRF-Token") }).Problem(403, pacs.Forbidden, "csrf")
 	}
 }
 
@@ -110,59 +111,59 @@ func TestAClinicianSeesSignedReportsOnly(t *testing.T) {
 	own, elsewhere, unread := h.Task("A"), h.Task("B"), h.Task("A")
 	reportID := radiologist.signed(own)
 	radiologist.signed(elsewhere)
-	radiologist.do("POST", "/api/tasks/"+unread.ID+"/claim", nil).want(200)
-	radiologist.draft(unread, "half a thought", 0).want(200)
-	radiologist.do("POST", "/api/tasks/"+own.ID+"/report/amend", map[string]string{"kind": "correction"}).want(200)
-	radiologist.draft(own, "second thoughts", 1).want(200)
+	radiologist.Do("POST", "/api/tasks/"+unread.ID+"/claim", nil).Want(200)
+	radiologist.draft(unread, "half a thought", 0).Want(200)
+	radiologist.Do("POST", "/api/tasks/"+own.ID+"/report/amend", map[string]string{"kind": "correction"}).Want(200)
+	radiologist.draft(own, "second thoughts", 1).Want(200)
 
 	clinician := h.person("clinician", pacs.Clinician, "A")
-	studies := clinician.do("GET", "/api/studies", nil).want(200)
-	if studies.length("studies") != 2 {
-		t.Errorf("the clinician sees %d studies: %s", studies.length("studies"), studies.body)
+	studies := clinician.Do("GET", "/api/studies", nil).Want(200)
+	if studies.Length("studies") != 2 {
+		t.Errorf("the clinician sees %d studies: %s", studies.Length("studies"), studies.Body)
 	}
-	detail := clinician.do("GET", "/api/studies/"+h.uid(own), nil).want(200)
-	if detail.length("reports") != 1 || detail.field("reports.0.sections.findings") != findings || detail.field("report.id") != reportID || detail.length("series") != 2 || detail.field("series.0.middle_instance_uid") == "" {
-		t.Errorf("the study: %s", detail.body)
+	detail := clinician.Do("GET", "/api/studies/"+h.uid(own), nil).Want(200)
+	if detail.Length("reports") != 1 || detail.Field("reports.0.sections.findings") != findings || detail.Field("report.id") != reportID || detail.Length("series") != 2 || detail.Field("series.0.middle_instance_uid") == "" {
+		t.Errorf("the study: %s", detail.Body)
 	}
-	seen := clinician.do("GET", "/api/tasks/"+own.ID+"/report", nil).want(200)
-	if seen.length("versions") != 1 || seen.field("versions.0.sections.findings") != findings {
-		t.Errorf("the report: %s", seen.body)
+	seen := clinician.Do("GET", "/api/tasks/"+own.ID+"/report", nil).Want(200)
+	if seen.Length("versions") != 1 || seen.Field("versions.0.sections.findings") != findings {
+		t.Errorf("the report: %s", seen.Body)
 	}
-	nothing := clinician.do("GET", "/api/tasks/"+unread.ID+"/report", nil).want(200)
-	if nothing.length("versions") != 0 {
-		t.Errorf("the unsigned report: %s", nothing.body)
+	nothing := clinician.Do("GET", "/api/tasks/"+unread.ID+"/report", nil).Want(200)
+	if nothing.Length("versions") != 0 {
+		t.Errorf("the unsigned report: %s", nothing.Body)
 	}
-	for _, a := range []*answer{studies, detail, seen, nothing, clinician.do("GET", "/api/studies/"+h.uid(unread), nil).want(200)} {
+	for _, a := range []*webtest.Answer{studies, detail, seen, nothing, clinician.Do("GET", "/api/studies/"+h.uid(unread), nil).Want(200)} {
 		for _, word := range []string{"thought", "draft", `"task_id":"` + own.ID + `","`, "delivery"} {
 			if a == seen && strings.HasPrefix(word, `"task_id"`) {
 				continue // they asked for it by that id
 			}
-			if strings.Contains(string(a.body), word) {
-				t.Errorf("%s shows %q: %s", a.request, word, a.body)
+			if strings.Contains(string(a.Body), word) {
+				t.Errorf("%s shows %q: %s", a.Request, word, a.Body)
 			}
 		}
 	}
-	clinician.do("GET", "/api/studies/"+h.uid(elsewhere), nil).problem(404, pacs.NotFound, "")
-	clinician.do("GET", "/api/tasks/"+elsewhere.ID+"/report", nil).problem(404, pacs.NotFound, "")
+	clinician.Do("GET", "/api/studies/"+h.uid(elsewhere), nil).Problem(404, pacs.NotFound, "")
+	clinician.Do("GET", "/api/tasks/"+elsewhere.ID+"/report", nil).Problem(404, pacs.NotFound, "")
 
 	// A technician sees that there are pictures, and a manager that there is
 	// work, but neither what the report says, nor who wrote it.
 	for who, c := range map[string]*caller{"technician": h.person("technician", pacs.Technician, "A"), "manager": h.person("manager", pacs.FacilityAdministrator, "A")} {
 		for _, path := range []string{"/api/studies", "/api/studies/" + h.uid(own)} {
-			a := c.do("GET", path, nil).want(200)
+			a := c.Do("GET", path, nil).Want(200)
 			for _, word := range []string{findings, reportID, "signed_by", "Nilufar"} {
-				if strings.Contains(string(a.body), word) {
-					t.Errorf("%s: %s shows %q: %s", who, path, word, a.body)
+				if strings.Contains(string(a.Body), word) {
+					t.Errorf("%s: %s shows %q: %s", who, path, word, a.Body)
 				}
 			}
 		}
 	}
 	manager := h.signIn(h.Person("manager2", pacs.FacilityAdministrator, "A"))
-	if tasks := manager.do("GET", "/api/tasks?view=open", nil).want(200); tasks.length("tasks") != 1 || strings.Contains(string(tasks.body), "signed_by") {
-		t.Errorf("the manager's tasks: %s", tasks.body)
+	if tasks := manager.Do("GET", "/api/tasks?view=open", nil).Want(200); tasks.Length("tasks") != 1 || strings.Contains(string(tasks.Body), "signed_by") {
+		t.Errorf("the manager's tasks: %s", tasks.Body)
 	}
-	if a := manager.do("GET", "/api/deliveries", nil).want(200); a.length("deliveries") != 1 || strings.Contains(string(a.body), findings) {
-		t.Errorf("the manager's deliveries: %s", a.body)
+	if a := manager.Do("GET", "/api/deliveries", nil).Want(200); a.Length("deliveries") != 1 || strings.Contains(string(a.Body), findings) {
+		t.Errorf("the manager's deliveries: %s", a.Body)
 	}
 }
 
@@ -172,24 +173,24 @@ func TestWhoSeesADraft(t *testing.T) {
 	author, colleague := h.signIn(h.Radiologist("author")), h.person("colleague", pacs.Radiologist)
 	task := h.Task("A")
 	path := "/api/tasks/" + task.ID
-	author.do("POST", path+"/claim", nil).want(200)
-	author.draft(task, "half a thought", 0).want(200)
-	mine := author.do("GET", path+"/report", nil).want(200)
-	if mine.field("draft.sections.findings") != "half a thought" || mine.field("draft_by") != "" {
-		t.Errorf("the author sees %s", mine.body)
+	author.Do("POST", path+"/claim", nil).Want(200)
+	author.draft(task, "half a thought", 0).Want(200)
+	mine := author.Do("GET", path+"/report", nil).Want(200)
+	if mine.Field("draft.sections.findings") != "half a thought" || mine.Field("draft_by") != "" {
+		t.Errorf("the author sees %s", mine.Body)
 	}
 	for _, c := range []*caller{colleague, h.person("administrator", pacs.Administrator), h.machine("m", "", access.ScopeAPI)} {
-		if a := c.do("GET", path+"/report", nil).want(200); strings.Contains(string(a.body), "thought") {
-			t.Errorf("%s %s", a.request, a.body)
+		if a := c.Do("GET", path+"/report", nil).Want(200); strings.Contains(string(a.Body), "thought") {
+			t.Errorf("%s %s", a.Request, a.Body)
 		}
 	}
-	if a := colleague.do("GET", path+"/report", nil); a.field("draft_by") != author.user.Name {
-		t.Errorf("a colleague sees %s", a.body)
+	if a := colleague.Do("GET", path+"/report", nil); a.Field("draft_by") != author.User.Name {
+		t.Errorf("a colleague sees %s", a.Body)
 	}
-	author.do("POST", path+"/release", nil).want(200)
-	colleague.do("POST", path+"/claim", nil).want(200)
-	if a := colleague.do("GET", path+"/report", nil).want(200); a.field("draft.sections.findings") != "half a thought" || a.field("draft_by") != author.user.Name {
-		t.Errorf("who holds the task sees %s", a.body)
+	author.Do("POST", path+"/release", nil).Want(200)
+	colleague.Do("POST", path+"/claim", nil).Want(200)
+	if a := colleague.Do("GET", path+"/report", nil).Want(200); a.Field("draft.sections.findings") != "half a thought" || a.Field("draft_by") != author.User.Name {
+		t.Errorf("who holds the task sees %s", a.Body)
 	}
-	h.WantAudited("report.view", "author report:"+mine.field("id")+"/0", "colleague report:"+mine.field("id")+"/0")
+	h.WantAudited("report.view", "author report:"+mine.Field("id")+"/0", "colleague report:"+mine.Field("id")+"/0")
 }

@@ -26,12 +26,12 @@ func (c *caller) listen() *stream {
 	s := &stream{caller: c, heard: make(chan string, 100)}
 	ctx, stop := context.WithCancel(context.Background())
 	c.Cleanup(stop)
-	r, err := http.NewRequestWithContext(ctx, "GET", c.url+"/api/events", nil)
+	r, err := http.NewRequestWithContext(ctx, "GET", c.URL+"/api/events", nil)
 	if err != nil {
 		c.Fatal(err)
 	}
-	r.AddCookie(c.cookie)
-	response, err := c.client.Do(r)
+	r.AddCookie(c.Cookie)
+	response, err := c.Client.Do(r)
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func (c *caller) listen() *stream {
 		}
 	}()
 	for deadline := time.Now().Add(time.Minute); ; {
-		if err := events.Notify(c.Context(), c.Index.Pool(), events.Event{Type: probe, Data: map[string]string{}}); err != nil {
+		if err := events.Notify(c.Context(), c.h.Index.Pool(), events.Event{Type: probe, Data: map[string]string{}}); err != nil {
 			c.Fatal(err)
 		}
 		select {
@@ -82,10 +82,10 @@ func (s *stream) next(event, word string) {
 	select {
 	case got := <-s.heard:
 		if !strings.HasPrefix(got, event+" ") || !strings.Contains(got, word) {
-			s.Errorf("%s hears %s, want %s with %s", s.user.Login, got, event, word)
+			s.Errorf("%s hears %s, want %s with %s", s.User.Login, got, event, word)
 		}
 	case <-time.After(time.Minute):
-		s.Errorf("%s does not hear %s with %s", s.user.Login, event, word)
+		s.Errorf("%s does not hear %s with %s", s.User.Login, event, word)
 	}
 }
 
@@ -98,14 +98,14 @@ func TestEventsKeepToTheScope(t *testing.T) {
 	all, onlyB := h.person("all", pacs.Radiologist).listen(), h.person("only-b", pacs.Radiologist, "B").listen()
 	clinician, technician := h.person("clinician", pacs.Clinician, "A").listen(), h.person("technician", pacs.Technician, "A").listen()
 
-	me.do("POST", "/api/tasks/"+inA.ID+"/claim", nil).want(200)
-	me.do("POST", "/api/tasks/"+inB.ID+"/claim", nil).want(200)
+	me.Do("POST", "/api/tasks/"+inA.ID+"/claim", nil).Want(200)
+	me.Do("POST", "/api/tasks/"+inB.ID+"/claim", nil).Want(200)
 	all.next("task", inA.ID)
 	all.next("task", inB.ID)
 	onlyB.next("task", inB.ID)
 
-	me.draft(inA, findings, 0).want(200)
-	id := me.do("POST", "/api/tasks/"+inA.ID+"/report/sign", map[string]int{"revision": 1}).want(200).field("id")
+	me.draft(inA, findings, 0).Want(200)
+	id := me.Do("POST", "/api/tasks/"+inA.ID+"/report/sign", map[string]int{"revision": 1}).Want(200).Field("id")
 	all.next("report", id) // the draft
 	all.next("task", inA.ID)
 	all.next("report", id)
@@ -115,7 +115,7 @@ func TestEventsKeepToTheScope(t *testing.T) {
 	}
 	all.next("delivery", id)
 
-	me.do("POST", "/api/tasks/"+inB.ID+"/release", nil).want(200)
+	me.Do("POST", "/api/tasks/"+inB.ID+"/release", nil).Want(200)
 	onlyB.next("task", inB.ID)
 	for _, facility := range []pacs.Facility{h.A, h.B} {
 		if err := events.Notify(t.Context(), h.Index.Pool(), events.Event{Type: events.Study, Data: map[string]string{"study_uid": facility.Code}, Facility: facility.ID}); err != nil {

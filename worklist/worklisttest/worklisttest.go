@@ -19,6 +19,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/access"
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/index/indextest"
+	"github.com/tasvir-pacs/tasvir/pacs/web/webtest"
 	"github.com/tasvir-pacs/tasvir/worklist"
 )
 
@@ -82,7 +83,7 @@ func Open(t testing.TB) *Site {
 }
 
 // Password is everybody's.
-const Password = "correct horse"
+const Password = webtest.Password
 
 // Person adds a person with one role; a radiologist without facilities sees all.
 func (s *Site) Person(login string, role pacs.Role, facilities ...string) *access.User {

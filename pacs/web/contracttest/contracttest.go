@@ -22,7 +22,7 @@ type Contract map[string]any
 
 // Parse reads the document; one that can't be read is a defect of the build.
 func Parse(text []byte) Contract {
-	var doc Contract
+	var doc map[string]any // not Contract: the parts within would get that type too
 	if err := yaml.Unmarshal(text, &doc); err != nil {
 		panic(err)
 	}
@@ -66,6 +66,9 @@ func (c Contract) operation(method, path string) any {
 	}
 	return found
 }
+
+// Names reports whether the contract has an operation for a request.
+func (c Contract) Names(method, path string) bool { return c.operation(method, path) != nil }
 
 // Operations lists the contract's operations as "METHOD /path/{parameter}",
 // sorted: those whose path matches ours.
