@@ -16,6 +16,13 @@ type AuditEvent struct {
 	Object   string
 	Facility int64 // row of the facility concerned; 0 for none
 	Remote   string
+	Why      string // the reason given, for acts that ask for one
+}
+
+// Because returns the event with a reason.
+func (e AuditEvent) Because(why string) AuditEvent {
+	e.Why = why
+	return e
 }
 
 // Executor is a pool, a connection or a transaction.
@@ -26,8 +33,8 @@ type Executor interface {
 // Audit appends an event. Inside a transaction it stands or falls with what it
 // records. The table refuses change and deletion.
 func Audit(ctx context.Context, q Executor, event AuditEvent) error {
-	_, err := q.Exec(ctx, `INSERT INTO audit_event (who, action, object, facility_row, remote) VALUES ($1, $2, $3, nullif($4, 0), $5)`,
-		event.Who, event.Action, event.Object, event.Facility, event.Remote)
+	_, err := q.Exec(ctx, `INSERT INTO audit_event (who, action, object, facility_row, remote, why) VALUES ($1, $2, $3, nullif($4, 0), $5, $6)`,
+		event.Who, event.Action, event.Object, event.Facility, event.Remote, event.Why)
 	return failure(err)
 }
 
