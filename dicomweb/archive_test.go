@@ -217,7 +217,7 @@ func (a *archive) add(h *dicom.Header, file []byte, in pacs.Incoming) (pacs.Inst
 		return i, pacs.Errorf(pacs.Invalid, "The data set has no SOP Instance UID (0008,0018).")
 	}
 	if in.StudyInstanceUID != "" && in.StudyInstanceUID != i.StudyInstanceUID {
-		return i, pacs.Errorf(pacs.Invalid, "The instance belongs to another study than the one it was sent to.").WithReason("mismatch", "")
+		return i, pacs.Errorf(pacs.Invalid, "The instance belongs to another study than the one it was sent to.").WithReason(pacs.ReasonOtherStudy, "")
 	}
 	sum := sha256.Sum256(file)
 	i.SHA256 = sum[:]

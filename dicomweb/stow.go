@@ -2,6 +2,7 @@ package dicomweb
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +13,6 @@ import (
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
-	"github.com/tasvir-pacs/tasvir/pacs/journal"
 )
 
 // store takes instances in: Store Instances, PS3.18 10.5. Each part of the
@@ -200,6 +200,7 @@ type storage struct {
 	*service
 	*request
 	stored, failed, other []dataset
+	unfit                 int    // of stored: kept, and not to be retrieved
 	study                 string // of all that was stored; "" when several
 }
 
@@ -220,7 +221,12 @@ func (st *storage) part(p incomingPart) (done bool, err error) {
 		Charset:          st.charset,
 		StudyInstanceUID: st.request.study,
 	})
-	if err == nil {
+	switch {
+	case err == nil && receipt.Unfit != "":
+		class, instance := src.identify()
+		st.keep(receipt, cmp.Or(receipt.SOPClassUID, class), cmp.Or(receipt.SOPInstanceUID, instance))
+		return false, nil
+	case err == nil:
 		st.accept(receipt)
 		return false, nil
 	}
@@ -338,6 +344,33 @@ func (st *storage) accept(receipt pacs.Receipt) {
 	})
 }
 
+// keep notes an instance that is durable but can't be indexed: it must not be
+// sent again, and can't be retrieved before somebody has put it right.
+func (st *storage) keep(receipt pacs.Receipt, class, instance string) {
+	if len(st.stored) == 0 {
+		st.study = receipt.StudyInstanceUID
+	} else if st.study != receipt.StudyInstanceUID {
+		st.study = ""
+	}
+	st.unfit++
+	d := dataset{
+		dicom.TagWarningReason.String(): number("US", dataSetMismatch),
+		dicom.TagErrorComment.String():  text("LO", clipRunes(receipt.Problem, 64)),
+	}
+	if class != "" {
+		d[dicom.TagReferencedSOPClassUID.String()] = text("UI", class)
+	}
+	if instance != "" {
+		d[dicom.TagReferencedSOPInstanceUID.String()] = text("UI", instance)
+	}
+	st.stored = append(st.stored, d)
+}
+
+// dataSetMismatch is Warning Reason (0008,1196) "data set does not match SOP
+// class", PS3.18 table I.2-2: the one that says that something is wrong with
+// what was stored.
+const dataSetMismatch = 0xB007
+
 // failureReasons are the values of Failure Reason (0008,1197) by error code:
 // PS3.18 table I.2-2, PS3.4 table B.2-1, PS3.7 annex C.
 var failureReasons = map[pacs.Code]int{
@@ -363,7 +396,7 @@ func (st *storage) refuse(class, instance string, err error) {
 	if !ok {
 		reason = processingFailure
 	}
-	if why, _ := pacs.ReasonOf(err); why == journal.ReasonMismatch {
+	if why, _ := pacs.ReasonOf(err); why == pacs.ReasonOtherStudy {
 		reason = mismatch
 	}
 	d := dataset{
@@ -419,6 +452,9 @@ func (st *storage) answer(media string) error {
 	switch failures := len(st.failed) + len(st.other); {
 	case len(st.stored) == 0:
 		status = http.StatusConflict
+	case failures == 0 && st.unfit > 0:
+		status = http.StatusAccepted
+		st.Header("Warning", fmt.Sprintf(`299 %s "%s kept that can't be indexed."`, st.serviceURL(st.Request), plural(st.unfit, "instance")))
 	case failures > 0:
 		status = http.StatusAccepted
 		st.Header("Warning", fmt.Sprintf(`299 %s "%s stored, %s not stored."`,

@@ -60,7 +60,11 @@ func outcomeOf(t *testing.T, w *httptest.ResponseRecorder) (o outcome) {
 	}
 	reason := func(item map[string]struct{ Value []any }) int { return int(item["00081197"].Value[0].(float64)) }
 	for _, item := range r.Stored.Value {
-		o.Stored = append(o.Stored, item["00081155"].Value[0].(string))
+		uid := "" // of what has none
+		if named := item["00081155"].Value; len(named) > 0 {
+			uid = named[0].(string)
+		}
+		o.Stored = append(o.Stored, uid)
 	}
 	for _, item := range r.Failed.Value {
 		if o.Failed == nil {

@@ -43,7 +43,8 @@ type Incoming struct {
 	StudyInstanceUID string
 }
 
-// Receipt says what was received.
+// Receipt says what was received. The UIDs of an unfit data set are those that
+// could be read and are UIDs, "" otherwise.
 type Receipt struct {
 	StudyInstanceUID  string
 	SeriesInstanceUID string
@@ -52,6 +53,10 @@ type Receipt struct {
 	TransferSyntaxUID string
 	Bytes             int64 // length of the PS3.10 file as kept
 	ReceivedAt        time.Time
+	// Unfit says why the data set goes to quarantine; "" for a sound one.
+	Unfit QuarantineReason
+	// Problem says the same in words, for the sender.
+	Problem string
 }
 
 // Receiver takes instances in. C-STORE, STOW-RS, file import and the archive's
@@ -59,14 +64,25 @@ type Receipt struct {
 //
 // When Receive returns nil the instance is durable on this node: it survives
 // the loss of power, and will be published even if the database and the object
-// store are down at this moment. On any error nothing is kept and the sender
-// must be told so:
+// store are down at this moment. That holds for everything that is a DICOM data
+// set: one that can't be indexed (its mandatory UIDs are missing or bad, its
+// header breaks off or is over a limit, its transfer syntax can't be read, it
+// is another instance than the request says) is kept as it came, with
+// Receipt.Unfit, and goes to quarantine where an administrator sees it.
 //
-//	Invalid         not a DICOM data set, truncated, or without what an index needs
-//	Unsupported     a transfer syntax that can't be read
-//	TooLarge        over a limit (nesting, header size)
-//	OutOfResources  the disk is full
+// On any error nothing is kept and the sender must be told so:
+//
+//	Invalid         no DICOM data set at all (ReasonNotDICOM), of another study
+//	                than the address it was sent to (ReasonOtherStudy), or the
+//	                sender broke off before the end
+//	OutOfResources  the disk or the quarantine is full
 //	Unavailable     the archive is shutting down
 type Receiver interface {
 	Receive(ctx context.Context, in Incoming) (Receipt, error)
 }
+
+// Reasons of Receive's errors with code Invalid.
+const (
+	ReasonNotDICOM   = "not_dicom"
+	ReasonOtherStudy = "other_study"
+)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,7 +37,8 @@ type ImportCmd struct {
 type importResult struct {
 	mu       sync.Mutex
 	imported int
-	foreign  int // not DICOM
+	foreign  int      // not DICOM
+	aside    []string // can't be indexed
 	refused  []string
 	bytes    int64
 }
@@ -145,6 +147,9 @@ func (c *ImportCmd) receiveAll(ctx context.Context, receiver pacs.Receiver, file
 }
 
 func (c *ImportCmd) receiveFile(ctx context.Context, receiver pacs.Receiver, name string) (pacs.Receipt, error) {
+	if strings.EqualFold(filepath.Base(name), "DICOMDIR") {
+		return pacs.Receipt{}, errDirectory
+	}
 	f, err := os.Open(name)
 	if err != nil {
 		return pacs.Receipt{}, err
@@ -173,10 +178,13 @@ func drain(ctx context.Context, incoming *journal.Journal, progress *importProgr
 	}
 }
 
-// notAnImage reports whether a file is none of the archive's business: not
-// DICOM, or a DICOMDIR.
-func notAnImage(name string, err error) bool {
-	return pacs.CodeOf(err) == pacs.Invalid && (filepath.Base(name) == "DICOMDIR" || journal.NotDICOM(err))
+// errDirectory is a DICOMDIR: it lists the images beside it and is none itself.
+var errDirectory = errors.New("a list of files")
+
+// notAnImage reports whether a file is none of the archive's business.
+func notAnImage(err error) bool {
+	reason, _ := pacs.ReasonOf(err)
+	return reason == pacs.ReasonNotDICOM || errors.Is(err, errDirectory)
 }
 
 func (r *importResult) add(name string, receipt pacs.Receipt, err error) {
@@ -186,28 +194,36 @@ func (r *importResult) add(name string, receipt pacs.Receipt, err error) {
 	case err == nil:
 		r.imported++
 		r.bytes += receipt.Bytes
-	case notAnImage(name, err):
+		if receipt.Unfit != "" {
+			r.aside = append(r.aside, fmt.Sprintf("%s: %s", name, receipt.Problem))
+		}
+	case notAnImage(err):
 		r.foreign++
 	default:
 		r.refused = append(r.refused, fmt.Sprintf("%s: %s", name, oneLine(err)))
 	}
 }
 
-// shownRefusals is how many refused files are named one by one.
-const shownRefusals = 20
+// shownFiles is how many files of a kind are named one by one.
+const shownFiles = 20
+
+func showSome(what string, files []string) {
+	for i, file := range files {
+		if i == shownFiles {
+			fmt.Fprintf(os.Stderr, "… and %d more\n", len(files)-i)
+			return
+		}
+		fmt.Fprintf(os.Stderr, "%s: %s\n", what, file)
+	}
+}
 
 func (r *importResult) report(held int) error {
 	fmt.Printf("imported %d instances (%d MB), passed over %d files that are not DICOM images\n", r.imported-held, r.bytes>>20, r.foreign)
-	for i, refusal := range r.refused {
-		if i == shownRefusals {
-			fmt.Fprintf(os.Stderr, "… and %d more\n", len(r.refused)-i)
-			break
-		}
-		fmt.Fprintln(os.Stderr, "refused:", refusal)
-	}
+	showSome("kept aside", r.aside)
+	showSome("refused", r.refused)
 	switch {
 	case held > 0:
-		return fmt.Errorf("%d instances contradict what the archive has (their study belongs to another patient or facility) and were kept aside in the data folder under import", held)
+		return fmt.Errorf("%d instances can't be indexed, or contradict what the archive has (their study belongs to another patient or facility), and were kept aside in the data folder under import", held)
 	case len(r.refused) > 0:
 		return fmt.Errorf("%d files were refused", len(r.refused))
 	case r.imported == 0:

@@ -8,7 +8,6 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/access"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
-	"github.com/tasvir-pacs/tasvir/pacs/journal"
 	"github.com/tasvir-pacs/tasvir/pacs/ul"
 )
 
@@ -44,24 +43,28 @@ var storeStatuses = map[pacs.Code]dimse.Code{
 }
 
 func storeStatus(err error) dimse.Status {
-	if err == nil {
-		return dimse.Status{Code: dimse.Success}
-	}
 	code, known := storeStatuses[pacs.CodeOf(err)]
 	if !known {
 		code = dimse.ProcessingFailure
 	}
-	if reason, _ := pacs.ReasonOf(err); reason == journal.ReasonMismatch {
-		code = dimse.DataSetMismatch
-	}
 	return dimse.Statusf(code, "%s", pacs.MessageOf(err))
+}
+
+// keptStatus is the answer to a C-STORE whose data set is safe. That it is in
+// quarantine is the archive's affair; only where the request names another
+// instance than was sent must the sender learn which it believes to be kept.
+func keptStatus(receipt pacs.Receipt) dimse.Status {
+	if receipt.Unfit == pacs.Mismatch {
+		return dimse.Statusf(dimse.DataSetMismatchWarning, "%s", receipt.Problem)
+	}
+	return dimse.Status{Code: dimse.Success}
 }
 
 // storeHandler hands C-STORE to the archive's one door.
 func storeHandler(receiver pacs.Receiver, log *slog.Logger) dimse.StoreHandler {
 	return dimse.StoreHandlerFunc(func(ctx context.Context, rq *dimse.StoreRequest) dimse.Status {
 		device, _ := rq.Association.Value.(access.Device)
-		_, err := receiver.Receive(ctx, pacs.Incoming{
+		receipt, err := receiver.Receive(ctx, pacs.Incoming{
 			Data:              rq.Data,
 			TransferSyntaxUID: rq.TransferSyntaxUID,
 			SOPClassUID:       rq.SOPClassUID,
@@ -72,6 +75,12 @@ func storeHandler(receiver pacs.Receiver, log *slog.Logger) dimse.StoreHandler {
 			Remote:            rq.Association.RemoteAddr.String(),
 			Charset:           device.Charset,
 		})
+		if err == nil {
+			if receipt.Unfit != "" {
+				log.Warn("a data set can't be indexed and goes to quarantine", "association", rq.Association.ID, "sop", rq.SOPInstanceUID, "reason", receipt.Unfit, "problem", receipt.Problem)
+			}
+			return keptStatus(receipt)
+		}
 		status := storeStatus(err)
 		if status.Code == dimse.OutOfResources || status.Code == dimse.ProcessingFailure {
 			// The sender is not at fault and is told little; the DICOM server

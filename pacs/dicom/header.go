@@ -24,7 +24,14 @@ type Header struct {
 	Deflated bool
 	// PixelData describes the pixel data, nil when there is none.
 	PixelData *PixelData
+
+	recognised bool
 }
+
+// Recognised says whether the stream is a DICOM data set, complete or not: at
+// least one standard attribute was read to its end. Of something else (a PDF, a
+// text, zeros) no element makes sense.
+func (h *Header) Recognised() bool { return h.recognised }
 
 // PixelData says where the pixels of an instance are.
 type PixelData struct {

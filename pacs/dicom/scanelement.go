@@ -128,6 +128,9 @@ func (s *scanner) readElement(ds *Dataset, end int64, depth int) (done bool, err
 	if err != nil {
 		return false, err
 	}
+	if !s.h.recognised {
+		s.h.recognised = s.standard(e.Tag, vr)
+	}
 	switch e.Tag {
 	case TagSpecificCharacterSet:
 		ds.charset = parseCharsetValue(e.Value)
@@ -135,6 +138,16 @@ func (s *scanner) readElement(ds *Dataset, end int64, depth int) (done bool, err
 		s.signed = len(e.Value) >= 2 && s.order.Uint16(e.Value) == 1
 	}
 	return false, nil
+}
+
+// standard tells whether an element is one that the standard knows, in the VR
+// that the standard gives it.
+func (s *scanner) standard(tag Tag, vr VR) bool {
+	if tag.IsPrivate() || tag.IsGroupLength() || tag.Group() == 0 {
+		return false
+	}
+	entry, known := lookup(tag, s.signed)
+	return known && (entry.vr == vr || vr == UN)
 }
 
 // readDelimiter handles item tags between elements.

@@ -46,11 +46,14 @@ type Journal struct {
 	taken    map[*Record]struct{} // taken, not dropped
 	held     map[*Record]string
 	bytes    int64 // of all records not dropped
+	unfit    int64 // of those among them that are unfit
 	wake     chan struct{}
 	closing  bool
 	closed   chan struct{} // nobody waits for the publisher any more
 	writers  sync.WaitGroup
 	space    spaceGauge
+
+	quarantine quarantine
 }
 
 // Record is one sealed instance in the journal.
@@ -69,7 +72,24 @@ func (r *Record) Body() *io.SectionReader {
 	return io.NewSectionReader(r.segment.file, r.offset, r.Length)
 }
 
-// Header scans the record. It accepts whatever Receive has accepted.
+func (r *Record) receipt() pacs.Receipt {
+	receipt := pacs.Receipt{
+		StudyInstanceUID:  r.StudyInstanceUID,
+		SeriesInstanceUID: r.SeriesInstanceUID,
+		SOPInstanceUID:    r.SOPInstanceUID,
+		SOPClassUID:       r.SOPClassUID,
+		TransferSyntaxUID: r.TransferSyntaxUID,
+		Bytes:             r.Length,
+		ReceivedAt:        r.ReceivedAt,
+	}
+	if r.Unfit != nil {
+		receipt.Unfit, receipt.Problem = r.Unfit.Reason, r.Unfit.Message
+	}
+	return receipt
+}
+
+// Header scans the record. It accepts whatever Receive has found sound; of an
+// unfit record it returns what can be read, with the error.
 func (r *Record) Header() (*dicom.Header, error) {
 	limits := limits
 	limits.MaxElements += metaElements
@@ -135,7 +155,7 @@ func (j *Journal) recover() error {
 		j.names.next = max(j.names.next, number)
 		s, err := openSegment(name, id, func(r Record) {
 			j.queue = append(j.queue, &r)
-			j.bytes += r.Length
+			j.count(&r, 1)
 		})
 		if err != nil {
 			return pacs.Wrap(pacs.Internal, err, "The journal can't be read: "+filepath.Base(name))
@@ -229,6 +249,15 @@ func (j *Journal) settle(s *segment) {
 	}
 }
 
+// count adds a record to the sums, or with -1 takes it away. Callers hold j.mu,
+// or are the only user.
+func (j *Journal) count(r *Record, sign int64) {
+	j.bytes += sign * r.Length
+	if r.Unfit != nil {
+		j.unfit += sign * r.Length
+	}
+}
+
 func (j *Journal) signal() {
 	select {
 	case j.wake <- struct{}{}:
@@ -265,7 +294,7 @@ func (j *Journal) Drop(records ...*Record) {
 	defer j.mu.Unlock()
 	for _, r := range records {
 		delete(j.taken, r)
-		j.bytes -= r.Length
+		j.count(r, -1)
 		r.segment.unpublished--
 		j.settle(r.segment)
 		r.finish(nil)

@@ -32,7 +32,7 @@ func (j *Journal) Receive(ctx context.Context, in pacs.Incoming) (pacs.Receipt, 
 	if err != nil {
 		return pacs.Receipt{}, storeError(err)
 	}
-	record, err := receive(s.begin(), in, func(written int64) error { return j.space.check(j.options.MinFree, written) })
+	record, err := j.receive(s.begin(), in)
 	if err != nil {
 		var broken errSync
 		appendable := !errors.As(err, &broken)
@@ -49,21 +49,13 @@ func (j *Journal) Receive(ctx context.Context, in pacs.Incoming) (pacs.Receipt, 
 	done := record.done
 	j.mu.Lock()
 	s.unpublished++
-	j.bytes += record.Length
+	j.count(&record, 1)
 	j.queue = append(j.queue, &record)
 	j.mu.Unlock()
 	j.giveBack(s, true)
 	j.signal()
 
-	receipt := pacs.Receipt{
-		StudyInstanceUID:  record.StudyInstanceUID,
-		SeriesInstanceUID: record.SeriesInstanceUID,
-		SOPInstanceUID:    record.SOPInstanceUID,
-		SOPClassUID:       record.SOPClassUID,
-		TransferSyntaxUID: record.TransferSyntaxUID,
-		Bytes:             record.Length,
-		ReceivedAt:        record.ReceivedAt,
-	}
+	receipt := record.receipt()
 	if done == nil {
 		return receipt, nil
 	}
@@ -82,9 +74,8 @@ func (j *Journal) Receive(ctx context.Context, in pacs.Incoming) (pacs.Receipt, 
 	}
 }
 
-// receive streams one instance into w and seals it. room is asked on the way
-// whether so many more bytes still left room.
-func receive(w *writer, in pacs.Incoming, room func(written int64) error) (Record, error) {
+// receive streams one instance into w and seals it.
+func (j *Journal) receive(w *writer, in pacs.Incoming) (Record, error) {
 	entry := Entry{
 		Channel:    in.Channel,
 		Facility:   in.Facility,
@@ -95,12 +86,12 @@ func receive(w *writer, in pacs.Incoming, room func(written int64) error) (Recor
 	}
 	bare := in.TransferSyntaxUID != ""
 	if bare {
-		if err := checkUIDs(in.SOPClassUID, in.SOPInstanceUID, in.TransferSyntaxUID); err != nil {
-			return Record{}, err
+		if err := dicom.ValidUID(in.TransferSyntaxUID); err != nil {
+			return Record{}, pacs.Wrap(pacs.Invalid, err, "The transfer syntax of the request is no UID")
 		}
 		meta := dicom.AppendFileMeta(nil, dicom.FileMeta{
-			SOPClassUID:               in.SOPClassUID,
-			SOPInstanceUID:            in.SOPInstanceUID,
+			SOPClassUID:               onlyUID(in.SOPClassUID),
+			SOPInstanceUID:            onlyUID(in.SOPInstanceUID),
 			TransferSyntaxUID:         in.TransferSyntaxUID,
 			ImplementationClassUID:    dicom.ImplementationClassUID,
 			ImplementationVersionName: dicom.ImplementationVersionName,
@@ -111,22 +102,26 @@ func receive(w *writer, in pacs.Incoming, room func(written int64) error) (Recor
 		}
 		entry.DatasetOffset = int64(len(meta))
 	}
-	sink := &tee{source: in.Data, sink: w, room: room}
+	stream := &tee{source: in.Data, sink: w, room: func(written int64) error { return j.space.check(j.options.MinFree, written) }}
 	limits := limits
 	limits.TransferSyntax = in.TransferSyntaxUID
-	header, err := dicom.Scan(sink, limits)
-	if sink.writeErr != nil {
-		return Record{}, storeError(sink.writeErr)
+	header, err := dicom.Scan(stream, limits)
+	if failed := stream.failed(); failed != nil {
+		return Record{}, failed
 	}
-	if err != nil {
-		return Record{}, scanError(err)
-	}
-	entry.TransferSyntaxUID = header.TransferSyntax
+	entry.TransferSyntaxUID = onlyUID(header.TransferSyntax)
 	if !bare {
 		entry.DatasetOffset = header.DatasetOffset
 	}
-	if err := identify(&entry, header, in); err != nil {
+	if err := judge(&entry, header, err, in); err != nil {
 		return Record{}, err
+	}
+	if entry.Unfit != nil {
+		if err := j.admitUnfit(stream, w); err != nil {
+			return Record{}, err
+		}
+	} else if j.overQuota(in.Facility, entry.StudyInstanceUID) {
+		return Record{}, errQuarantineFull()
 	}
 	entry.intern()
 	record, err := w.seal(entry)
@@ -136,65 +131,25 @@ func receive(w *writer, in pacs.Incoming, room func(written int64) error) (Recor
 	return record, nil
 }
 
-// identify fills in the UIDs and refuses what an index can't hold.
-func identify(e *Entry, h *dicom.Header, in pacs.Incoming) error {
-	e.StudyInstanceUID = h.Dataset.String(dicom.TagStudyInstanceUID)
-	e.SeriesInstanceUID = h.Dataset.String(dicom.TagSeriesInstanceUID)
-	e.SOPInstanceUID = h.Dataset.String(dicom.TagSOPInstanceUID)
-	e.SOPClassUID = h.Dataset.String(dicom.TagSOPClassUID)
-	for _, uid := range []struct{ name, value string }{
-		{"Study Instance UID (0020,000D)", e.StudyInstanceUID},
-		{"Series Instance UID (0020,000E)", e.SeriesInstanceUID},
-		{"SOP Instance UID (0008,0018)", e.SOPInstanceUID},
-		{"SOP Class UID (0008,0016)", e.SOPClassUID},
-	} {
-		if uid.value == "" {
-			return pacs.Errorf(pacs.Invalid, "The data set has no %s", uid.name)
-		}
-		if err := dicom.ValidUID(uid.value); err != nil {
-			return pacs.Wrap(pacs.Invalid, err, "The data set's "+uid.name+" is not a UID")
-		}
-	}
-	if in.SOPInstanceUID != "" && in.SOPInstanceUID != e.SOPInstanceUID || in.SOPClassUID != "" && in.SOPClassUID != e.SOPClassUID {
-		err := pacs.Errorf(pacs.Invalid, "The data set is another instance or class than the request says")
-		err.Reason = ReasonMismatch
-		return err
-	}
-	if in.StudyInstanceUID != "" && in.StudyInstanceUID != e.StudyInstanceUID {
-		err := pacs.Errorf(pacs.Invalid, "The instance belongs to another study than the one it was sent to")
-		err.Reason = ReasonMismatch
-		return err
-	}
-	return nil
-}
-
-// ReasonMismatch is the pacs.Error reason of a data set that contradicts its
-// request (PS3.4 Table B.2-1: A900, data set does not match SOP class).
-const ReasonMismatch = "mismatch"
-
-func checkUIDs(class, instance, syntax string) error {
-	for _, uid := range []string{class, instance, syntax} {
-		if err := dicom.ValidUID(uid); err != nil {
-			return pacs.Wrap(pacs.Invalid, err, "The request has a UID that is none")
-		}
-	}
-	return nil
-}
-
 // roomEvery is after how many bytes of one instance the free space is looked at.
 const roomEvery = 1 << 20
 
-// tee passes on what it reads to the journal, and tells a journal that can't
-// write from a sender that stopped sending.
+// tee passes on what it reads to the journal. It remembers how reading and
+// writing ended: whoever reads from it has a view of his own of both.
 type tee struct {
 	source    io.Reader
 	sink      io.Writer
 	room      func(written int64) error
 	unchecked int64 // bytes since room was asked
-	writeErr  error
+	ended     bool  // the source has given io.EOF
+	readErr   error // of the source, other than io.EOF: the sender broke off
+	writeErr  error // of the journal
 }
 
 func (t *tee) Read(p []byte) (int, error) {
+	if t.ended {
+		return 0, io.EOF
+	}
 	n, err := t.source.Read(p)
 	if n > 0 {
 		if _, werr := t.sink.Write(p[:n]); werr != nil {
@@ -208,35 +163,22 @@ func (t *tee) Read(p []byte) (int, error) {
 			t.unchecked = 0
 		}
 	}
+	if t.ended = err == io.EOF; !t.ended {
+		t.readErr = err
+	}
 	return n, err
 }
 
-// NotDICOM reports whether Receive refused something because it is no DICOM
-// data set at all.
-func NotDICOM(err error) bool {
-	reason, _ := pacs.ReasonOf(err)
-	return reason == reasonNotDICOM
-}
-
-const reasonNotDICOM = "not_dicom"
-
-func scanError(err error) error {
-	var se *dicom.ScanError
-	if !errors.As(err, &se) {
-		return pacs.Wrap(pacs.Invalid, err, "The instance broke off while it was being sent")
+// failed is the error for the sender when its data could not be read or
+// written to the end, whatever the data are.
+func (t *tee) failed() error {
+	switch {
+	case t.writeErr != nil:
+		return storeError(t.writeErr)
+	case t.readErr != nil:
+		return pacs.Wrap(pacs.Invalid, t.readErr, "The instance broke off while it was being sent")
 	}
-	code := pacs.Invalid
-	switch se.Kind {
-	case dicom.TooLarge:
-		code = pacs.TooLarge
-	case dicom.UnsupportedSyntax:
-		code = pacs.Unsupported
-	}
-	refused := pacs.Errorf(code, "Not a data set that can be kept: %s", se.Error())
-	if se.Kind == dicom.NotDICOM {
-		refused.Reason = reasonNotDICOM
-	}
-	return refused
+	return nil
 }
 
 func storeError(err error) error {

@@ -8,9 +8,11 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -67,57 +69,61 @@ func TestReceiveFileAsItIs(t *testing.T) {
 	}
 }
 
+// without is the data set of 1.5 without one of its mandatory attributes.
+func without(t *testing.T, tag dicom.Tag) []byte {
+	t.Helper()
+	var ds dicom.Dataset
+	for _, e := range []struct {
+		tag   dicom.Tag
+		value string
+	}{
+		{dicom.TagSOPClassUID, ctImageStorage},
+		{dicom.TagSOPInstanceUID, "1.5"},
+		{dicom.TagStudyInstanceUID, "1.2.3"},
+		{dicom.TagSeriesInstanceUID, "1.2.3.4"},
+	} {
+		if e.tag != tag {
+			ds.SetString(e.tag, dicom.UI, e.value)
+		}
+	}
+	b, err := dicom.AppendDataset(nil, &ds, dicom.ExplicitVRLittleEndian)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 // TestRefused: what is refused leaves nothing, and the next is not harmed.
 func TestRefused(t *testing.T) {
-	without := func(tag dicom.Tag) []byte {
-		var ds dicom.Dataset
-		for _, e := range []struct {
-			tag   dicom.Tag
-			value string
-		}{
-			{dicom.TagSOPClassUID, ctImageStorage},
-			{dicom.TagSOPInstanceUID, "1.5"},
-			{dicom.TagStudyInstanceUID, "1.2.3"},
-			{dicom.TagSeriesInstanceUID, "1.2.3.4"},
-		} {
-			if e.tag != tag {
-				ds.SetString(e.tag, dicom.UI, e.value)
-			}
-		}
-		b, err := dicom.AppendDataset(nil, &ds, dicom.ExplicitVRLittleEndian)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
 	sound := dataset("1.5", 0)
-	many := bytes.Repeat([]byte{0x0B, 0, 0x10, 0x10, 'L', 'O', 0, 0}, limits.MaxElements+1)
+	letter := strings.Repeat("this is a letter, not an image. ", 40)
 	for _, c := range []struct {
 		name   string
 		change func(*pacs.Incoming)
-		code   pacs.Code
 		reason string
 	}{
-		{"no study UID", func(in *pacs.Incoming) { in.Data = bytes.NewReader(without(dicom.TagStudyInstanceUID)) }, pacs.Invalid, ""},
-		{"no series UID", func(in *pacs.Incoming) { in.Data = bytes.NewReader(without(dicom.TagSeriesInstanceUID)) }, pacs.Invalid, ""},
-		{"no SOP class", func(in *pacs.Incoming) { in.Data = bytes.NewReader(without(dicom.TagSOPClassUID)) }, pacs.Invalid, ""},
-		{"no SOP instance", func(in *pacs.Incoming) { in.Data = bytes.NewReader(without(dicom.TagSOPInstanceUID)) }, pacs.Invalid, ""},
-		{"a UID that is none", func(in *pacs.Incoming) {
-			in.Data = bytes.NewReader(bytes.Replace(sound, []byte("1.2.3.4"), []byte("1.2/../"), 1))
-		}, pacs.Invalid, ""},
-		{"another instance than announced", func(in *pacs.Incoming) { in.SOPInstanceUID = "1.6" }, pacs.Invalid, ReasonMismatch},
-		{"another class than announced", func(in *pacs.Incoming) { in.SOPClassUID = "1.6" }, pacs.Invalid, ReasonMismatch},
-		{"another study than the address", func(in *pacs.Incoming) { in.StudyInstanceUID = "1.2.4" }, pacs.Invalid, ReasonMismatch},
-		{"a transfer syntax that is no UID", func(in *pacs.Incoming) { in.TransferSyntaxUID = "JPEG" }, pacs.Invalid, ""},
-		{"a transfer syntax of XML", func(in *pacs.Incoming) { in.TransferSyntaxUID = "1.2.840.10008.1.2.6.2" }, pacs.Unsupported, ""},
-		{"empty", func(in *pacs.Incoming) { in.Data = strings.NewReader("") }, pacs.Invalid, ""},
-		{"truncated", func(in *pacs.Incoming) { in.Data = bytes.NewReader(sound[:len(sound)-3]) }, pacs.Invalid, ""},
-		{"connection lost", func(in *pacs.Incoming) { in.Data = brokenOff{bytes.NewReader(sound[:len(sound)-3])} }, pacs.Invalid, ""},
-		{"connection lost behind the last element", func(in *pacs.Incoming) { in.Data = brokenOff{bytes.NewReader(sound)} }, pacs.Invalid, ""},
-		{"too many elements", func(in *pacs.Incoming) { in.Data = io.MultiReader(bytes.NewReader(sound), bytes.NewReader(many)) }, pacs.TooLarge, ""},
-		{"no DICOM", func(in *pacs.Incoming) {
+		{"another study than the address", func(in *pacs.Incoming) { in.StudyInstanceUID = "1.2.4" }, pacs.ReasonOtherStudy},
+		{"a transfer syntax that is no UID", func(in *pacs.Incoming) { in.TransferSyntaxUID = "JPEG" }, ""},
+		{"empty", func(in *pacs.Incoming) { in.Data = strings.NewReader("") }, pacs.ReasonNotDICOM},
+		{"zeros", func(in *pacs.Incoming) { in.Data = bytes.NewReader(make([]byte, 5000)) }, pacs.ReasonNotDICOM},
+		{"a letter", func(in *pacs.Incoming) { in.Data = strings.NewReader(letter) }, pacs.ReasonNotDICOM},
+		{"a letter, deflated as it is said", func(in *pacs.Incoming) {
+			in.Data, in.TransferSyntaxUID = strings.NewReader(letter), dicom.DeflatedExplicitVRLittleEndian
+		}, pacs.ReasonNotDICOM},
+		{"a PDF file", func(in *pacs.Incoming) {
 			*in = pacs.Incoming{Data: strings.NewReader(strings.Repeat("%PDF-1.7 ", 100)), Channel: pacs.ChannelImport}
-		}, pacs.Invalid, reasonNotDICOM},
+		}, pacs.ReasonNotDICOM},
+		{"a file with the prefix and nothing else", func(in *pacs.Incoming) {
+			*in = pacs.Incoming{Data: strings.NewReader(strings.Repeat("\x00", 128) + "DICM" + letter), Channel: pacs.ChannelImport}
+		}, pacs.ReasonNotDICOM},
+		{"connection lost", func(in *pacs.Incoming) { in.Data = brokenOff{bytes.NewReader(sound[:len(sound)-3])} }, ""},
+		{"connection lost behind the last element", func(in *pacs.Incoming) { in.Data = brokenOff{bytes.NewReader(sound)} }, ""},
+		{"connection lost behind a header that breaks off", func(in *pacs.Incoming) {
+			in.Data = brokenOff{bytes.NewReader(append(bytes.Clone(sound), 0xFE, 0xFF, 0, 0xE0, 9, 9, 9, 9, 9, 9, 9, 9))}
+		}, ""},
+		{"association lost", func(in *pacs.Incoming) {
+			in.Data = io.MultiReader(bytes.NewReader(sound), iotest.ErrReader(io.ErrUnexpectedEOF))
+		}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -126,9 +132,9 @@ func TestRefused(t *testing.T) {
 			in := incoming("1.5", 0)
 			c.change(&in)
 			receipt, err := j.Receive(t.Context(), in)
-			wantCode(t, err, c.code)
-			if reason, _ := pacs.ReasonOf(err); reason != c.reason || NotDICOM(err) != (c.reason == reasonNotDICOM) {
-				t.Errorf("reason %q, want %q", reason, c.reason)
+			wantCode(t, err, pacs.Invalid)
+			if reason, _ := pacs.ReasonOf(err); reason != c.reason {
+				t.Errorf("reason %q, want %q: %v", reason, c.reason, err)
 			}
 			if receipt != (pacs.Receipt{}) {
 				t.Errorf("a receipt for what was refused: %+v", receipt)
@@ -149,6 +155,149 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestUnfitIsKept: what is DICOM but can't be indexed is acknowledged and kept
+// to its last byte, also behind the place where the scan gave up.
+func TestUnfitIsKept(t *testing.T) {
+	sound := dataset("1.5", 0)
+	many := bytes.Repeat([]byte{0x0B, 0, 0x10, 0x10, 'L', 'O', 0, 0}, limits.MaxElements+1)
+	many = append(many, "and what the scan has not seen any more"...)
+	deep := bytes.Clone(sound)
+	for range 100 {
+		deep = append(deep, 0x40, 0, 0x30, 0xA7, 'S', 'Q', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFE, 0xFF, 0, 0xE0, 0xFF, 0xFF, 0xFF, 0xFF)
+	}
+	long := "1." + strings.Repeat("2", 70)
+	file := dicom.AppendFileMeta(nil, dicom.FileMeta{SOPClassUID: ctImageStorage, SOPInstanceUID: "1.5", TransferSyntaxUID: "1.2.840.10008.1.2.6.2"})
+	whole := Entry{StudyInstanceUID: "1.2.3", SeriesInstanceUID: "1.2.3.4", SOPInstanceUID: "1.5", SOPClassUID: ctImageStorage}
+	missing := func(e Entry, field func(*Entry) *string) Entry { *field(&e) = ""; return e }
+	for _, c := range []struct {
+		name   string
+		data   []byte
+		change func(*pacs.Incoming)
+		reason pacs.QuarantineReason
+		uids   Entry
+	}{
+		{"no study UID", without(t, dicom.TagStudyInstanceUID), nil, pacs.MissingUID, missing(whole, func(e *Entry) *string { return &e.StudyInstanceUID })},
+		{"no series UID", without(t, dicom.TagSeriesInstanceUID), nil, pacs.MissingUID, missing(whole, func(e *Entry) *string { return &e.SeriesInstanceUID })},
+		{"no SOP class", without(t, dicom.TagSOPClassUID), nil, pacs.MissingUID, missing(whole, func(e *Entry) *string { return &e.SOPClassUID })},
+		{"no SOP instance", without(t, dicom.TagSOPInstanceUID), nil, pacs.MissingUID, missing(whole, func(e *Entry) *string { return &e.SOPInstanceUID })},
+		{"no study UID, to a study's address", without(t, dicom.TagStudyInstanceUID), func(in *pacs.Incoming) { in.StudyInstanceUID = "1.2.3" }, pacs.MissingUID, missing(whole, func(e *Entry) *string { return &e.StudyInstanceUID })},
+		{"a UID that is none", bytes.Replace(sound, []byte("1.2.3.4"), []byte("1.2/../"), 1), nil, pacs.BadUID, missing(whole, func(e *Entry) *string { return &e.SeriesInstanceUID })},
+		{"a UID that is too long", dataset(long, 0), func(in *pacs.Incoming) { in.SOPInstanceUID = long }, pacs.BadUID, missing(whole, func(e *Entry) *string { return &e.SOPInstanceUID })},
+		{"another instance than announced", sound, func(in *pacs.Incoming) { in.SOPInstanceUID = "1.6" }, pacs.Mismatch, whole},
+		{"another class than announced", sound, func(in *pacs.Incoming) { in.SOPClassUID = "1.6" }, pacs.Mismatch, whole},
+		{"announced under what is no UID", sound, func(in *pacs.Incoming) { in.SOPInstanceUID = "../../etc/passwd" }, pacs.Mismatch, whole},
+		{"truncated", sound[:len(sound)-3], nil, pacs.BrokenHeader, missing(whole, func(e *Entry) *string { return &e.SeriesInstanceUID })},
+		{"rubbish in the middle", slices.Concat(sound, []byte{0xFE, 0xFF, 0, 0xE0, 9, 9, 9, 9}, bytes.Repeat([]byte("rest"), 100_000)), nil, pacs.BrokenHeader, whole},
+		{"too many elements", append(bytes.Clone(sound), many...), nil, pacs.TooManyElements, whole},
+		{"nested too deep", deep, nil, pacs.TooManyElements, whole},
+		{"a transfer syntax of XML", sound, func(in *pacs.Incoming) { in.TransferSyntaxUID = "1.2.840.10008.1.2.6.2" }, pacs.Unfit, Entry{}},
+		{"a file in a transfer syntax of XML", append(file, sound...), func(in *pacs.Incoming) {
+			in.TransferSyntaxUID, in.SOPClassUID, in.SOPInstanceUID = "", "", ""
+		}, pacs.Unfit, Entry{}},
+		{"a file without a data set", file, func(in *pacs.Incoming) {
+			in.TransferSyntaxUID, in.SOPClassUID, in.SOPInstanceUID = "", "", ""
+		}, pacs.BrokenHeader, Entry{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			j := open(t, Options{Dir: dir})
+			receiveAll(t, j, "1.1")
+			in := incoming("1.5", 0)
+			in.Data = bytes.NewReader(c.data)
+			if c.change != nil {
+				c.change(&in)
+			}
+			receipt, err := j.Receive(t.Context(), in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if receipt.Unfit != c.reason || receipt.Problem == "" || len(receipt.Problem) > maxUnfitMessage+3 {
+				t.Errorf("unfit for %q (%s), want %q", receipt.Unfit, receipt.Problem, c.reason)
+			}
+			receiveAll(t, j, "1.2")
+			// Also for one who opens what is there now.
+			for _, opened := range []*Journal{j, open(t, Options{Dir: copyDir(t, dir)})} {
+				records := take(t, opened, 3)
+				checkRecord(t, records[0], "1.1", 0)
+				checkRecord(t, records[2], "1.2", 0)
+				r := records[1]
+				body, err := io.ReadAll(r.Body())
+				if err != nil || !bytes.HasSuffix(body, c.data) {
+					t.Fatalf("%d bytes are kept of %d, %v", len(body), len(c.data), err)
+				}
+				if in.TransferSyntaxUID != "" && !bytes.Equal(body[r.DatasetOffset:], c.data) {
+					t.Errorf("the data set is said to begin at %d", r.DatasetOffset)
+				}
+				if r.Unfit == nil || r.Unfit.Reason != c.reason || r.Unfit.Message != receipt.Problem {
+					t.Errorf("%+v", r.Unfit)
+				}
+				got := Entry{StudyInstanceUID: r.StudyInstanceUID, SeriesInstanceUID: r.SeriesInstanceUID, SOPInstanceUID: r.SOPInstanceUID, SOPClassUID: r.SOPClassUID}
+				if diff := cmp.Diff(c.uids, got); diff != "" {
+					t.Error(diff)
+				}
+			}
+		})
+	}
+}
+
+// TestUnfitHasItsOwnRoom: nobody fills the disk with what can't be published.
+func TestUnfitHasItsOwnRoom(t *testing.T) {
+	j := open(t, Options{Dir: t.TempDir()})
+	broken := func() error {
+		in := incoming("1.5", 0)
+		in.Data = io.MultiReader(in.Data, strings.NewReader("\xFE\xFF\x00\xE0rubbish"), io.LimitReader(pattern{}, 100_000))
+		_, err := j.Receive(t.Context(), in)
+		return err
+	}
+	room := int64(250_000)
+	j.QuarantineRoom(func() int64 { return room })
+	for range 2 {
+		if err := broken(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantCode(t, broken(), pacs.OutOfResources) // 200,000 are in the journal
+	receiveAll(t, j, "1.1")                    // sound ones are none the worse
+	// Quarantine takes one over and has the less room; it still counts once.
+	records := take(t, j, 3)
+	j.Hold(records[0], errors.New("held"))
+	wantCode(t, broken(), pacs.OutOfResources)
+	room -= records[1].Length
+	j.Drop(records[1])
+	wantCode(t, broken(), pacs.OutOfResources)
+	room = 250_000 // somebody has looked through it
+	if err := broken(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestStudyThatContradicts: a device that sends for ever what contradicts the
+// index is told so once its quarantine is full.
+func TestStudyThatContradicts(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, Options{Dir: dir})
+	receiveAll(t, j, "1.1")
+	j.RefuseStudy("TMA", "1.2.3")
+	_, err := j.Receive(t.Context(), incoming("1.2", 0))
+	wantCode(t, err, pacs.OutOfResources)
+	other := incoming("1.3", 0)
+	other.Facility = "NUKUS"
+	if _, err := j.Receive(t.Context(), other); err != nil {
+		t.Error(err)
+	}
+	j.AdmitStudies()
+	receiveAll(t, j, "1.4")
+	for i, r := range take(t, j, 3) {
+		checkRecord(t, r, []string{"1.1", "1.3", "1.4"}[i], 0)
+	}
+	for n := range maxOverQuota + 10 {
+		j.RefuseStudy("TMA", fmt.Sprint("1.9.", n))
+	}
+	if n := len(j.quarantine.full); n > maxOverQuota {
+		t.Errorf("%d studies are remembered", n)
+	}
+}
+
 // TestPublishingAcceptsWhatReceivingDid: the file meta information that
 // Receive adds must not push a record over the limits.
 func TestPublishingAcceptsWhatReceivingDid(t *testing.T) {
@@ -162,9 +311,11 @@ func TestPublishingAcceptsWhatReceivingDid(t *testing.T) {
 		in := incoming("1.5", 0)
 		in.Data = io.MultiReader(bytes.NewReader(base), bytes.NewReader(bytes.Repeat([]byte{0x0B, 0, 0x10, 0x10, 'L', 'O', 0, 0}, more)))
 		j := open(t, Options{Dir: t.TempDir()})
-		_, err := j.Receive(t.Context(), in)
+		receipt, err := j.Receive(t.Context(), in)
 		if more > left {
-			wantCode(t, err, pacs.TooLarge)
+			if receipt.Unfit != pacs.TooManyElements {
+				t.Errorf("one more than the limit: unfit for %q, %v", receipt.Unfit, err)
+			}
 			continue
 		}
 		if err != nil {

@@ -56,6 +56,15 @@ type Entry struct {
 	Remote            string       `json:"remote,omitempty"`
 	Charset           string       `json:"charset,omitempty"`
 	ReceivedAt        time.Time    `json:"at"`
+	// Unfit is set on a data set that can't be published as it is. The UIDs
+	// are then those that could be read and are UIDs, "" otherwise.
+	Unfit *Unfit `json:"unfit,omitempty"`
+}
+
+// Unfit says what is wrong with a data set that was acknowledged and is kept.
+type Unfit struct {
+	Reason  pacs.QuarantineReason `json:"reason"`
+	Message string                `json:"message"` // in English, for whoever looks at it
 }
 
 type header struct {
@@ -142,7 +151,7 @@ func readRecord(f io.ReaderAt, id uint64, size, offset int64) (h header, e Entry
 
 // plausible is false for an entry that this program can't have written.
 func (e *Entry) plausible(bodyLength int64) bool {
-	return e.SOPInstanceUID != "" && e.DatasetOffset >= 0 && e.DatasetOffset <= bodyLength
+	return (e.SOPInstanceUID != "" || e.Unfit != nil) && e.DatasetOffset >= 0 && e.DatasetOffset <= bodyLength
 }
 
 // intern makes records share what they have in common: many wait in memory

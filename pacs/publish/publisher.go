@@ -86,6 +86,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 		if err != nil {
 			break
 		}
+		records = p.holdUnfit(records)
 		p.mu.Lock()
 		p.groups.add(time.Now(), records)
 		p.mu.Unlock()
@@ -248,6 +249,16 @@ func (p *Publisher) store(ctx context.Context, key seriesKey, candidates []*cand
 	// What another node has published meanwhile (index.ErrRaced, a
 	// contradiction) is known in the next round.
 	return err
+}
+
+// holdUnfit holds what can't be published as it came, and returns the others.
+func (p *Publisher) holdUnfit(records []*journal.Record) []*journal.Record {
+	return slices.DeleteFunc(records, func(r *journal.Record) bool {
+		if r.Unfit != nil {
+			p.hold(r, errors.New(r.Unfit.Message))
+		}
+		return r.Unfit != nil
+	})
 }
 
 // hold keeps a record in the journal, where an administrator finds it.
