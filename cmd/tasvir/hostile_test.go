@@ -98,11 +98,14 @@ func TestHostileInput(t *testing.T) {
 			if bad.status == dimse.DataSetMismatchWarning {
 				return // a STOW-RS request names no instance
 			}
-			code, refused := h.stowOne(t, bad.uid, bad.dataset)
+			file := dicom.AppendFileMeta(nil, dicom.FileMeta{SOPClassUID: ctImageStorage, SOPInstanceUID: bad.uid, TransferSyntaxUID: dicom.ExplicitVRLittleEndian})
+			file = append(file, bad.dataset...)
 			want := http.StatusAccepted
 			if bad.refused != 0 {
-				want = http.StatusConflict
+				// With file meta information around it, it would be a broken DICOM file.
+				file, want = bad.dataset, http.StatusConflict
 			}
+			code, refused := h.stowOne(t, file)
 			if code != want || refused != bad.refused {
 				t.Errorf("STOW-RS answered %d with failure reason %04X, want %d with %04X", code, refused, want, bad.refused)
 			}
@@ -150,18 +153,17 @@ func storeOne(t *testing.T, a *archive, uid string, dataset []byte) dimse.Status
 	return status
 }
 
-// stowOne sends one data set as a PS3.10 file by STOW-RS and returns the HTTP
+// stowOne sends one PS3.10 file by STOW-RS and returns the HTTP
 // status and the failure reason, 0 when it is kept with a warning.
-func (h *hospital) stowOne(t *testing.T, uid string, dataset []byte) (int, uint16) {
+func (h *hospital) stowOne(t *testing.T, file []byte) (int, uint16) {
 	t.Helper()
-	file := dicom.AppendFileMeta(nil, dicom.FileMeta{SOPClassUID: ctImageStorage, SOPInstanceUID: uid, TransferSyntaxUID: dicom.ExplicitVRLittleEndian})
 	var body bytes.Buffer
 	parts := multipart.NewWriter(&body)
 	part, err := parts.CreatePart(textproto.MIMEHeader{"Content-Type": {"application/dicom"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := part.Write(append(file, dataset...)); err != nil {
+	if _, err := part.Write(file); err != nil {
 		t.Fatal(err)
 	}
 	if err := parts.Close(); err != nil {

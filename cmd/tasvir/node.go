@@ -29,7 +29,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/journal"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
 	"github.com/tasvir-pacs/tasvir/pacs/web"
-	"github.com/tasvir-pacs/tasvir/pacs/web/archive"
+	archiveapi "github.com/tasvir-pacs/tasvir/pacs/web/archive"
 	"github.com/tasvir-pacs/tasvir/storage"
 	"github.com/tasvir-pacs/tasvir/storage/file"
 	"github.com/tasvir-pacs/tasvir/storage/s3"
@@ -283,7 +283,7 @@ func (n *Node) startWeb(registry *prometheus.Registry) error {
 		return nil
 	})
 	(&api.API{Index: n.Index, Worklist: n.Worklist, Reports: n.reports, Platform: n.flags.FHIR}).Register(server.API())
-	(&archive.API{Index: n.Index}).Register(server.API())
+	(&archiveapi.API{Index: n.Index}).Register(server.API())
 	dicomweb.Register(server.DICOMweb(), dicomweb.Options{
 		Index: n.Index, Packs: &publish.Packs{Index: n.Index, Store: n.store}, Receiver: n.Journal,
 		Problem:        web.Problem,

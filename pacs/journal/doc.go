@@ -22,6 +22,13 @@
 // records come after it. The records around it are published, and the segment
 // is kept under the name *.damaged.
 //
+// # What can't be published
+//
+// Everything that is a DICOM data set is kept, also one without UIDs, one that
+// breaks off or one that contradicts its request: its Entry says so in Unfit,
+// and the publisher takes it to quarantine. The quarantine has a quota; it
+// tells the journal by QuarantineRoom and RefuseStudy when that is used up.
+//
 // # From here on
 //
 // The publisher calls Take for sealed records, publishes them, and calls Drop;
