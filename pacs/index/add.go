@@ -21,6 +21,9 @@ type Addition struct {
 	Series    pacs.Series
 	Pack      Pack
 	Instances []NewInstance
+	// Amended says that the bytes may name another patient than Patient: the
+	// study is served with Patient's demographics in place of theirs.
+	Amended bool
 }
 
 // Pack is an object in storage.
@@ -69,7 +72,7 @@ type KnownStudy struct {
 	// Facility is the code of the study's owner; "" when there is no such study.
 	Facility string
 
-	issuer, patientID string
+	identities []identityPair // under which its images may come
 }
 
 // Contradicts is the Conflict that Add would return for instances of this
@@ -80,7 +83,7 @@ func (k *KnownStudy) Contradicts(facility string, p pacs.Patient) error {
 		return nil
 	case facility != k.Facility:
 		return errOtherFacility
-	case p.Issuer != k.issuer || p.PatientID != k.patientID:
+	case !slices.Contains(k.identities, identityOf(p)):
 		return errOtherPatient
 	}
 	return nil
@@ -97,12 +100,15 @@ var (
 func (ix *Index) Known(ctx context.Context, studyUID string, sopUIDs []string) (*KnownStudy, error) {
 	known := &KnownStudy{Versions: map[string][]KnownVersion{}}
 	var id int64
-	err := ix.pool.QueryRow(ctx, `SELECT s.id, f.code, p.issuer, p.patient_id FROM `+studyTables+` WHERE s.study_uid = $1`, studyUID).
-		Scan(&id, &known.Facility, &known.issuer, &known.patientID)
+	err := ix.pool.QueryRow(ctx, `SELECT s.id, f.code FROM `+studyTables+` WHERE s.study_uid = $1`, studyUID).
+		Scan(&id, &known.Facility)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return known, nil
 	}
 	if err != nil {
+		return nil, fail(err)
+	}
+	if known.identities, err = identitiesOf(ctx, ix.pool, studyUID); err != nil {
 		return nil, fail(err)
 	}
 	type row struct {
@@ -145,11 +151,11 @@ func add(ctx context.Context, tx pgx.Tx, a Addition) (Added, error) {
 	if out.FacilityID, err = facilityID(ctx, tx, a.Facility); err != nil {
 		return out, err
 	}
-	patientID, err := addPatient(ctx, tx, out.FacilityID, a)
+	patient, err := addPatient(ctx, tx, out.FacilityID, a)
 	if err != nil {
 		return out, err
 	}
-	if err := addStudy(ctx, tx, a, patientID, &out); err != nil {
+	if err := addStudy(ctx, tx, a, patient, &out); err != nil {
 		return out, err
 	}
 	seriesID, err := addSeries(ctx, tx, a.Series, out.StudyID)
@@ -210,28 +216,30 @@ func facilityID(ctx context.Context, tx pgx.Tx, code string) (id int64, err erro
 	return id, err
 }
 
-func addStudy(ctx context.Context, tx pgx.Tx, a Addition, patientID int64, out *Added) error {
+func addStudy(ctx context.Context, tx pgx.Tx, a Addition, of owner, out *Added) error {
 	s := a.Study
-	var owner, facility int64
+	var patient, facility int64
 	// The no-op update locks the row, so that additions to one study and its
 	// completion take turns. It is of no key column: that would lock out those
 	// who refer to the row, and they may hold what comes next.
 	err := tx.QueryRow(ctx, `
 		INSERT INTO study (study_uid, patient_row, facility_row, study_date, study_time, accession_number, study_id,
-			description, referring_physician, question, received_at, attributes)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-		ON CONFLICT (study_uid) DO UPDATE SET updated_at = study.updated_at
+			description, referring_physician, question, received_at, attributes, received_patient, amended, amended_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, nullif($13, 0), $14, CASE WHEN $14 THEN clock_timestamp() END)
+		ON CONFLICT (study_uid) DO UPDATE SET updated_at = study.updated_at,
+			amended = study.amended OR EXCLUDED.amended, amended_at = coalesce(study.amended_at, EXCLUDED.amended_at)
 		RETURNING id, patient_row, facility_row, completions`,
-		s.StudyInstanceUID, patientID, out.FacilityID, text(s.Date, maxCode), text(s.Time, maxCode), identity(s.AccessionNumber), identity(s.StudyID),
-		text(s.Description, maxDescription), text(s.ReferringPhysician, maxName), text(s.Question, maxQuestion), s.ReceivedAt, object(s.Attributes)).
-		Scan(&out.StudyID, &owner, &facility, &out.Completions)
+		s.StudyInstanceUID, of.patient, out.FacilityID, text(s.Date, maxCode), text(s.Time, maxCode), identity(s.AccessionNumber), identity(s.StudyID),
+		text(s.Description, maxDescription), text(s.ReferringPhysician, maxName), text(s.Question, maxQuestion), s.ReceivedAt, object(s.Attributes),
+		of.received, of.amended || a.Amended).
+		Scan(&out.StudyID, &patient, &facility, &out.Completions)
 	if err != nil {
 		return err
 	}
 	if facility != out.FacilityID {
 		return errOtherFacility
 	}
-	if owner != patientID {
+	if patient != of.patient {
 		return errOtherPatient
 	}
 	return nil
