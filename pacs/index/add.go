@@ -2,6 +2,7 @@ package index
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -33,6 +34,7 @@ type Pack struct {
 	Bytes      int64
 	MetaOffset int64 // of the gzipped DICOM JSON
 	MetaLength int64
+	Described  int // instances in it; Add takes 0 for all that it adds
 }
 
 // NewInstance is an instance with where it came from. Its Version is set by
@@ -164,9 +166,9 @@ func add(ctx context.Context, tx pgx.Tx, a Addition) (Added, error) {
 	}
 	var packID int64
 	if err := tx.QueryRow(ctx, `
-		INSERT INTO pack (key, series_row, bytes, meta_offset, meta_length) VALUES ($1, $2, $3, $4, $5)
+		INSERT INTO pack (key, series_row, bytes, meta_offset, meta_length, described) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (key) DO UPDATE SET bytes = EXCLUDED.bytes RETURNING id`,
-		a.Pack.Key, seriesID, a.Pack.Bytes, a.Pack.MetaOffset, a.Pack.MetaLength).Scan(&packID); err != nil {
+		a.Pack.Key, seriesID, a.Pack.Bytes, a.Pack.MetaOffset, a.Pack.MetaLength, cmp.Or(a.Pack.Described, len(a.Instances))).Scan(&packID); err != nil {
 		return out, err
 	}
 	c, err := addInstances(ctx, tx, a.Instances, out.StudyID, seriesID, packID)
@@ -199,7 +201,16 @@ func add(ctx context.Context, tx pgx.Tx, a Addition) (Added, error) {
 			updated_at     = clock_timestamp(),
 			completed_at   = NULL
 		WHERE id = $1`, out.StudyID, c.fresh, c.bytes)
-	return out, err
+	if err != nil {
+		return out, err
+	}
+	received := Change{Kind: StudyReceived, FacilityID: out.FacilityID, StudyUID: a.Study.StudyInstanceUID, SeriesUID: a.Series.SeriesInstanceUID, Instances: c.added}
+	if c.added == c.fresh {
+		return out, RecordChange(ctx, tx, received)
+	}
+	superseded := received
+	superseded.Kind, superseded.Instances = InstanceSuperseded, c.added-c.fresh
+	return out, RecordChange(ctx, tx, received, superseded)
 }
 
 func facilityID(ctx context.Context, tx pgx.Tx, code string) (id int64, err error) {
@@ -373,6 +384,9 @@ func (ix *Index) Complete(ctx context.Context, studyID int64, quiet time.Duratio
 		}
 		study, err := studyByID(ctx, tx, studyID)
 		if err != nil {
+			return err
+		}
+		if err := RecordChange(ctx, tx, Change{Kind: StudyCompleted, FacilityID: study.Facility.ID, StudyUID: study.StudyInstanceUID, Instances: study.InstanceCount}); err != nil {
 			return err
 		}
 		if inTx == nil {

@@ -47,6 +47,10 @@ func Open(ctx context.Context, url string) (*Index, error) {
 		pool.Close()
 		return nil, err
 	}
+	if err := ix.newEra(ctx); err != nil {
+		pool.Close()
+		return nil, err
+	}
 	return ix, nil
 }
 
