@@ -9,7 +9,12 @@ import (
 // API answers requests about what the archive keeps.
 type API struct {
 	Index *index.Index
+	// Closing, when set, is closed when the server is about to end: who waits
+	// for a change is answered.
+	Closing <-chan struct{}
 }
 
 // Register adds the routes to /api.
-func (a *API) Register(gin.IRouter) {}
+func (a *API) Register(r gin.IRouter) {
+	(&feed{index: a.Index, closing: a.Closing}).register(r)
+}
