@@ -44,6 +44,13 @@ lint: tools ## run the linters: Go, the web client, the shell scripts
 fuzz: tools ## run each fuzz target for FUZZTIME (20s)
 	@deploy/fuzz.sh
 
+.PHONY: bench
+bench: ## measure Tasvir beside storescp and Orthanc; about 25 minutes, BENCH_QUICK=1 takes 5
+	@deploy/check-tools.sh
+	@deploy/install-debian.sh run
+	@$(MAKE) --no-print-directory build
+	@deploy/bench.sh
+
 .PHONY: clean
 clean: ## remove what was built; the cache in ~/.cache/tasvir and demo data stay
 	@rm -rf bin screenshots

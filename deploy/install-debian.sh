@@ -3,6 +3,7 @@
 #
 #   install-debian.sh run     what "make run" needs
 #   install-debian.sh test    what "make test" needs besides
+#   install-debian.sh bench   what "make bench" needs besides "make run"
 #
 # Each need is a probe and the package that satisfies it, so that a program
 # installed in another way counts too, on any distribution.
@@ -20,6 +21,8 @@ has_postgresql() {
 	[[ -x ${TASVIR_PG_BIN:-}/postgres ]] || compgen -G '/usr/lib/postgresql/*/bin/postgres' || compgen -G '/usr/pgsql-*/bin/postgres' || has postgres
 }
 has_chromium() { has chromium || has chromium-browser || has google-chrome; }
+has_orthanc() { has Orthanc || test -x /usr/sbin/Orthanc; }
+has_orthanc_plugin() { compgen -G "/usr/share/orthanc/plugins/lib$1.so*"; }
 has_font() { [[ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ]] || { has fc-list && fc-list | grep -qi dejavu; }; }
 
 need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
@@ -36,7 +39,14 @@ test)
 	need poppler-utils has pdftotext
 	need unzip has unzip
 	;;
-*) fail "say what for: $0 run|test" ;;
+bench)
+	need dcmtk has storescu
+	need dcmtk has storescp
+	need orthanc has_orthanc
+	need orthanc-postgresql has_orthanc_plugin OrthancPostgreSQLIndex
+	need orthanc-dicomweb has_orthanc_plugin OrthancDicomWeb
+	;;
+*) fail "say what for: $0 run|test|bench" ;;
 esac
 ((${#missing[@]})) || exit 0
 
@@ -59,13 +69,23 @@ apt() {
 install() { apt install --no-install-recommends "${missing[@]}"; }
 
 # Debian's PostgreSQL creates and starts a cluster of its own when it is
-# installed. Tasvir brings its own: this file is in the way of that while it is
-# installed, and no longer.
-hold=/etc/postgresql-common/createcluster.d/tasvir-install.conf
+# installed, and Orthanc's package starts its server. Tasvir brings its own
+# cluster, and the benchmark its own Orthanc: these files are in the way of that
+# while the packages are installed, and no longer.
+in_the_way=()
+trap '((${#in_the_way[@]} == 0)) || "${sudo[@]}" rm -f "${in_the_way[@]}"' EXIT
+put_in_the_way() { # put_in_the_way FILE MODE TEXT; a file that is there already stays
+	[[ -e $1 ]] && return 0
+	in_the_way+=("$1")
+	"${sudo[@]}" mkdir -p "${1%/*}"
+	printf '%s\n' "$3" | "${sudo[@]}" tee "$1" >/dev/null
+	"${sudo[@]}" chmod "$2" "$1"
+}
 if [[ " ${missing[*]} " == *" postgresql "* ]]; then
-	"${sudo[@]}" mkdir -p "${hold%/*}"
-	printf 'create_main_cluster = false\n' | "${sudo[@]}" tee "$hold" >/dev/null
-	trap '"${sudo[@]}" rm -f "$hold"' EXIT
+	put_in_the_way /etc/postgresql-common/createcluster.d/tasvir-install.conf 644 'create_main_cluster = false'
+fi
+if [[ " ${missing[*]} " == *" orthanc"* ]]; then
+	put_in_the_way /usr/sbin/policy-rc.d 755 $'#!/bin/sh\nexit 101 # "not allowed": invoke-rc.d starts nothing'
 fi
 
 # The lists of packages are fetched only if what there is doesn't do.
