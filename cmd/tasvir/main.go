@@ -28,6 +28,7 @@ type CLI struct {
 	Device   DeviceCmd        `cmd:"" help:"AE titles that may send."`
 	User     UserCmd          `cmd:"" help:"People."`
 	Token    TokenCmd         `cmd:"" help:"Tokens for machines."`
+	Generate GenerateCmd      `cmd:"" help:"Fill an index with synthetic studies, to measure how it answers."`
 	Version  kong.VersionFlag `help:"Print the version."`
 }
 
