@@ -35,4 +35,12 @@
 // [Dataset.SetInts], [Dataset.SetBytes], [Dataset.SetSequence] build them,
 // [AppendDataset] encodes them, [AppendFileMeta] writes the Part 10 head for a
 // data set that came over the network, [AppendJSON] gives the DICOM JSON model.
+//
+// # Changing
+//
+// [Amend] serves a stored instance with other values of some attributes. It
+// reads the header only and gives an [Amended], which is read like a file: new
+// bytes where something changes, ranges of the stored file for all else. See
+// amend.go for what changes, trace.go for what the scanner records for it, and
+// amended.go for reading.
 package dicom

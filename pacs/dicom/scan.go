@@ -59,7 +59,9 @@ func (o ScanOptions) withDefaults() ScanOptions {
 // A stream that is no complete data set gives a *ScanError; the Header then
 // holds what was read so far, and the rest of r is unread. An error of r itself
 // is returned unchanged, wrapped.
-func Scan(r io.Reader, opt ScanOptions) (*Header, error) {
+func Scan(r io.Reader, opt ScanOptions) (*Header, error) { return scan(r, opt, nil) }
+
+func scan(r io.Reader, opt ScanOptions, t *trace) (*Header, error) {
 	s := scanners.Get().(*scanner)
 	defer s.release()
 	s.src.reset(r)
@@ -67,7 +69,7 @@ func Scan(r io.Reader, opt ScanOptions) (*Header, error) {
 	s.explicit, s.order = true, binary.LittleEndian
 	h := &Header{Dataset: &Dataset{fallback: opt.FallbackCharset}}
 	s.h = h
-	err := s.scan()
+	err := s.scan(t)
 	if err != nil {
 		err = s.explain(err)
 	}
@@ -89,6 +91,8 @@ type scanner struct {
 	tag   Tag // being read, for errors
 	kept  int64
 	count int
+
+	trace *trace // where things are, for Amend; else nil
 
 	stack []Element  // elements of the data sets being read, innermost last
 	items []*Dataset // likewise items
@@ -129,7 +133,7 @@ func (s *scanner) explain(err error) error {
 	return fmt.Errorf("dicom: reading at byte %d: %w", s.src.offset, err)
 }
 
-func (s *scanner) scan() error {
+func (s *scanner) scan(t *trace) error {
 	h := s.h
 	h.Declared = s.opt.TransferSyntax
 	if s.opt.TransferSyntax == "" {
@@ -140,6 +144,10 @@ func (s *scanner) scan() error {
 	h.DatasetOffset = s.src.offset
 	if err := s.chooseSyntax(); err != nil {
 		return err
+	}
+	if t != nil {
+		t.explicit, t.order = s.explicit, s.order
+		s.trace = t
 	}
 	if ts, _ := LookupTransferSyntax(h.TransferSyntax); ts.Deflated {
 		return s.scanDeflated()
@@ -301,6 +309,9 @@ func (s *scanner) scanDeflated() error {
 	s.src.reset(&cappedReader{inflater, s.opt.MaxInflated})
 	if err := s.readDataset(h.Dataset, -1, 0); err != nil {
 		return err
+	}
+	if s.trace != nil {
+		return nil
 	}
 	// Behind the deflated bytes there may be one byte of padding.
 	if _, err := io.Copy(io.Discard, in); err != nil {

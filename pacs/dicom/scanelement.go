@@ -39,6 +39,9 @@ func (s *scanner) readElements(ds *Dataset, end int64, depth int) error {
 			if done, err := s.atDatasetEnd(); done || err != nil {
 				return err
 			}
+			if s.trace != nil && s.trace.stopsAt(&s.src) {
+				return nil
+			}
 		}
 		done, err := s.readElement(ds, end, depth)
 		if done || err != nil {
@@ -86,6 +89,7 @@ func (s *scanner) atDatasetEnd() (bool, error) {
 // readElement reads one element and pushes it on the stack. done is true when
 // it met the delimiter that ends ds instead.
 func (s *scanner) readElement(ds *Dataset, end int64, depth int) (done bool, err error) {
+	start := s.src.offset
 	b := s.src.peek(8)
 	if len(b) < 8 {
 		if len(b) >= 4 {
@@ -108,6 +112,10 @@ func (s *scanner) readElement(ds *Dataset, end int64, depth int) (done bool, err
 		return false, s.fail(Malformed, "a value of %d bytes where the item around it has %d left", length, end-s.src.offset)
 	}
 	e := Element{Tag: s.tag, VR: vr}
+	if s.trace != nil {
+		s.trace.begin(s, length)
+	}
+	value, explicit, order := s.src.offset, s.explicit, s.order
 	switch {
 	case e.Tag.IsPixelData():
 		err = s.readPixelData(&e, length, depth)
@@ -136,6 +144,11 @@ func (s *scanner) readElement(ds *Dataset, end int64, depth int) (done bool, err
 		ds.charset = parseCharsetValue(e.Value)
 	case TagPixelRepresentation:
 		s.signed = len(e.Value) >= 2 && s.order.Uint16(e.Value) == 1
+	}
+	if s.trace != nil {
+		s.trace.end(ds, &e, element{
+			start: start, value: value, end: s.src.offset, raw: vr, length: length, undefined: length == undefined, explicit: explicit, order: order,
+		}, depth)
 	}
 	return false, nil
 }
@@ -340,6 +353,9 @@ func (s *scanner) readItems(parent *Dataset, end int64, depth int) error {
 		if length != undefined {
 			itemEnd = s.src.offset + int64(length)
 		}
+		if s.trace != nil {
+			s.trace.begin(s, length)
+		}
 		item := s.newDataset()
 		item.BigEndian = s.order == binary.BigEndian
 		item.charset, item.fallback = parent.charset, parent.fallback
@@ -354,6 +370,9 @@ func (s *scanner) readItems(parent *Dataset, end int64, depth int) error {
 		s.explicit, s.signed = explicit, signed
 		if err != nil {
 			return err
+		}
+		if s.trace != nil {
+			s.trace.endItem(depth)
 		}
 	}
 }
