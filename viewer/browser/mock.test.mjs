@@ -1,58 +1,10 @@
 // The client in Chromium, against the mock.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { join } from 'node:path';
-import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { assertAccessible, assertFits } from './axe.mjs';
-import { launch, screenshots } from './chromium.mjs';
-import { signIn, watchErrors } from './people.mjs';
+import { open, page, password, shot, steer, url } from './mocked.mjs';
 import { assertRightPicture, panes, waitForPicture } from './pictures.mjs';
 
-const password = 'parol-123';
-let browser;
-let mock;
-let url;
-let page;
-let errors;
-
-// The mock draws its pictures on the processor; a process of its own keeps the tests' clock free.
-before(async () => {
-  mock = spawn(process.execPath, [join(import.meta.dirname, '../mock/server.mjs'), '0'], { stdio: ['ignore', 'pipe', 'inherit'] });
-  url = await new Promise((resolve, reject) => {
-    mock.stdout.on('data', (text) => {
-      const found = /http:\/\/\S+/.exec(String(text));
-      if (found) resolve(found[0]);
-    });
-    mock.on('exit', (code) => reject(new Error(`the mock ended with ${code}`)));
-  });
-  browser = await launch();
-});
-after(async () => {
-  await browser?.close();
-  mock?.kill();
-});
-
-const steer = async (body) => {
-  const response = await fetch(`${url}/mock`, { method: 'POST', body: JSON.stringify(body) });
-  return response.json();
-};
-
-async function open(login, { width = 1600, height = 900, locale = 'uz', touch = false } = {}) {
-  const context = await browser.newContext({ viewport: { width, height }, locale, hasTouch: touch });
-  page = await context.newPage();
-  errors = watchErrors(page);
-  if (login) await signIn(page, url, login, password);
-}
-
-beforeEach(() => steer({ reset: true }));
-afterEach(async () => {
-  if (!page) return;
-  await page.context().close();
-  page = undefined;
-  assert.deepEqual(errors, []);
-});
-
-const shot = (name) => page.screenshot({ path: join(screenshots, `${name}.png`) });
 const rows = () => page.locator('tr[data-task]');
 const openFirst = async () => {
   await rows().first().waitFor();
@@ -490,44 +442,6 @@ describe('clinician', () => {
     await assertFits(page, 'study');
     await assertAccessible(page, 'study, wide');
     await shot('study');
-  });
-});
-
-describe('administration', () => {
-  test('nobody edits a database by hand', async () => {
-    await open('admin');
-    await page.click('nav a[href="#/administration"]');
-    await page.getByRole('heading', { name: 'Muassasalar' }).waitFor();
-    await page.getByRole('button', { name: 'Muassasa qoʻshish' }).click();
-    await page.locator('.side-panel input').nth(0).fill('termez');
-    await page.locator('.side-panel input').nth(1).fill('Termiz shahar shifoxonasi');
-    await page.locator('.side-panel button[type=submit]').click();
-    await page.locator('tbody tr', { hasText: 'TERMEZ' }).waitFor();
-    for (const tab of ['facilities', 'devices', 'people', 'groups', 'rules']) {
-      await page.click(`.administration nav a[href="#/administration/${tab}"]`);
-      await page.locator('tbody tr').first().waitFor();
-      await page.locator('tbody tr button').first().click();
-      await page.locator('.side-panel').waitFor();
-      await assertAccessible(page, tab);
-      await assertFits(page, tab);
-      await shot(`admin-${tab}`);
-    }
-    await page.locator('.side-panel textarea').fill('!!');
-    await page.getByRole('button', { name: 'Qoida qoʻshish' }).click();
-    await page.locator('.side-panel input').first().fill('Sinov');
-    await page.locator('.side-panel textarea').fill('!!');
-    await page.locator('.side-panel button[type=submit]').click();
-    assert.match(await page.locator('.side-panel [role=alert]').innerText(), /Shartni oʻqib boʻlmadi/);
-    await page.click('.administration nav a[href="#/administration/status"]');
-    await page.locator('.facts').waitFor();
-    await assertAccessible(page, 'status');
-  });
-
-  test('a facility’s administrator sees devices and people only', async () => {
-    await open('mudir');
-    await page.click('nav a[href="#/administration"]');
-    await page.locator('tbody tr').first().waitFor();
-    assert.deepEqual(await page.locator('.administration nav a').allInnerTexts(), ['Qurilmalar', 'Foydalanuvchilar']);
   });
 });
 

@@ -50,9 +50,10 @@ const loans = [
   ['insult', 'инсульт'],
   ['kompyuter', 'компьютер'],
   ['filtr', 'фильтр'],
+  ['obyekt', 'объект'],
 ];
 
-const latin = /\{\{\w+\}\}|'CT' in study\.modalities && study\.body_part == 'HEAD'|\b(?:AE title|AE|PDF|ID|CEL|DICOM|FHIR|Shift|N)\b(?![ʻʼ])/g;
+const latin = /\{\{\w+\}\}|'CT' in study\.modalities && study\.body_part == 'HEAD'|\b(?:AE title|AE|PDF|UID|ID|CT|MR|US|CEL|DICOM|FHIR|Shift|N)\b(?![ʻʼ])/g;
 
 const isVowel = (letter) => 'aeiouаеиоуўэёюя'.includes(letter.toLowerCase());
 

@@ -12,6 +12,7 @@ import http from 'node:http';
 import { dirname, extname, join, normalize } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { gzipSync } from 'node:zlib';
+import { careRoutes, makeCare } from './care.mjs';
 import { bodies, frame } from './phantom.mjs';
 import { makeWorld } from './world.mjs';
 
@@ -28,6 +29,7 @@ class Refusal extends Error {
 
 export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
   let world = makeWorld();
+  let care = makeCare(world);
   let knobs = { offline: false, frameDelay: 0, fail: undefined };
   const sessions = new Map();
   const streams = new Set();
@@ -320,6 +322,8 @@ export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
   collection('groups', 'id', { make: (g) => ({ ...g, id: `g${++serial + 100}` }) });
   collection('rules', 'id', { make: (r) => ({ ...r, id: `r${++serial + 100}` }), remove: true });
 
+  careRoutes({ on, care: () => care, Refusal, now });
+
   // DICOMweb: metadata and frames.
   const findSeries = (study, series, user) => {
     const found = findStudy(study, user).series.find((s) => s.series_uid === series);
@@ -392,6 +396,7 @@ export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
   function steer(body) {
     if (body.reset) {
       world = makeWorld();
+      care = makeCare(world);
       knobs = { offline: false, frameDelay: 0, fail: undefined };
       for (const session of sessions.values()) session.user = world.users.find((u) => u.id === session.user.id);
     }

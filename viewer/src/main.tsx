@@ -5,6 +5,7 @@ import { startTheme } from './parts/theme';
 import './style/tokens.css';
 import './style/base.css';
 import './style/rooms.css';
+import './style/administration.css';
 import { startWords } from './words';
 
 startTheme();

@@ -161,6 +161,38 @@ export const api = {
   addRule: (r: s.Rule) => send<void>('POST', '/api/admin/rules', r),
   putRule: (r: s.Rule) => send<void>('PUT', `/api/admin/rules/${id(r.id ?? '')}`, r),
   deleteRule: (rule: string) => send<void>('DELETE', `/api/admin/rules/${id(rule)}`),
+
+  quarantine: (query: Query) => send<s.QuarantinePage>('GET', withQuery('/api/admin/quarantine', query)),
+  quarantinedPath: (item: string) => `/api/admin/quarantine/${id(item)}/file`,
+  releaseQuarantined: (release: s.Release) => send<s.Released>('POST', '/api/admin/quarantine/release', release),
+  discardQuarantined: (ids: string[], why: string) => send<{ discarded: number }>('POST', '/api/admin/quarantine/discard', { ids, why }),
+
+  versions: (study: string) => send<{ instances: s.VersionedInstance[] }>('GET', `/api/admin/studies/${id(study)}/versions`),
+  versionPath: (study: string, sop: string, version: number) => `/api/admin/studies/${id(study)}/instances/${id(sop)}/versions/${version}`,
+
+  patientRecords: (query: Query) => send<{ patients: s.PatientRecord[]; next?: string }>('GET', withQuery('/api/admin/patients', query)),
+  patientRecord: (patient: string) => send<s.PatientDetail>('GET', `/api/admin/patients/${id(patient)}`),
+  correctPatient: (patient: string, demographics: s.Demographics, why: string, revision: number) =>
+    send<s.PatientDetail>('POST', `/api/admin/patients/${id(patient)}/correct`, { demographics, why, revision }),
+  mergePatient: (patient: string, into: string, why: string, revision: number) => send<s.PatientDetail>('POST', `/api/admin/patients/${id(patient)}/merge`, { into, why, revision }),
+  splitPatient: (patient: string, studies: string[], demographics: s.Demographics, why: string, revision: number) =>
+    send<s.PatientDetail>('POST', `/api/admin/patients/${id(patient)}/split`, { studies, demographics, why, revision }),
+  moveStudy: (study: string, patient: string, why: string) => send<s.PatientDetail>('POST', `/api/admin/studies/${id(study)}/move`, { patient, why }),
+  undoOperation: (operation: string, why: string) => send<s.PatientDetail>('POST', `/api/admin/patient-operations/${id(operation)}/undo`, { why }),
+
+  verification: () => send<s.Verification>('GET', '/api/admin/verification'),
+  verifyNow: () => send<void>('POST', '/api/admin/verification/run'),
+  repair: (problem: string) => send<s.StorageProblem>('POST', `/api/admin/verification/problems/${id(problem)}/repair`),
+
+  policies: () => send<{ policies: s.RetentionPolicy[] }>('GET', '/api/admin/retention/policies'),
+  addPolicy: (p: s.RetentionPolicy) => send<s.RetentionPolicy>('POST', '/api/admin/retention/policies', p),
+  putPolicy: (p: s.RetentionPolicy) => send<s.RetentionPolicy>('PUT', `/api/admin/retention/policies/${id(p.id ?? '')}`, p),
+  deletePolicy: (policy: string) => send<void>('DELETE', `/api/admin/retention/policies/${id(policy)}`),
+  previewPolicy: (policy: string) => send<s.RetentionPreview>('POST', `/api/admin/retention/policies/${id(policy)}/preview`),
+  retentionRuns: () => send<{ runs: s.RetentionRun[] }>('GET', '/api/admin/retention/runs'),
+  holds: () => send<{ holds: s.LegalHold[] }>('GET', '/api/admin/holds'),
+  hold: (study: string, why: string) => send<s.LegalHold>('PUT', `/api/admin/studies/${id(study)}/hold`, { why }),
+  liftHold: (study: string) => send<void>('DELETE', `/api/admin/studies/${id(study)}/hold`),
 };
 
 function remember(session: s.Session): s.Session {

@@ -250,3 +250,184 @@ export interface Status {
   store?: string;
   deliveries?: { queued?: number; retrying?: number; failed?: number };
 }
+
+export interface FacilityName {
+  code: string;
+  name: string;
+}
+
+/** Who a patient is, in DICOM's forms: Family^Given^Middle, YYYYMMDD. */
+export interface Demographics {
+  name?: string;
+  patient_id?: string;
+  issuer?: string;
+  birth_date?: string;
+  sex?: '' | 'M' | 'F' | 'O';
+  pinfl?: string;
+}
+
+export const quarantineReasons = ['missing_uid', 'bad_uid', 'broken_header', 'too_large', 'other_patient', 'other_facility', 'mismatch', 'unfit', 'damaged'] as const;
+export type QuarantineReason = (typeof quarantineReasons)[number];
+
+export interface Quarantined {
+  id: string;
+  reason: QuarantineReason;
+  message: string;
+  facility: FacilityName;
+  sender: string;
+  channel: string;
+  bytes: number;
+  received_at: string;
+  study_uid?: string;
+  series_uid?: string;
+  sop_uid?: string;
+  modality?: string;
+  study_date?: string;
+  description?: string;
+  patient?: Demographics;
+  belongs_to?: Demographics;
+}
+
+export interface QuarantinePage {
+  items: Quarantined[];
+  next?: string;
+  total: number;
+  bytes: number;
+  quota: number;
+}
+
+export interface Release {
+  ids: string[];
+  facility?: string;
+  patient?: Demographics;
+  new_study?: boolean;
+}
+
+export interface Released {
+  released: string[];
+  refused: { id: string; message: string }[];
+}
+
+export interface VersionedInstance {
+  sop_uid: string;
+  series_uid: string;
+  versions: { version: number; current: boolean; bytes: number; sha256: string; sender: string; channel: string; received_at: string }[];
+}
+
+export interface PatientRecord {
+  id: string;
+  revision: number;
+  facility: FacilityName;
+  demographics: Demographics;
+  shared_id?: boolean;
+  corrected: boolean;
+  studies: number;
+}
+
+export interface PatientStudy {
+  study_uid: string;
+  date: string;
+  description: string;
+  modalities: string[];
+  accession?: string;
+  instances: number;
+  moved: boolean;
+}
+
+export type PatientOperationKind = 'correct' | 'merge' | 'move' | 'split' | 'undo';
+
+export interface PatientOperation {
+  id: string;
+  kind: PatientOperationKind;
+  at: string;
+  who: string;
+  why: string;
+  before?: Demographics;
+  after?: Demographics;
+  other?: string;
+  studies?: string[];
+  undoes?: string;
+  undone_by?: string;
+  undoable: boolean;
+}
+
+export interface PatientDetail {
+  patient: PatientRecord;
+  received?: Demographics;
+  studies: PatientStudy[];
+  linked: PatientRecord[];
+  history: PatientOperation[];
+}
+
+export interface StorageProblem {
+  id: string;
+  key: string;
+  kind: 'missing' | 'unreadable' | 'damaged_instance' | 'damaged_metadata' | 'damaged_directory' | 'not_indexed' | 'orphan';
+  state: 'open' | 'repaired' | 'gone';
+  message: string;
+  facility?: string;
+  study_uid?: string;
+  series_uid?: string;
+  sop_uids?: string[];
+  found_at: string;
+  repaired_at?: string;
+  repaired_from?: string;
+}
+
+export interface Verification {
+  packs: number;
+  bytes: number;
+  verified: number;
+  oldest?: string;
+  pass?: { started_at: string; done: number; total: number };
+  bytes_per_second?: number;
+  interval_seconds?: number;
+  copy?: boolean;
+  problems: StorageProblem[];
+}
+
+export const retentionActions = ['keep', 'move_to_cold', 'delete_pixels', 'delete_all'] as const;
+export type RetentionAction = (typeof retentionActions)[number];
+
+export interface RetentionPolicy {
+  id?: string;
+  position?: number;
+  name: string;
+  facility?: string;
+  modality?: string;
+  days: number;
+  action: RetentionAction;
+  enabled?: boolean;
+  previewed?: boolean;
+}
+
+export interface RetentionPreview {
+  at: string;
+  studies: number;
+  instances: number;
+  bytes: number;
+  held: number;
+  samples: { study_uid: string; facility: string; date: string; modalities?: string[]; patient?: string; bytes: number }[];
+}
+
+export interface RetentionRun {
+  id: string;
+  policy: string;
+  action: string;
+  started_at: string;
+  finished_at?: string;
+  studies: number;
+  bytes: number;
+  failed: number;
+}
+
+export interface LegalHold {
+  study_uid: string;
+  why: string;
+  who: string;
+  at: string;
+  facility?: string;
+  patient?: string;
+  date?: string;
+  description?: string;
+}

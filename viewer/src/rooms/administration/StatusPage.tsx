@@ -4,6 +4,7 @@ import { useResource } from '../../api/resource';
 import { ProblemNote } from '../../parts/problem';
 import { useWords } from '../../words';
 import { bytes, moment, number } from '../../words/dates';
+import { Fact } from './Fact';
 
 /** How this node is: what it holds, what waits. */
 export function StatusPage() {
@@ -43,15 +44,6 @@ export function StatusPage() {
           <Fact label={t('delivery.state.failed')} value={n(s.deliveries?.failed)} bad={(s.deliveries?.failed ?? 0) > 0} />
         </dl>
       )}
-    </div>
-  );
-}
-
-function Fact({ label, value, bad }: { label: string; value: string; bad?: boolean }) {
-  return (
-    <div>
-      <dt>{label}</dt>
-      <dd data-bad={bad || undefined}>{value}</dd>
     </div>
   );
 }

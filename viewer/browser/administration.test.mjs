@@ -1,0 +1,204 @@
+// What administrators set up and look after, in Chromium, against the mock.
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { assertAccessible, assertFits } from './axe.mjs';
+import { open, page, shot } from './mocked.mjs';
+
+const goTo = (tab) => page.click(`.administration nav a[href="#/administration/${tab}"]`);
+const panel = () => page.locator('.side-panel');
+const dialog = () => page.locator('dialog[open]');
+const because = async (why, button) => {
+  await dialog().locator('input[required]').fill(why);
+  await dialog().getByRole('button', { name: button, exact: true }).click();
+  await dialog().waitFor({ state: 'detached' });
+};
+const checkPage = async (name) => {
+  await assertAccessible(page, name);
+  await assertFits(page, name);
+  await shot(`admin-${name}`);
+};
+
+async function openAdministration(login = 'admin') {
+  await open(login);
+  await page.click('nav a[href="#/administration"]');
+}
+
+describe('administration', () => {
+  test('nobody edits a database by hand', async () => {
+    await open('admin');
+    await page.click('nav a[href="#/administration"]');
+    await page.getByRole('heading', { name: 'Muassasalar' }).waitFor();
+    await page.getByRole('button', { name: 'Muassasa qoʻshish' }).click();
+    await page.locator('.side-panel input').nth(0).fill('termez');
+    await page.locator('.side-panel input').nth(1).fill('Termiz shahar shifoxonasi');
+    await page.locator('.side-panel button[type=submit]').click();
+    await page.locator('tbody tr', { hasText: 'TERMEZ' }).waitFor();
+    for (const tab of ['facilities', 'devices', 'people', 'groups', 'rules']) {
+      await page.click(`.administration nav a[href="#/administration/${tab}"]`);
+      await page.locator('tbody tr').first().waitFor();
+      await page.locator('tbody tr button').first().click();
+      await page.locator('.side-panel').waitFor();
+      await assertAccessible(page, tab);
+      await assertFits(page, tab);
+      await shot(`admin-${tab}`);
+    }
+    await page.locator('.side-panel textarea').fill('!!');
+    await page.getByRole('button', { name: 'Qoida qoʻshish' }).click();
+    await page.locator('.side-panel input').first().fill('Sinov');
+    await page.locator('.side-panel textarea').fill('!!');
+    await page.locator('.side-panel button[type=submit]').click();
+    assert.match(await page.locator('.side-panel [role=alert]').innerText(), /Shartni oʻqib boʻlmadi/);
+    await page.click('.administration nav a[href="#/administration/status"]');
+    await page.locator('.facts').waitFor();
+    await assertAccessible(page, 'status');
+  });
+
+  test('a facility’s administrator sees devices, people, records and quarantine only', async () => {
+    await open('mudir');
+    await page.click('nav a[href="#/administration"]');
+    await page.locator('tbody tr').first().waitFor();
+    assert.deepEqual(await page.locator('.administration nav a').allInnerTexts(), ['Qurilmalar', 'Foydalanuvchilar', 'Bemor yozuvlari', 'Karantin']);
+  });
+});
+
+describe('quarantine', () => {
+  test('shows why, lets in what was put right, keeps what still does not fit', async () => {
+    await openAdministration();
+    await goTo('quarantine');
+    const row = page.locator('tbody tr', { hasText: 'Xolmatova Zulfiya' });
+    await row.locator('input[type=checkbox]').check();
+    await panel().getByText('Bu tekshiruv allaqachon boshqa bemorga tegishli').waitFor();
+    await checkPage('quarantine');
+
+    await panel().getByRole('button', { name: 'Chiqarish' }).click();
+    await panel().getByText('Chiqarildi: 0. Qoldi: 1.').waitFor();
+    await panel().getByLabel('Bu boshqa bemor').check();
+    assert.equal(await panel().getByLabel('Familiya').inputValue(), 'Xolmatova');
+    await panel().getByRole('button', { name: 'Shu tekshiruvning bemori' }).click();
+    assert.equal(await panel().getByLabel('Familiya').inputValue(), 'Karimov');
+    await assertAccessible(page, 'release form');
+    await panel().getByRole('button', { name: 'Chiqarish' }).click();
+    await row.waitFor({ state: 'detached' });
+    assert.equal(await panel().count(), 0);
+  });
+
+  test('deletes only with a reason', async () => {
+    await openAdministration();
+    await goTo('quarantine');
+    await page.getByLabel('Hammasini tanlash').check();
+    await panel().getByRole('button', { name: 'Oʻchirish' }).click();
+    assert.equal(await dialog().getByRole('button', { name: 'Oʻchirish' }).isDisabled(), true);
+    await assertAccessible(page, 'delete from quarantine');
+    await because('Sinov suratlari', 'Oʻchirish');
+    await page.getByText('Karantin boʻsh.').waitFor();
+  });
+});
+
+describe('patient records', () => {
+  const find = async (text, row) => {
+    await goTo('records');
+    await page.getByRole('searchbox', { name: 'Ism, ID yoki JShShIR' }).first().fill(text);
+    await page.locator('tbody tr', { hasText: row }).getByRole('button').click();
+    await panel().locator('.care-list').first().waitFor();
+  };
+
+  test('a correction says why, shows both, and can be undone', async () => {
+    await openAdministration();
+    await find('karimov', 'Karimov Ali Baxtiyorovich');
+    await panel().getByRole('button', { name: 'Maʼlumotni toʻgʻrilash' }).click();
+    await panel().getByLabel('Familiya').fill('Karimova');
+    await panel().getByRole('button', { name: 'Maʼlumotni toʻgʻrilash' }).click();
+    await because('Familiya notoʻgʻri yozilgan', 'Maʼlumotni toʻgʻrilash');
+    await panel().getByRole('heading', { name: 'Karimova Ali Baxtiyorovich' }).waitFor();
+    await panel().getByText('Kelgan holati').waitFor();
+    await panel().getByText('Familiya notoʻgʻri yozilgan').waitFor();
+    await checkPage('records');
+    await panel().getByRole('button', { name: 'Orqaga qaytarish' }).click();
+    await because('Aslida toʻgʻri edi', 'Orqaga qaytarish');
+    await panel().getByRole('heading', { name: 'Karimov Ali Baxtiyorovich' }).waitFor();
+  });
+
+  test('two records of one person become one', async () => {
+    await openAdministration();
+    await find('K-2', 'Karimov Ali');
+    await panel().getByRole('button', { name: 'Boshqa yozuv bilan bir kishi…' }).click();
+    await dialog().getByRole('searchbox').fill('baxtiyor');
+    await dialog().getByRole('radio').check();
+    await assertAccessible(page, 'merge');
+    await because('Bir odam, ikki marta roʻyxatga olingan', 'Birlashtirish');
+    await panel().getByRole('heading', { name: 'Karimov Ali Baxtiyorovich' }).waitFor();
+    assert.equal(await panel().locator('.care-study').count(), 3);
+  });
+
+  test('a study of somebody else gets a record of its own', async () => {
+    await openAdministration();
+    await find('karimov', 'Karimov Ali Baxtiyorovich');
+    await panel().locator('.care-study input').nth(1).check();
+    await panel().getByRole('button', { name: 'Tanlanganlar boshqa odamniki…' }).click();
+    await dialog().getByLabel('Familiya').fill('Sobirov');
+    await because('Boshqa bemor navbatda edi', 'Yozuv ochish');
+    await panel().getByRole('heading', { name: 'Sobirov' }).waitFor();
+  });
+
+  test('versions are there to download, and a study can be held', async () => {
+    await openAdministration();
+    await find('karimov', 'Karimov Ali Baxtiyorovich');
+    await panel().locator('.care-study button').first().click();
+    const old = panel().getByRole('link', { name: '1-versiya' });
+    assert.match(await old.getAttribute('href'), /^\/api\/admin\/studies\/[\d.]+\/instances\/[\d.]+\/versions\/1$/);
+    await panel().getByRole('button', { name: 'Oʻchirishni taqiqlash' }).click();
+    await because('Sud ishi', 'Oʻchirishni taqiqlash');
+    await panel().getByText('Sud ishi').waitFor();
+    await checkPage('record-study');
+    await goTo('retention');
+    await page.getByText('Sud ishi').waitFor();
+  });
+});
+
+describe('storage and retention', () => {
+  test('a problem is shown until it is repaired', async () => {
+    await openAdministration();
+    await goTo('storage');
+    await page.getByText('1 ta muammo eʼtiboringizni talab qiladi.').waitFor();
+    await checkPage('storage');
+    await page.getByRole('button', { name: 'Hammasini hozir tekshirish' }).click();
+    await page.getByText('120/4 210').waitFor();
+    await page.getByRole('button', { name: 'Tiklash' }).click();
+    await page.getByText('Oʻqilgan hamma narsa butun.').waitFor();
+  });
+
+  test('a policy is switched on only after its dry run', async () => {
+    await openAdministration();
+    await goTo('retention');
+    await page.getByRole('button', { name: 'Saqlash qoidasini qoʻshish' }).click();
+    await panel().getByLabel('Nomi').fill('KT, 5 yil');
+    await panel().getByLabel('Modallik').fill('ct');
+    await panel().getByLabel('Kunlar').fill('1825');
+    await panel().locator('button[type=submit]').click();
+    const row = page.locator('tbody tr', { hasText: 'KT, 5 yil' });
+    await row.getByRole('button').click();
+    const on = panel().getByLabel('Qoida yoqilgan');
+    assert.equal(await on.isDisabled(), true);
+    await panel().getByRole('button', { name: 'Sinov hisobi: bugun nima boʻlardi' }).click();
+    await panel().getByText('Tekshiruvlar: 812').waitFor();
+    await checkPage('retention');
+    await on.check();
+    await panel().locator('button[type=submit]').click();
+    await row.getByText('yoqilgan').waitFor();
+  });
+
+  test('on a phone, and in the other languages, nothing spills', async () => {
+    await open('admin', { width: 400, height: 800 });
+    await page.goto(`${page.url().split('#')[0]}#/administration/retention`);
+    for (const tab of ['records', 'quarantine', 'storage', 'retention']) {
+      await goTo(tab);
+      await page.getByRole('heading', { level: 1 }).waitFor();
+      for (const language of ['ru', 'uz-Cyrl', 'en', 'uz-Latn']) {
+        await page.selectOption('.language', language);
+        await page.waitForFunction((expected) => document.documentElement.lang === expected, language);
+        await shot(`phone-admin-${tab}-${language}`);
+        await assertFits(page, `${tab} in ${language}`);
+      }
+    }
+  });
+});

@@ -1,0 +1,305 @@
+import { useState } from 'react';
+import { api } from '../../api/client';
+import { useResource } from '../../api/resource';
+import { type Demographics, type Quarantined, quarantineReasons, type Released } from '../../api/schema';
+import { Icon } from '../../parts/icons';
+import { explain, ProblemNote } from '../../parts/problem';
+import { useUser } from '../../parts/session';
+import { useWords } from '../../words';
+import { bytes, dicomDate, moment, number } from '../../words/dates';
+import { Ask } from './Ask';
+import { DemographicsFields, Who } from './demographics';
+import { Field } from './TablePage';
+
+/** What was received and can't be indexed: why, and what to do about it. */
+export function QuarantinePage() {
+  const { t, language } = useWords();
+  const { facilities } = useUser();
+  const [facility, setFacility] = useState('');
+  const [reason, setReason] = useState('');
+  const [chosen, setChosen] = useState<string[]>([]);
+  const [more, setMore] = useState<{ key: string; items: Quarantined[]; next?: string }>();
+  const key = `quarantine ${facility} ${reason}`;
+  const page = useResource(key, () => api.quarantine({ facility, reason, limit: 100 }));
+  const further = more?.key === key ? more : undefined;
+  const items = [...(page.data?.items ?? []), ...(further?.items ?? [])];
+  const next = further ? further.next : page.data?.next;
+  const selected = items.filter((item) => chosen.includes(item.id));
+
+  const reload = async () => {
+    setChosen([]);
+    setMore(undefined);
+    await page.reload();
+  };
+  const loadMore = async () => {
+    const answer = await api.quarantine({ facility, reason, limit: 100, after: next });
+    setMore({ key, items: [...(further?.items ?? []), ...answer.items], next: answer.next });
+  };
+  const filter = (set: (value: string) => void) => (event: React.ChangeEvent<HTMLSelectElement>) => {
+    setChosen([]);
+    set(event.target.value);
+  };
+
+  return (
+    <>
+      <div className="admin-table">
+        <div className="room-head">
+          <h1>{t('admin.quarantine.title')}</h1>
+          <span className="spread" />
+          <select aria-label={t('quarantine.reason')} value={reason} onChange={filter(setReason)}>
+            <option value="">{t('quarantine.anyReason')}</option>
+            {quarantineReasons.map((name) => (
+              <option key={name} value={name}>
+                {t(`quarantine.reasons.${name}`)}
+              </option>
+            ))}
+          </select>
+          {facilities.length > 1 && (
+            <select aria-label={t('study.facility')} value={facility} onChange={filter(setFacility)}>
+              <option value="">{t('worklist.anyFacility')}</option>
+              {facilities.map((f) => (
+                <option key={f.code} value={f.code}>
+                  {f.name}
+                </option>
+              ))}
+            </select>
+          )}
+        </div>
+        <p className="secondary lead">{t('admin.quarantine.lead')}</p>
+        {page.data && (
+          <p className="figures" data-bad={page.data.bytes > 0.8 * page.data.quota || undefined}>
+            {t('quarantine.usage', { count: number(page.data.total, language), used: bytes(page.data.bytes, language), quota: bytes(page.data.quota, language) })}
+          </p>
+        )}
+        <ProblemNote error={page.error} retry={() => void page.reload()} />
+        {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard */}
+        <section className="table-scroll" tabIndex={0} aria-label={t('admin.quarantine.title')}>
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">
+                  <input
+                    type="checkbox"
+                    aria-label={t('quarantine.chooseAll')}
+                    checked={items.length > 0 && selected.length === items.length}
+                    onChange={(event) => setChosen(event.target.checked ? items.map((item) => item.id) : [])}
+                  />
+                </th>
+                <th scope="col">{t('quarantine.received')}</th>
+                <th scope="col">{t('quarantine.reason')}</th>
+                <th scope="col">{t('patient.banner')}</th>
+                <th scope="col">{t('study.title')}</th>
+                <th scope="col">{t('quarantine.sender')}</th>
+              </tr>
+            </thead>
+            <tbody>
+              {items.map((item) => (
+                <tr key={item.id} data-selected={chosen.includes(item.id) || undefined}>
+                  <td>
+                    <input
+                      type="checkbox"
+                      aria-label={t('quarantine.choose', { at: moment(item.received_at), sender: item.sender || item.channel })}
+                      checked={chosen.includes(item.id)}
+                      onChange={(event) => setChosen(event.target.checked ? [...chosen, item.id] : chosen.filter((id) => id !== item.id))}
+                    />
+                  </td>
+                  <td className="figures">{moment(item.received_at)}</td>
+                  <td>{t(`quarantine.reasons.${item.reason}`)}</td>
+                  <td>
+                    <Who demographics={item.patient} />
+                  </td>
+                  <td>
+                    <span className="modality">{item.modality}</span> {item.description} <small className="secondary figures">{dicomDate(item.study_date)}</small>
+                  </td>
+                  <td>
+                    {item.facility.name} <code>{item.sender}</code>
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+          {page.data && items.length === 0 && <p className="empty">{t('quarantine.empty')}</p>}
+        </section>
+        {next && (
+          <button type="button" onClick={() => void loadMore()}>
+            {t('do.more')}
+          </button>
+        )}
+      </div>
+      {selected.length > 0 && <ReleasePanel key={selected.map((item) => item.id).join()} items={selected} onDone={reload} onClose={() => setChosen([])} />}
+    </>
+  );
+}
+
+/** What is wrong with the chosen ones, and the form that lets them in. */
+function ReleasePanel({ items, onDone, onClose }: { items: Quarantined[]; onDone: () => Promise<void>; onClose: () => void }) {
+  const { t, language } = useWords();
+  const { facilities } = useUser();
+  const [first] = items;
+  const [facility, setFacility] = useState('');
+  const [patient, setPatient] = useState<Demographics>();
+  const [newStudy, setNewStudy] = useState(false);
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<unknown>();
+  const [outcome, setOutcome] = useState<Released>();
+  const [asking, setAsking] = useState(false);
+  const title = items.length === 1 ? t(`quarantine.reasons.${first.reason}`) : t('quarantine.chosen', { count: number(items.length, language) });
+
+  const release = async () => {
+    setBusy(true);
+    setError(undefined);
+    try {
+      const answer = await api.releaseQuarantined({
+        ids: items.map((item) => item.id),
+        ...(facility && { facility }),
+        ...(patient && { patient }),
+        ...(newStudy && { new_study: true }),
+      });
+      if (answer.refused.length === 0) await onDone();
+      else setOutcome(answer);
+    } catch (err) {
+      setError(err);
+    } finally {
+      setBusy(false);
+    }
+  };
+
+  return (
+    <aside className="side-panel" aria-label={title}>
+      <header>
+        <h2>{title}</h2>
+        <button type="button" className="icon-button" aria-label={t('do.close')} title={t('do.close')} onClick={onClose}>
+          <Icon name="close" />
+        </button>
+      </header>
+      {items.length === 1 && <Facts item={first} />}
+      <form
+        className="stacked"
+        onSubmit={(event) => {
+          event.preventDefault();
+          void release();
+        }}
+      >
+        <h3>{t('quarantine.release')}</h3>
+        <p className="secondary">{t('quarantine.releaseMeaning')}</p>
+        {facilities.length > 1 && (
+          <Field label={t('study.facility')}>
+            <select value={facility} onChange={(event) => setFacility(event.target.value)}>
+              <option value="">{t('quarantine.asReceived')}</option>
+              {facilities.map((f) => (
+                <option key={f.code} value={f.code}>
+                  {f.name}
+                </option>
+              ))}
+            </select>
+          </Field>
+        )}
+        <label className="check">
+          <input type="checkbox" checked={patient !== undefined} onChange={(event) => setPatient(event.target.checked ? { ...first.patient } : undefined)} />
+          <span>{t('quarantine.otherPatient')}</span>
+        </label>
+        {patient && (
+          <>
+            {first.belongs_to && (
+              <button type="button" onClick={() => setPatient({ ...first.belongs_to })}>
+                {t('quarantine.asStudy')}
+              </button>
+            )}
+            <DemographicsFields value={patient} onChange={setPatient} />
+          </>
+        )}
+        <label className="check">
+          <input type="checkbox" checked={newStudy} onChange={(event) => setNewStudy(event.target.checked)} />
+          <span>
+            {t('quarantine.newStudy')} <small className="secondary">{t('quarantine.newStudyHint')}</small>
+          </span>
+        </label>
+        {error !== undefined && (
+          <p className="problem" role="alert">
+            {explain(t, error)}
+          </p>
+        )}
+        {outcome && (
+          <div role="alert">
+            <p>{t('quarantine.outcome', { released: number(outcome.released.length, language), refused: number(outcome.refused.length, language) })}</p>
+            <ul>
+              {outcome.refused.slice(0, 5).map((refusal) => (
+                <li key={refusal.id} className="problem">
+                  {refusal.message}
+                </li>
+              ))}
+            </ul>
+            <button type="button" onClick={() => void onDone()}>
+              {t('do.close')}
+            </button>
+          </div>
+        )}
+        <div className="actions start">
+          <button type="submit" className="primary" disabled={busy}>
+            {t('quarantine.releaseDo')}
+          </button>
+          <span className="spread" />
+          <button type="button" className="danger" onClick={() => setAsking(true)}>
+            {t('quarantine.discard')}
+          </button>
+        </div>
+      </form>
+      {asking && (
+        <Ask
+          title={t('quarantine.discardAsk', { count: number(items.length, language) })}
+          meaning={t('quarantine.discardMeaning')}
+          act={t('quarantine.discard')}
+          danger
+          onAct={async (why) => {
+            await api.discardQuarantined(
+              items.map((item) => item.id),
+              why,
+            );
+            await onDone();
+          }}
+          onClose={() => setAsking(false)}
+        />
+      )}
+    </aside>
+  );
+}
+
+function Facts({ item }: { item: Quarantined }) {
+  const { t, language } = useWords();
+  const uids = [
+    ['Study Instance UID', item.study_uid],
+    ['Series Instance UID', item.series_uid],
+    ['SOP Instance UID', item.sop_uid],
+  ].filter(([, value]) => value);
+  return (
+    <div className="stacked">
+      <p>{t(`quarantine.advice.${item.reason}`)}</p>
+      <p className="secondary" lang="en">
+        {item.message}
+      </p>
+      {item.belongs_to && (
+        <dl>
+          <dt>{t('quarantine.belongsTo')}</dt>
+          <dd>
+            <Who demographics={item.belongs_to} />
+          </dd>
+        </dl>
+      )}
+      {uids.length > 0 && (
+        <dl className="uids">
+          {uids.map(([name, value]) => (
+            <div key={name}>
+              <dt>{name}</dt>
+              <dd>
+                <code>{value}</code>
+              </dd>
+            </div>
+          ))}
+        </dl>
+      )}
+      <a className="button" href={api.quarantinedPath(item.id)} download={`${item.id}.dcm`}>
+        <Icon name="file" /> {t('quarantine.download', { size: bytes(item.bytes, language) })}
+      </a>
+    </div>
+  );
+}
