@@ -24,6 +24,7 @@ type CLI struct {
 	Import   ImportCmd        `cmd:"" help:"Bring DICOM files of a folder into a running archive."`
 	Store    StoreCmd         `cmd:"" help:"Send DICOM files to a DICOM node (C-STORE)."`
 	Echo     EchoCmd          `cmd:"" help:"Ask a DICOM node whether it answers (C-ECHO)."`
+	Reindex  ReindexCmd       `cmd:"" help:"Rebuild the index from object storage."`
 	Facility FacilityCmd      `cmd:"" help:"Hospitals and clinics."`
 	Device   DeviceCmd        `cmd:"" help:"AE titles that may send."`
 	User     UserCmd          `cmd:"" help:"People."`
@@ -35,7 +36,7 @@ type CLI struct {
 func main() { os.Exit(run(os.Args[1:])) }
 
 // run executes one command line and returns the exit code: 0 done, 1 it
-// failed, 2 the command line is wrong.
+// failed, 2 the command line is wrong, 3 it was done and found problems.
 func run(args []string) int {
 	var cli CLI
 	parser, err := kong.New(&cli,
@@ -60,10 +61,23 @@ func run(args []string) int {
 	command.BindTo(ctx, (*context.Context)(nil))
 	if err := command.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "tasvir:", oneLine(err))
+		var coded exitError
+		if errors.As(err, &coded) {
+			return coded.code
+		}
 		return 1
 	}
 	return 0
 }
+
+// exitError ends a command with an exit code of its own.
+type exitError struct {
+	code int
+	error
+}
+
+// exitProblems: the command did its work and found something wrong.
+const exitProblems = 3
 
 // oneLine is what the person at the terminal reads: the message and its cause.
 func oneLine(err error) string {

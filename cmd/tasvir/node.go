@@ -229,6 +229,8 @@ func (n *Node) startJobs(ctx context.Context, m *metrics) error {
 		InTransaction: followUp(jobs, n.flags.Quiet),
 	})
 	n.spawn(&n.work, "the publisher", publisher.Run)
+	kept := &facilityList{n.Index, n.store}
+	n.spawn(&n.work, "the list of facilities", func(ctx context.Context) error { return kept.run(ctx, n.log) })
 	return nil
 }
 
