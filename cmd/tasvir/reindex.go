@@ -78,6 +78,9 @@ func (c *ReindexCmd) prepare(ctx context.Context, ix *index.Index, r *publish.Re
 	return nil
 }
 
+// shownBadPacks is how many damaged packs are named one by one.
+const shownBadPacks = 100
+
 func (c *ReindexCmd) tell(report *publish.ReindexReport, progress *packProgress) error {
 	verb := "Indexed"
 	if c.DryRun {
@@ -95,7 +98,7 @@ func (c *ReindexCmd) tell(report *publish.ReindexReport, progress *packProgress)
 		fmt.Println(notInStorage)
 	}
 	for i, bad := range report.Bad {
-		if i == shownRefusals {
+		if i == shownBadPacks {
 			fmt.Fprintf(os.Stderr, "… and %d more\n", len(report.Bad)-i)
 			break
 		}

@@ -31,6 +31,7 @@ type Examination struct {
 	Manifest      *Manifest // nil when it is lost
 	MetaOffset    int64     // of the gzipped DICOM JSON; 0 when it is lost
 	MetaLength    int64
+	Described     int // instances that the metadata describes
 
 	Instances []ExaminedInstance // the sound ones, in the order of their places
 	Broken    []BrokenMember     // those whose bytes are not what was written
@@ -387,7 +388,7 @@ func (x *examination) readMetadata(ctx context.Context, members []member) error 
 		x.bodies, x.Metadata = nil, damaged("%s can't be read: %v", metadataName, err)
 		return ctx.Err()
 	}
-	x.MetaOffset, x.MetaLength = m.offset, m.size
+	x.MetaOffset, x.MetaLength, x.Described = m.offset, m.size, len(x.bodies)
 	return nil
 }
 

@@ -46,7 +46,7 @@ func contents(t testing.TB, ix *index.Index) string {
 		`SELECT concat_ws('|', 'instance', s.study_uid, e.series_uid, i.sop_uid, i.version, i.current, i.sop_class, i.transfer_syntax, i.number, i.rows, i.columns, i.frames,
 			encode(i.sha256, 'hex'), k.key, i.pack_offset, i.length, i.dataset_offset, i.pixels, i.sender, i.channel, i.received_at, i.attributes)
 			FROM instance i JOIN study s ON s.id = i.study_row JOIN series e ON e.id = i.series_row JOIN pack k ON k.id = i.pack_row ORDER BY 1`,
-		`SELECT concat_ws('|', 'pack', k.key, e.series_uid, k.bytes, k.meta_offset, k.meta_length) FROM pack k JOIN series e ON e.id = k.series_row ORDER BY 1`,
+		`SELECT concat_ws('|', 'pack', k.key, e.series_uid, k.bytes, k.meta_offset, k.meta_length, k.described) FROM pack k JOIN series e ON e.id = k.series_row ORDER BY 1`,
 	} {
 		rows, err := ix.Pool().Query(t.Context(), sql)
 		if err != nil {
@@ -303,7 +303,7 @@ func (a *archive) overwrite(key string, b []byte) {
 // TestReindexOfDamagedPacks: what is sound in a damaged pack is indexed, the
 // damage is reported, and other packs are not concerned.
 func TestReindexOfDamagedPacks(t *testing.T) {
-	a := newArchive(t)
+	a := newArchive(t, func(o *Options) { o.Quiet, o.Patience = time.Second, time.Minute }) // one pack each
 	a.start()
 	a.receive(image{facility: "NUKUS", number: 1}, image{facility: "NUKUS", number: 2}, image{facility: "NUKUS", number: 3})
 	a.settled(3)

@@ -265,10 +265,18 @@ func (r *reindexing) completed() string {
 	return `, updated_at = c.last, completed_at = coalesce(s.completed_at, c.last), completions = greatest(s.completions, 1)`
 }
 
-// finish writes the report and removes our tables.
+// finish retires the packs that others contain, writes the report and removes
+// our tables.
 func (r *reindexing) finish(ctx context.Context) error {
 	pool := r.Index.Pool()
-	err := pool.QueryRow(ctx, `
+	_, err := pool.Exec(ctx, `
+		INSERT INTO pack (key, bytes, meta_offset, meta_length, retired_at)
+		SELECT key, size, 0, 0, clock_timestamp() FROM reindex_pack WHERE contained AND problems = '{}'
+		ON CONFLICT (key) DO NOTHING`)
+	if err != nil {
+		return failure(err)
+	}
+	err = pool.QueryRow(ctx, `
 		SELECT count(*), coalesce(sum(size), 0)::bigint, coalesce(sum(cardinality(sops)), 0)::bigint, count(*) FILTER (WHERE contained) FROM reindex_pack`).
 		Scan(&r.report.Packs, &r.report.Bytes, &r.report.Instances, &r.report.Contained)
 	if err != nil {

@@ -142,7 +142,7 @@ func (s *staging) finish(x *Examination) *stagedPack {
 	p := &s.pack
 	p.Key, p.Size, p.Study = x.Key, x.Size, s.head.Study.StudyInstanceUID
 	p.Issuer, p.PatientID = s.head.Patient.Issuer, s.head.Patient.PatientID
-	s.head.Pack = index.Pack{Key: x.Key, Bytes: x.Size, MetaOffset: x.MetaOffset, MetaLength: x.MetaLength}
+	s.head.Pack = index.Pack{Key: x.Key, Bytes: x.Size, MetaOffset: x.MetaOffset, MetaLength: x.MetaLength, Described: x.Described}
 	if x.Manifest != nil {
 		p.Facility = x.Manifest.Facility
 		p.Rank += 2
