@@ -40,7 +40,8 @@ type Examination struct {
 	// headers, the metadata, the manifest.
 	Directory, Metadata, ManifestError error
 
-	// Belongs is the key whose pack this is when it is not the one of Key.
+	// Belongs is the folder in which this pack should be, when it is not that
+	// of Key.
 	Belongs string
 }
 
@@ -81,7 +82,7 @@ func (x *Examination) Problems() (all []error) {
 		}
 	}
 	if x.Belongs != "" {
-		all = append(all, damaged("the object is the pack %s", x.Belongs))
+		all = append(all, damaged("the object is a pack of %s", x.Belongs))
 	}
 	return all
 }
@@ -90,9 +91,9 @@ func (x *Examination) Problems() (all []error) {
 // the call, in the order of their places. An error ends the examination.
 type Visit func(in *ExaminedInstance, h *dicom.Header) error
 
-// maxManifest bounds what is allocated for a manifest: some 400 bytes an
+// longestManifest bounds what is allocated for a manifest: some 400 bytes an
 // instance.
-const maxManifest = 64 << 20
+const longestManifest = 64 << 20
 
 // maxMetadata bounds how much metadata is unpacked.
 const maxMetadata = 8 << 30
@@ -181,7 +182,7 @@ func (x *examination) readManifest(ctx context.Context, members []member) error 
 		x.ManifestError = damaged("there is no %s", manifestName)
 		return nil
 	}
-	if m.size > maxManifest {
+	if m.size > longestManifest {
 		x.ManifestError = damaged("%s has %d bytes", manifestName, m.size)
 		return nil
 	}
@@ -206,7 +207,7 @@ func (x *examination) readManifest(ctx context.Context, members []member) error 
 		x.sops[e.SOPInstanceUID] = true
 	}
 	if x.Study != "" && (manifest.Study != x.Study || manifest.Series != x.Series) {
-		x.Belongs = packKey(manifest, b)
+		x.Belongs = packPrefix + manifest.Study + "/" + manifest.Series + "/"
 	}
 	return nil
 }
@@ -382,7 +383,7 @@ func (x *examination) readMetadata(ctx context.Context, members []member) error 
 	}
 	defer func() { _ = body.Close() }()
 	source := &io.LimitedReader{R: body, N: m.size}
-	x.bodies, err = described(source)
+	x.bodies, err = sopsDescribed(source)
 	if err != nil {
 		// The CRC was right: these are the bytes that were written.
 		x.bodies, x.Metadata = nil, damaged("%s can't be read: %v", metadataName, err)
@@ -392,8 +393,8 @@ func (x *examination) readMetadata(ctx context.Context, members []member) error 
 	return nil
 }
 
-// described lists the SOP Instance UIDs in gzipped DICOM JSON.
-func described(r io.Reader) (map[string]bool, error) {
+// sopsDescribed lists the SOP Instance UIDs in gzipped DICOM JSON.
+func sopsDescribed(r io.Reader) (map[string]bool, error) {
 	zip, err := gzip.NewReader(r)
 	if err != nil {
 		return nil, err

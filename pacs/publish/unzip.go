@@ -37,9 +37,9 @@ const (
 	zip64EndLength   = 56
 	zip64LocLength   = 20
 
-	// maxDirectory bounds what is allocated for a directory: some 150 bytes a
+	// longestDirectory bounds what is allocated for a directory: some 150 bytes a
 	// member.
-	maxDirectory = 64 << 20
+	longestDirectory = 64 << 20
 	// maxName is the longest name of a member. UIDs have 64 characters.
 	maxName = 255
 )
@@ -91,14 +91,14 @@ func (o *packObject) directory(ctx context.Context) (members []member, start int
 	if err != nil {
 		return nil, 0, err
 	}
-	if o.size-start > maxDirectory {
+	if o.size-start > longestDirectory {
 		return nil, 0, damaged("the directory has %d bytes", o.size-start)
 	}
 	all, err := o.bytes(ctx, start, o.size-start)
 	if err != nil {
 		return nil, 0, err
 	}
-	if members, err = parseDirectory(all, count, start); err != nil {
+	if members, err = recoverDirectory(all, count, start); err != nil {
 		return nil, 0, err
 	}
 	if !bytes.Equal(directory(members, start), all) {
@@ -127,8 +127,8 @@ func directoryPlace(tail []byte, size int64) (start, count int64, err error) {
 	return start, count, nil
 }
 
-// parseDirectory reads count entries and places the members.
-func parseDirectory(b []byte, count, start int64) ([]member, error) {
+// recoverDirectory reads count entries and places the members.
+func recoverDirectory(b []byte, count, start int64) ([]member, error) {
 	members := make([]member, 0, count)
 	at := int64(0)
 	for range count {
