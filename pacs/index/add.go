@@ -61,6 +61,10 @@ var ErrContradiction = errors.New("contradicts the index")
 // was asked; ask again and build the pack anew.
 var ErrRaced = errors.New("the instance was indexed meanwhile")
 
+// ErrRetired means that the pack's key is that of a pack that was retired: its
+// object is deleted or about to be. Store the pack under another key.
+var ErrRetired = errors.New("the pack's key was retired")
+
 // KnownVersion is a version of an instance that the index has.
 type KnownVersion struct {
 	Version int
@@ -165,10 +169,11 @@ func add(ctx context.Context, tx pgx.Tx, a Addition) (Added, error) {
 		return out, err
 	}
 	var packID int64
+	var retired bool
 	if err := tx.QueryRow(ctx, `
 		INSERT INTO pack (key, series_row, bytes, meta_offset, meta_length, described) VALUES ($1, $2, $3, $4, $5, $6)
-		ON CONFLICT (key) DO UPDATE SET bytes = EXCLUDED.bytes RETURNING id`,
-		a.Pack.Key, seriesID, a.Pack.Bytes, a.Pack.MetaOffset, a.Pack.MetaLength, cmp.Or(a.Pack.Described, len(a.Instances))).Scan(&packID); err != nil {
+		ON CONFLICT (key) DO UPDATE SET bytes = EXCLUDED.bytes RETURNING id, retired_at IS NOT NULL`,
+		a.Pack.Key, seriesID, a.Pack.Bytes, a.Pack.MetaOffset, a.Pack.MetaLength, cmp.Or(a.Pack.Described, len(a.Instances))).Scan(&packID, &retired); err != nil {
 		return out, err
 	}
 	c, err := addInstances(ctx, tx, a.Instances, out.StudyID, seriesID, packID)
@@ -176,6 +181,14 @@ func add(ctx context.Context, tx pgx.Tx, a Addition) (Added, error) {
 		return out, err
 	}
 	out.New = c.added
+	switch {
+	case c.added > 0 && retired:
+		return out, ErrRetired
+	case c.added == 0:
+		if err := retireUnused(ctx, tx, out.StudyID, packID); err != nil {
+			return out, err
+		}
+	}
 	for _, other := range c.taken {
 		// A later version came under another series than the one before.
 		if _, err := tx.Exec(ctx, `UPDATE series SET instance_count = instance_count - 1 WHERE id = $1`, other); err != nil {

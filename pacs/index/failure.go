@@ -70,7 +70,7 @@ func hasClass(err *pgconn.PgError, classes ...string) bool {
 func fail(err error) error {
 	var own *pacs.Error
 	switch {
-	case err == nil, errors.As(err, &own), errors.Is(err, ErrRaced):
+	case err == nil, errors.As(err, &own), errors.Is(err, ErrRaced), errors.Is(err, ErrRetired):
 		return err
 	case unreachable(err) && !errors.Is(err, context.Canceled):
 		// A connection that times out says DeadlineExceeded, as the caller's

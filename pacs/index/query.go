@@ -181,7 +181,9 @@ func scanInstance(row pgx.CollectableRow) (pacs.Instance, error) {
 type SeriesPack struct {
 	Pack
 	// Current are the SOP Instance UIDs in the pack that are the current
-	// version; Total counts all instances in it.
+	// version; Total counts all instances in it. Its metadata is that of the
+	// series when no other pack has current ones and Described is their number:
+	// it describes those that were current when it was written.
 	Current []string
 	Total   int
 }
@@ -193,7 +195,7 @@ func (ix *Index) PacksOf(ctx context.Context, scope pacs.Scope, studyUID, series
 	c.scope(scope, "s.facility_row")
 	c.add("s.study_uid = %s AND e.series_uid = %s", studyUID, seriesUID)
 	packs, err := collect(ctx, ix.pool, `
-		SELECT k.id, k.key, k.bytes, k.meta_offset, k.meta_length,
+		SELECT k.id, k.key, k.bytes, k.meta_offset, k.meta_length, k.described,
 			array_agg(i.sop_uid) FILTER (WHERE i.current), count(*)
 		FROM study s JOIN series e ON e.study_row = s.id
 			JOIN instance i ON i.study_row = s.id AND i.series_row = e.id
@@ -201,7 +203,7 @@ func (ix *Index) PacksOf(ctx context.Context, scope pacs.Scope, studyUID, series
 		WHERE `+c.where()+`
 		GROUP BY k.id ORDER BY k.id`, c.args, func(row pgx.CollectableRow) (SeriesPack, error) {
 		var p SeriesPack
-		err := row.Scan(&p.ID, &p.Key, &p.Bytes, &p.MetaOffset, &p.MetaLength, &p.Current, &p.Total)
+		err := row.Scan(&p.ID, &p.Key, &p.Bytes, &p.MetaOffset, &p.MetaLength, &p.Described, &p.Current, &p.Total)
 		return p, err
 	})
 	if err != nil {

@@ -22,12 +22,25 @@ type Manifest struct {
 
 // ManifestEntry describes one instance of a pack, in member order.
 type ManifestEntry struct {
-	SOPInstanceUID string    `json:"sop"`
-	Version        int       `json:"version"`
-	SHA256         string    `json:"sha256"` // of the data set without file meta, hexadecimal
-	Sender         string    `json:"sender,omitempty"`
-	Remote         string    `json:"remote,omitempty"`
-	Channel        string    `json:"channel"`
-	Charset        string    `json:"charset,omitempty"`
-	ReceivedAt     time.Time `json:"received_at"`
+	SOPInstanceUID string `json:"sop"`
+	Version        int    `json:"version"`
+	// Member is the name of its member; MemberName knows what "" stands for.
+	Member string `json:"member,omitempty"`
+	// Superseded: a later version was current when the pack was written, and
+	// metadata.json.gz is without this one.
+	Superseded bool      `json:"superseded,omitempty"`
+	SHA256     string    `json:"sha256"` // of the data set without file meta, hexadecimal
+	Sender     string    `json:"sender,omitempty"`
+	Remote     string    `json:"remote,omitempty"`
+	Channel    string    `json:"channel"`
+	Charset    string    `json:"charset,omitempty"`
+	ReceivedAt time.Time `json:"received_at"`
+}
+
+// MemberName is the name of the pack's member that holds the instance.
+func (e ManifestEntry) MemberName() string {
+	if e.Member != "" {
+		return e.Member
+	}
+	return e.SOPInstanceUID + ".dcm"
 }

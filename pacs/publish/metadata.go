@@ -21,7 +21,7 @@ import (
 )
 
 // Metadata returns the DICOM JSON of the current instances of a series. When
-// one pack holds the series it is sent as stored; otherwise the packs' arrays
+// one pack describes just these it is sent as stored; otherwise the packs' arrays
 // are joined in instance order.
 func (p *Packs) Metadata(ctx context.Context, scope pacs.Scope, studyUID, seriesUID string) (*pacs.SeriesMetadata, error) {
 	packs, err := p.Index.PacksOf(ctx, scope, studyUID, seriesUID)
@@ -29,7 +29,8 @@ func (p *Packs) Metadata(ctx context.Context, scope pacs.Scope, studyUID, series
 		return nil, err
 	}
 	tag := metadataTag(packs)
-	if len(packs) == 1 && len(packs[0].Current) == packs[0].Total {
+	packs = slices.DeleteFunc(packs, func(k index.SeriesPack) bool { return len(k.Current) == 0 })
+	if len(packs) == 1 && len(packs[0].Current) == packs[0].Described {
 		body, err := p.Store.Get(ctx, packs[0].Key, packs[0].MetaOffset, packs[0].MetaLength)
 		if err != nil {
 			return nil, pacs.Wrap(pacs.Unavailable, err, "The object store does not give the series at the moment")
@@ -95,9 +96,6 @@ func (p *Packs) join(ctx context.Context, packs []index.SeriesPack) ([]byte, err
 	reads, ctx := errgroup.WithContext(ctx)
 	reads.SetLimit(readAtOnce)
 	for i, k := range packs {
-		if len(k.Current) == 0 {
-			continue
-		}
 		reads.Go(func() (err error) {
 			byPack[i], err = p.objects(ctx, k)
 			return err

@@ -84,8 +84,9 @@ type pack struct {
 	addition index.Addition
 }
 
-// build makes a pack of candidates of one series, in instance order.
-func build(facility string, candidates []*candidate) (*pack, error) {
+// build makes a pack of candidates of one series, in instance order. attempt
+// is 0, or counts up while the key that follows is one that was retired.
+func build(facility string, candidates []*candidate, attempt int) (*pack, error) {
 	slices.SortFunc(candidates, func(a, b *candidate) int {
 		return cmp.Or(
 			cmp.Compare(a.number(), b.number()),
@@ -125,13 +126,17 @@ func build(facility string, candidates []*candidate) (*pack, error) {
 	return &pack{
 		size:     size,
 		body:     func() io.Reader { return zipReader(members) },
-		addition: addition(facility, candidates, members, packKey(manifest, manifestJSON), size),
+		addition: addition(facility, candidates, members, packKey(manifest, manifestJSON, attempt), size),
 	}, nil
 }
 
 // packKey follows from the content, so that publishing the same records again
-// overwrites the same object.
-func packKey(m Manifest, manifestJSON []byte) string {
+// overwrites the same object. The object of a retired pack is about to be
+// deleted: attempt makes another key for the same content.
+func packKey(m Manifest, manifestJSON []byte, attempt int) string {
+	if attempt > 0 {
+		manifestJSON = strconv.AppendInt(slices.Clone(manifestJSON), int64(attempt), 10)
+	}
 	sum := sha256.Sum256(manifestJSON)
 	return "packs/" + m.Study + "/" + m.Series + "/" + hex.EncodeToString(sum[:16]) + ".zip"
 }
@@ -160,8 +165,10 @@ func addition(facility string, candidates []*candidate, members []member, key st
 }
 
 func inMemory(name string, content []byte) member {
-	return member{name: name, size: int64(len(content)), crc32: crc32.ChecksumIEEE(content), open: func() io.Reader { return bytes.NewReader(content) }}
+	return member{name: name, size: int64(len(content)), crc32: crcOf(content), open: func() io.Reader { return bytes.NewReader(content) }}
 }
+
+func crcOf(content []byte) uint32 { return crc32.ChecksumIEEE(content) }
 
 // metadataWriter builds the gzipped DICOM JSON array of a pack or a series.
 type metadataWriter struct {

@@ -223,7 +223,15 @@ func (p *Publisher) round(ctx context.Context, key seriesKey, records []*journal
 
 // store writes one pack and its rows.
 func (p *Publisher) store(ctx context.Context, key seriesKey, candidates []*candidate) error {
-	built, err := build(key.facility, candidates)
+	err := index.ErrRetired
+	for attempt := 0; errors.Is(err, index.ErrRetired); attempt++ {
+		err = p.storeOnce(ctx, key, candidates, attempt)
+	}
+	return err
+}
+
+func (p *Publisher) storeOnce(ctx context.Context, key seriesKey, candidates []*candidate, attempt int) error {
+	built, err := build(key.facility, candidates, attempt)
 	if err != nil {
 		return contentError(err)
 	}
