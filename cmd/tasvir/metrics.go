@@ -29,6 +29,8 @@ type metrics struct {
 
 	deliveries   *prometheus.CounterVec
 	deliveryTime prometheus.Histogram
+
+	packs *packMetrics
 }
 
 func newMetrics(registry *prometheus.Registry, j *journal.Journal) *metrics {
@@ -67,6 +69,7 @@ func newMetrics(registry *prometheus.Registry, j *journal.Journal) *metrics {
 			return time.Since(s.Oldest).Seconds()
 		}),
 	)
+	m.packs = newPackMetrics(registry)
 	return m
 }
 

@@ -191,7 +191,10 @@ func openStore(ctx context.Context, flags ServerFlags) (storage.Store, error) {
 // delivery.
 func (n *Node) startJobs(ctx context.Context, m *metrics) error {
 	workers := river.NewWorkers()
-	river.AddWorker(workers, &publish.CompletionWorker{Index: n.Index, Quiet: n.flags.Quiet, Completed: n.Worklist.Complete})
+	river.AddWorker(workers, &publish.CompletionWorker{Index: n.Index, Quiet: n.flags.Quiet, Completed: n.completed})
+	if err := n.addPackWorkers(workers, m.packs); err != nil {
+		return err
+	}
 	if n.flags.FHIR != "" {
 		client := &fhir.Client{
 			BaseURL: strings.TrimSuffix(n.flags.FHIR, "/"),
@@ -213,6 +216,9 @@ func (n *Node) startJobs(ctx context.Context, m *metrics) error {
 		n.reports.Deliver = func(ctx context.Context, tx pgx.Tx, id string, version int) error {
 			return delivery.Enqueue(ctx, jobs, tx, id, version)
 		}
+	}
+	if err := schedulePackWork(jobs); err != nil {
+		return err
 	}
 	if err := jobs.Start(n.work.ctx); err != nil {
 		return pacs.Wrap(pacs.Unavailable, err, "The job queue does not start")

@@ -24,6 +24,8 @@ type ServerFlags struct {
 	UnknownAE string        `name:"unknown-ae" enum:"refuse,park" default:"refuse" env:"TASVIR_UNKNOWN_AE" help:"What an unknown calling AE title gets: refuse, or park (accept; its studies belong to the facility UNASSIGNED)."`
 	Quiet     time.Duration `default:"60s" env:"TASVIR_QUIET" help:"A study is complete when nothing has arrived for so long (${default})."`
 
+	KeepChanges time.Duration `name:"keep-changes" default:"8760h" env:"TASVIR_KEEP_CHANGES" help:"How long the feed of changes goes back (${default}, a year); 0 keeps it for ever."`
+
 	FHIR          string `name:"fhir" env:"TASVIR_FHIR" placeholder:"URL" help:"FHIR R5 server that signed reports go to."`
 	FHIRToken     string `name:"fhir-token" env:"TASVIR_FHIR_TOKEN" help:"Bearer token for it."`
 	FHIRClient    string `name:"fhir-client" env:"TASVIR_FHIR_CLIENT" help:"OAuth client id for it, with --fhir-secret and --fhir-token-url."`
@@ -47,6 +49,9 @@ func (f ServerFlags) check() error {
 	}
 	if f.Quiet < time.Second {
 		return pacs.Errorf(pacs.Invalid, "--quiet %s is too short: a study would be complete between two of its images; use 1s or more", f.Quiet)
+	}
+	if f.KeepChanges < 0 {
+		return pacs.Errorf(pacs.Invalid, "--keep-changes %s is negative; 0 keeps the feed of changes for ever", f.KeepChanges)
 	}
 	for _, address := range []struct{ flag, value string }{
 		{"--fhir", f.FHIR}, {"--fhir-namespace", f.FHIRNamespace}, {"--fhir-token-url", f.FHIRTokenURL}, {"--wado-root", f.WADORoot},
