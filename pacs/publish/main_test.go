@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
@@ -310,7 +311,42 @@ type faulty struct {
 	before func(key string) error // instead of the Put
 	after  func(key string) error // of a Put that was done
 	puts   []string
+	gets   []string // "KEY OFFSET+LENGTH"
+	// When failIn is not 0, that many Gets from now getErr is the answer, or the
+	// body breaks off.
+	failIn int
+	getErr error
 }
+
+func (f *faulty) Get(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
+	f.mu.Lock()
+	f.gets = append(f.gets, fmt.Sprintf("%s %d+%d", key, offset, length))
+	now := f.failIn == 1
+	if f.failIn > 0 {
+		f.failIn--
+	}
+	getErr := f.getErr
+	f.mu.Unlock()
+	if now && getErr != nil {
+		return nil, getErr
+	}
+	body, err := f.Store.Get(ctx, key, offset, length)
+	if err == nil && now {
+		body = struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(io.LimitReader(body, 10), iotest.ErrReader(errors.New("connection reset"))), body}
+	}
+	return body, err
+}
+
+func (f *faulty) setGet(in int, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failIn, f.getErr = in, err
+}
+
+func (f *faulty) setCut(in int) { f.setGet(in, nil) }
 
 func (f *faulty) Put(ctx context.Context, key string, size int64, body io.Reader) error {
 	f.mu.Lock()

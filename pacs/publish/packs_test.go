@@ -50,16 +50,21 @@ func (a *archive) metadata(study, series string) (text, tag string) {
 	if err != nil || int64(len(packed)) != m.Length {
 		a.t.Fatalf("%d bytes, announced %d: %v", len(packed), m.Length, err)
 	}
-	unzip, err := gzip.NewReader(bytes.NewReader(packed))
+	text, err = gunzip(packed)
 	if err != nil {
 		a.t.Fatal(err)
+	}
+	return text, m.ETag
+}
+
+func gunzip(packed []byte) (string, error) {
+	unzip, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return "", err
 	}
 	unzip.Multistream(false) // browsers read one member
 	b, err := io.ReadAll(unzip)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return string(b), m.ETag
+	return string(b), err
 }
 
 func TestMetadata(t *testing.T) {
