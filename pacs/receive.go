@@ -36,7 +36,8 @@ type Incoming struct {
 	Sender   string // calling AE title, token name or user
 	Remote   string // network address, for the record
 	// Charset is the sender's fallback for text whose declared character set
-	// is absent or evidently wrong; "" for none.
+	// is absent or evidently wrong (dicom.DecodeText); "" lets windows-1251,
+	// cp866 and KOI8-R be recognised.
 	Charset string
 	// StudyInstanceUID, when set, is the only study the instance may belong
 	// to (STOW-RS to a study's address).

@@ -108,7 +108,7 @@ func lookupCharset(term string) (codedSet, bool) {
 // a defined term of (0008,0005) or a fallback such as "windows-1251".
 func KnownCharset(term string) bool {
 	_, ok := lookupCharset(term)
-	return ok || strings.EqualFold(term, fallbackCyrillic)
+	return ok || strings.EqualFold(term, FallbackCyrillic)
 }
 
 var charsetUTF8 = []string{"ISO_IR 192"}

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/text/encoding/charmap"
 )
 
-// fallbackCyrillic asks for the likeliest of the three eight-bit encodings of
+// FallbackCyrillic as a fallback character set asks for the likeliest of the three eight-bit encodings of
 // Cyrillic that devices use without saying so.
-const fallbackCyrillic = "cyrillic"
+const FallbackCyrillic = "cyrillic"
 
 var cyrillicEncodings = []*charmap.Charmap{charmap.Windows1251, charmap.CodePage866, charmap.KOI8R}
 
@@ -18,7 +18,7 @@ var cyrillicEncodings = []*charmap.Charmap{charmap.Windows1251, charmap.CodePage
 // the text as the declared character set has it ("" when nothing is declared).
 func guessText(raw []byte, declared, fallback string) (string, bool) {
 	var candidates []*charmap.Charmap
-	if strings.EqualFold(fallback, fallbackCyrillic) {
+	if strings.EqualFold(fallback, FallbackCyrillic) {
 		candidates = cyrillicEncodings
 	} else {
 		set, ok := lookupCharset(fallback)

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -81,7 +82,7 @@ func (j *Journal) receive(w *writer, in pacs.Incoming) (Record, error) {
 		Facility:   in.Facility,
 		Sender:     in.Sender,
 		Remote:     in.Remote,
-		Charset:    in.Charset,
+		Charset:    cmp.Or(in.Charset, dicom.FallbackCyrillic),
 		ReceivedAt: time.Now().UTC(),
 	}
 	bare := in.TransferSyntaxUID != ""

@@ -280,7 +280,7 @@ func TestPackTellsAll(t *testing.T) {
 	want := Manifest{Format: 1, Facility: "TMA", Study: "1.2.3", Series: "1.2.3.1"}
 	for _, i := range a.instances(pacs.InstanceFilter{}) {
 		want.Instances = append(want.Instances, ManifestEntry{
-			SOPInstanceUID: i.SOPInstanceUID, Version: 1, SHA256: hex.EncodeToString(i.SHA256), Sender: "CT1", Channel: "dimse", ReceivedAt: m.Instances[len(want.Instances)].ReceivedAt,
+			SOPInstanceUID: i.SOPInstanceUID, Version: 1, SHA256: hex.EncodeToString(i.SHA256), Sender: "CT1", Channel: "dimse", Charset: dicom.FallbackCyrillic, ReceivedAt: m.Instances[len(want.Instances)].ReceivedAt,
 		})
 		if i.ReceivedAt.Sub(m.Instances[len(want.Instances)-1].ReceivedAt).Abs().Microseconds() > 1 { // what PostgreSQL keeps
 			t.Errorf("%v is %v in the manifest", i.ReceivedAt, m.Instances[len(want.Instances)-1].ReceivedAt)

@@ -125,11 +125,12 @@ function Devices() {
           </Field>
           <Field label={t('admin.charset')} hint={t('admin.charsetHint')}>
             <select value={d.charset ?? ''} onChange={(e) => change({ charset: e.target.value })}>
-              <option value="">{t('admin.charsetDeclared')}</option>
+              <option value="">{t('admin.charsetRecognised')}</option>
               <option value="windows-1251">windows-1251</option>
               <option value="iso-8859-5">iso-8859-5</option>
               <option value="koi8-r">koi8-r</option>
               <option value="utf-8">utf-8</option>
+              <option value="ISO_IR 100">{t('admin.charsetDeclared')}</option>
             </select>
           </Field>
         </>
