@@ -1,80 +1,72 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
+	"time"
 
-	"github.com/tasvir-pacs/tasvir/pacs/dicom"
-	"github.com/tasvir-pacs/tasvir/pacs/dimse"
+	"github.com/tasvir-pacs/tasvir/pacs/index/indextest"
 	"github.com/tasvir-pacs/tasvir/pacs/phantom"
 )
 
-// kill -9 while images arrive on several associations: everything that was
-// acknowledged is there afterwards, byte for byte. Several rounds, so that
-// the kill falls into receiving, sealing and publishing.
-func TestKilledWhileReceiving(t *testing.T) {
-	a := startArchive(t, nil)
-	h := furnish(a)
-	const associations = 3
-	type sent struct{ study, series, instance string }
-	acknowledged := map[sent][]byte{}
-	for round := range 3 {
-		var mu sync.Mutex
-		var senders sync.WaitGroup
-		enough := make(chan struct{}) // closed when this round has its share
-		var once sync.Once
-		count := 0
-		for i := range associations {
-			study := phantom.Small(phantom.HeadCT, 200)
-			study.Seed = uint64(100*round + i)
-			study.Accession = ""
-			senders.Go(func() {
-				sendUntilDead(t.Context(), a.dicom, study, func(instance *phantom.Instance) {
-					mu.Lock()
-					defer mu.Unlock()
-					acknowledged[sent{instance.StudyInstanceUID, instance.SeriesInstanceUID, instance.SOPInstanceUID}] = bytes.Clone(instance.Dataset())
-					if count++; count >= 60+70*round {
-						once.Do(func() { close(enough) })
-					}
-				})
-			})
+// kill -9 at random points under load: while it starts and recovers, receives,
+// publishes, completes studies and merges. Every acknowledged instance is there
+// afterwards, once, byte for byte, and nothing else.
+// TASVIR_CRASH_ROUNDS says how often; the usual number is for "make test".
+func TestKilledUnderLoad(t *testing.T) {
+	rounds := 16
+	if text := os.Getenv("TASVIR_CRASH_ROUNDS"); text != "" {
+		var err error
+		if rounds, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
 		}
-		<-enough
+	}
+	database := indextest.New(t, nil) // stays up
+	a := startArchive(t, []string{"TASVIR_DATABASE=" + database}, "--unknown-ae", "park", "--trusted-loopback")
+	l := newLoad(t)
+	l.to(a)
+	l.start(1, 2, 3)
+	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
+	began := time.Now()
+	for round := range rounds {
+		l.more(1 + random.IntN(60))
+		time.Sleep(time.Duration(random.IntN(700)) * time.Millisecond) // into whatever is going on then
 		a.kill()
-		senders.Wait()
+		if round%4 == 3 { // once more while it starts
+			a.killedWhileStarting(time.Duration(random.IntN(400)) * time.Millisecond)
+		}
 		a.start()
-	}
-	t.Logf("%d instances were acknowledged", len(acknowledged))
-	eventually(t, "the journal is empty", func() bool {
-		var status struct{ Journal struct{ Records, Held int } }
-		admin := a.signIn("admin", adminPassword)
-		admin.must(200, admin.call("GET", "/api/admin/status", nil, &status))
-		if status.Journal.Held > 0 {
-			t.Fatalf("%d records are held", status.Journal.Held)
-		}
-		return status.Journal.Records == 0
-	})
-	lost := 0
-	for key, dataset := range acknowledged {
-		got := h.retrieve(key.study, key.series, key.instance)
-		header, err := dicom.Scan(bytes.NewReader(got), dicom.ScanOptions{})
-		if err != nil || !bytes.Equal(got[header.DatasetOffset:], dataset) {
-			lost++
+		l.to(a)
+		if round%25 == 24 {
+			t.Logf("%d rounds, %d instances, %s", round+1, l.count(), time.Since(began).Round(time.Second))
 		}
 	}
-	if lost > 0 {
-		t.Errorf("%d of %d acknowledged instances came back changed", lost, len(acknowledged))
-	}
+	l.more(1)
+	l.stop()
+	l.arrived(a, database)
+	orphans := packsInPlace(t, database, filepath.Join(a.dir, "data", "store"))
+	t.Logf("%d rounds: %d instances acknowledged, no answer took longer than %s; %d packs wait to be swept", rounds, l.count(), l.slowest.Round(time.Millisecond), orphans)
 	a.stop()
+}
+
+// killedWhileStarting starts the server and kills it soon after.
+func (a *archive) killedWhileStarting(after time.Duration) {
+	a.t.Helper()
+	cmd := a.command()
+	if err := cmd.Start(); err != nil {
+		a.t.Fatal(err)
+	}
+	time.Sleep(after)
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
 }
 
 // The private PostgreSQL is killed: the modality notices nothing, the database
@@ -130,31 +122,5 @@ func TestWrongSettings(t *testing.T) {
 		if err == nil || !strings.Contains(string(out), want) || strings.Count(strings.TrimSpace(string(out)), "\n") > 0 {
 			t.Errorf("%s: %v\n%s", flag, err, out)
 		}
-	}
-}
-
-// sendUntilDead sends a study and reports each acknowledged instance, until
-// the archive is gone.
-func sendUntilDead(ctx context.Context, address string, study *phantom.Study, acknowledged func(*phantom.Instance)) {
-	var client *dimse.Client
-	for instance, err := range study.Instances() {
-		if err != nil {
-			return
-		}
-		if client == nil {
-			contexts := dimse.GroupContexts([]dimse.Kind{{SOPClassUID: instance.SOPClassUID, TransferSyntaxUID: instance.TransferSyntaxUID}})[0].Contexts
-			if client, err = dimse.Dial(ctx, address, dimse.Dialer{CallingAE: "URGUT_CT1", CalledAE: "TASVIR", Contexts: contexts}); err != nil {
-				return
-			}
-			defer client.Close()
-		}
-		status, err := client.Store(ctx, dimse.StoreItem{
-			SOPClassUID: instance.SOPClassUID, SOPInstanceUID: instance.SOPInstanceUID, TransferSyntaxUID: instance.TransferSyntaxUID,
-			Data: bytes.NewReader(instance.Dataset()),
-		})
-		if err != nil || !status.OK() {
-			return
-		}
-		acknowledged(instance)
 	}
 }

@@ -105,16 +105,23 @@ func startArchive(t *testing.T, env []string, flags ...string) *archive {
 
 var readyLine = regexp.MustCompile(`msg=ready web=(\S+) dicom=(\S+)`)
 
-func (a *archive) start() {
+// command is the server's, not started yet.
+func (a *archive) command() *exec.Cmd {
 	a.t.Helper()
 	bin, err := builtBinary()
 	if err != nil {
 		a.t.Fatal(err)
 	}
 	args := append([]string{"serve", "--data", filepath.Join(a.dir, "data"), "--http", "127.0.0.1:0", "--dicom", "127.0.0.1:0", "--quiet", "1s"}, a.flags...)
-	a.cmd = exec.Command(bin, args...)
-	a.cmd.Env = append(append(os.Environ(), "TASVIR_ADMIN_PASSWORD="+adminPassword), a.env...)
-	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd := exec.Command(bin, args...)
+	cmd.Env = append(append(os.Environ(), "TASVIR_ADMIN_PASSWORD="+adminPassword), a.env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return cmd
+}
+
+func (a *archive) start() {
+	a.t.Helper()
+	a.cmd = a.command()
 	if a.log == nil {
 		a.log = &safeBuffer{}
 	}
