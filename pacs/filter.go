@@ -30,9 +30,20 @@ type StudyFilter struct {
 	PatientRowID int64
 	// ExcludeStudyInstanceUID leaves one study out (for priors).
 	ExcludeStudyInstanceUID string
+	// Sort is the order of the list; "" is ByDate.
+	Sort StudyOrder
 
 	Page
 }
+
+// StudyOrder is how a list of studies is sorted.
+type StudyOrder string
+
+const (
+	ByDate     StudyOrder = ""         // newest study date first, then as received
+	ByReceived StudyOrder = "received" // received last first
+	ByName     StudyOrder = "name"     // patient's name, by the Uzbek alphabet
+)
 
 // SeriesFilter asks for series, within studies that match Study.
 type SeriesFilter struct {

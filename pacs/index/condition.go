@@ -94,7 +94,10 @@ func (c *conditions) personName(key string, fuzzy bool) {
 		c.nothing()
 		return
 	}
-	exact := "p.name ILIKE " + c.arg(likePattern(key))
+	exact := "lower(p.name) LIKE lower(" + c.arg(likePattern(key)) + ")" // found by its beginning
+	if strings.HasPrefix(key, "*") || strings.HasPrefix(key, "?") {
+		exact = "p.name ILIKE " + c.arg(likePattern(key)) // found by its parts
+	}
 	if !fuzzy {
 		c.clauses = append(c.clauses, exact)
 		return
@@ -176,16 +179,31 @@ func (c *conditions) number(column string, n *int) {
 	}
 }
 
-// study adds the keys of a study filter over the aliases s (study),
-// p (patient) and f (facility).
-func (c *conditions) study(f pacs.StudyFilter) {
-	c.oneOf("s.study_uid", f.StudyInstanceUIDs)
+// patient adds the keys that are about the patient, over the alias p, apart
+// from the free text.
+func (c *conditions) patient(f pacs.StudyFilter) {
 	c.text("p.patient_id", f.PatientID)
 	c.text("p.issuer", f.Issuer)
 	c.personName(f.PatientName, f.Fuzzy)
 	c.dateRange("p.birth_date", f.BirthDate)
 	c.text("p.sex", f.Sex)
 	c.text("p.pinfl", f.PINFL)
+	if f.PINFL != "" {
+		c.clauses = append(c.clauses, "p.pinfl <> ''") // what its index is made for
+	}
+	if f.PatientRowID != 0 {
+		c.add(`p.id IN (
+			SELECT %s::bigint
+			UNION ALL
+			SELECT linked.id FROM patient linked JOIN patient self ON self.pinfl = linked.pinfl
+			WHERE self.id = %s AND linked.pinfl <> '')`, f.PatientRowID, f.PatientRowID)
+	}
+}
+
+// study adds the other keys of a study filter, over the aliases s (study) and
+// f (facility), apart from the free text.
+func (c *conditions) study(f pacs.StudyFilter) {
+	c.oneOf("s.study_uid", f.StudyInstanceUIDs)
 	c.text("s.accession_number", f.AccessionNumber)
 	if strings.Trim(f.AccessionNumber, "*") != "" {
 		c.clauses = append(c.clauses, "s.accession_number <> ''") // what its index is made for
@@ -198,41 +216,61 @@ func (c *conditions) study(f pacs.StudyFilter) {
 	if len(f.Modalities) > 0 {
 		c.add("s.modalities && %s::text[]", slices.DeleteFunc(slices.Clone(f.Modalities), func(m string) bool { return !matchable(m) }))
 	}
-	c.text("f.code", f.Facility)
-	c.freeText(strings.TrimSpace(f.Text))
-	if f.PatientRowID != 0 {
-		c.add(`(s.patient_row = %s OR s.patient_row IN (
-			SELECT linked.id FROM patient linked JOIN patient self ON self.pinfl = linked.pinfl
-			WHERE self.id = %s AND linked.pinfl <> ''))`, f.PatientRowID, f.PatientRowID)
-	}
 	if f.ExcludeStudyInstanceUID != "" && matchable(f.ExcludeStudyInstanceUID) {
 		c.add("s.study_uid <> %s", f.ExcludeStudyInstanceUID)
 	}
 }
 
-// freeText finds studies by what people type: part of a name in any script, the
-// beginning of a patient ID or accession number, or a national number. Each
-// alternative has an index, which one OR over several tables would not use.
-func (c *conditions) freeText(text string) {
+// words is what people type, made fit for looking: part of a name in any
+// script, the beginning of a patient ID or accession number, or a national
+// number. "" finds everything.
+func words(text string) string {
+	text = strings.TrimSpace(text)
+	if strings.Trim(text, "*? ") == "" {
+		return ""
+	}
+	return text
+}
+
+// beginning is the LIKE pattern of what begins with a typed text.
+func beginning(text string) string {
+	return likePattern(strings.NewReplacer("*", "", "?", "").Replace(text)) + "%"
+}
+
+// textPatient adds what a typed text says of the patient p.
+func (c *conditions) textPatient(text string) {
 	if !matchable(text) {
 		c.nothing()
 		return
 	}
-	if strings.Trim(text, "*? ") == "" {
-		return
-	}
-	prefix := c.arg(likePattern(strings.NewReplacer("*", "", "?", "").Replace(text)) + "%")
-	c.clauses = append(c.clauses, fmt.Sprintf(`s.id IN (
-		SELECT id FROM study WHERE patient_row IN (
-			SELECT id FROM patient WHERE %s OR patient_id LIKE %s OR pinfl <> '' AND pinfl = %s)
-		UNION ALL
-		SELECT id FROM study WHERE accession_number <> '' AND accession_number LIKE %[2]s)`,
-		c.folded("name_fold", text), prefix, c.arg(text)))
+	c.clauses = append(c.clauses, fmt.Sprintf("(%s OR p.patient_id LIKE %s OR p.pinfl <> '' AND p.pinfl = %s)",
+		c.folded("p.name_fold", text), c.arg(beginning(text)), c.arg(text)))
 }
 
-// series adds the keys of a series filter over the alias e.
+// textStudy adds what a typed text says of the study s itself.
+func (c *conditions) textStudy(text string) {
+	if !matchable(text) {
+		c.nothing()
+		return
+	}
+	c.add("s.accession_number <> '' AND s.accession_number LIKE %s", beginning(text))
+}
+
+// series adds the keys of a series filter over the aliases of a study and
+// e (series).
 func (c *conditions) series(f pacs.SeriesFilter) {
 	c.study(f.Study)
+	c.patient(f.Study)
+	c.text("f.code", f.Study.Facility)
+	if text := words(f.Study.Text); text != "" {
+		var p, s conditions
+		p.args = c.args
+		p.textPatient(text)
+		s.args = p.args
+		s.textStudy(text)
+		c.args = s.args
+		c.clauses = append(c.clauses, "("+p.where()+" OR "+s.where()+")")
+	}
 	c.oneOf("e.series_uid", f.SeriesInstanceUIDs)
 	c.text("e.modality", f.Modality)
 	c.number("e.number", f.Number)

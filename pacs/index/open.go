@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -21,7 +22,9 @@ var migrations embed.FS
 
 // Index is a handle on the archive's database. Safe for concurrent use.
 type Index struct {
-	pool *pgxpool.Pool
+	pool     *pgxpool.Pool
+	patients Remembered[float64] // how many there are, about
+	totals   Remembered[Totals]
 }
 
 // Open connects to the database at url (libpq form) and migrates the archive's
@@ -34,6 +37,7 @@ func Open(ctx context.Context, url string) (*Index, error) {
 	if config.MaxConns < 16 {
 		config.MaxConns = 16
 	}
+	config.AfterConnect = plainPlans
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, pacs.Wrap(pacs.Unavailable, err, "The database can't be reached")
@@ -52,6 +56,15 @@ func Open(ctx context.Context, url string) (*Index, error) {
 		return nil, err
 	}
 	return ix, nil
+}
+
+// plainPlans has a connection plan each statement for its values: what is best
+// for a rare name is a hundred times too slow for a common one, and one plan
+// for both is what PostgreSQL would make of a statement that it has seen five
+// times. Compiling plans takes longer than running ours.
+func plainPlans(ctx context.Context, c *pgx.Conn) error {
+	_, err := c.Exec(ctx, `SET plan_cache_mode = force_custom_plan; SET jit = off`)
+	return err
 }
 
 // Pool is the connection pool, for the packages that keep their own tables in

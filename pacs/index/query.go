@@ -48,25 +48,32 @@ func studyByID(ctx context.Context, q querier, id int64) (pacs.Study, error) {
 }
 
 // Studies returns the studies in scope that match, newest first (study date,
-// then order of arrival), and the cursor of the next page.
+// then order of arrival) unless the filter says otherwise, and the cursor of
+// the next page. search.go says how they are found.
 func (ix *Index) Studies(ctx context.Context, scope pacs.Scope, f pacs.StudyFilter) ([]pacs.Study, string, error) {
+	sorted, known := orders[f.Sort]
+	if !known {
+		return nil, "", pacs.Errorf(pacs.Invalid, "Studies are sorted by date, received or name")
+	}
 	var c conditions
-	c.scope(scope, "s.facility_row")
-	c.study(f)
 	if f.After != "" {
 		at, err := parseCursor(f.After)
 		if err != nil {
 			return nil, "", err
 		}
-		c.add("(s.study_date, s.id) < (%s, %s)", at.Text, at.ID)
+		c.after(f.Sort, at)
 	}
-	sql := fmt.Sprintf(`SELECT %s FROM %s WHERE %s ORDER BY s.study_date DESC, s.id DESC LIMIT %s OFFSET %s`,
-		studyColumns, studyTables, c.where(), c.arg(limit(f.Page)), c.arg(offset(f.Page)))
+	who, err := ix.lookUp(ctx, f)
+	if err != nil || who.nobody() {
+		return nil, "", err
+	}
+	sql := `SELECT ` + studyColumns + ` FROM (` + studySearch(&c, scope, f, who) + `) AS page JOIN study s ON s.id = page.id
+		JOIN patient p ON p.id = s.patient_row JOIN facility f ON f.id = s.facility_row ORDER BY ` + sorted.by
 	studies, err := collect(ctx, ix.pool, sql, c.args, scanStudy)
 	if err != nil {
 		return nil, "", err
 	}
-	studies, next := cut(studies, f.Page, func(s pacs.Study) cursor { return cursor{Text: s.Date, ID: s.ID} })
+	studies, next := cut(studies, f.Page, sorted.cursor)
 	return studies, next, nil
 }
 
@@ -220,14 +227,16 @@ type Totals struct {
 	Studies, Instances, Bytes int64
 }
 
-// Totals sums up the studies in scope.
+// Totals sums up the studies in scope. In a large index that takes a while, so
+// the answer may be some seconds old (KeepFor).
 func (ix *Index) Totals(ctx context.Context, scope pacs.Scope) (Totals, error) {
 	var c conditions
 	c.scope(scope, "s.facility_row")
-	var t Totals
-	err := ix.pool.QueryRow(ctx, `SELECT count(*), coalesce(sum(instance_count), 0)::bigint, coalesce(sum(bytes), 0)::bigint FROM study s WHERE `+c.where(), c.args...).
-		Scan(&t.Studies, &t.Instances, &t.Bytes)
-	return t, fail(err)
+	return ix.totals.Get(ctx, fmt.Sprint(scope.All, distinct(scope.FacilityIDs)), func(ctx context.Context) (t Totals, err error) {
+		err = ix.pool.QueryRow(ctx, `SELECT count(*), coalesce(sum(instance_count), 0)::bigint, coalesce(sum(bytes), 0)::bigint FROM study s WHERE `+c.where(), c.args...).
+			Scan(&t.Studies, &t.Instances, &t.Bytes)
+		return t, fail(err)
+	})
 }
 
 func collect[T any](ctx context.Context, q querier, sql string, args []any, scan pgx.RowToFunc[T]) ([]T, error) {
