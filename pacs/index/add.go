@@ -164,16 +164,8 @@ func add(ctx context.Context, tx pgx.Tx, a Addition) (Added, error) {
 	if err := addStudy(ctx, tx, a, patient, &out); err != nil {
 		return out, err
 	}
-	seriesID, err := addSeries(ctx, tx, a.Series, out.StudyID)
+	seriesID, packID, retired, err := addPack(ctx, tx, a, out.StudyID)
 	if err != nil {
-		return out, err
-	}
-	var packID int64
-	var retired bool
-	if err := tx.QueryRow(ctx, `
-		INSERT INTO pack (key, series_row, bytes, meta_offset, meta_length, described) VALUES ($1, $2, $3, $4, $5, $6)
-		ON CONFLICT (key) DO UPDATE SET bytes = EXCLUDED.bytes RETURNING id, retired_at IS NOT NULL`,
-		a.Pack.Key, seriesID, a.Pack.Bytes, a.Pack.MetaOffset, a.Pack.MetaLength, cmp.Or(a.Pack.Described, len(a.Instances))).Scan(&packID, &retired); err != nil {
 		return out, err
 	}
 	c, err := addInstances(ctx, tx, a.Instances, out.StudyID, seriesID, packID)
@@ -195,16 +187,11 @@ func add(ctx context.Context, tx pgx.Tx, a Addition) (Added, error) {
 			return out, err
 		}
 	}
-	_, err = tx.Exec(ctx, `
-		UPDATE series SET instance_count = instance_count + $2, has_pixels = has_pixels OR $3 WHERE id = $1`,
-		seriesID, c.fresh+len(c.taken), slices.ContainsFunc(a.Instances, func(i NewInstance) bool { return i.FrameCount > 0 }))
-	if err != nil {
-		return out, err
-	}
 	if out.New == 0 {
 		return out, nil
 	}
 	_, err = tx.Exec(ctx, `
+		WITH of AS (UPDATE series SET instance_count = instance_count + $4, has_pixels = has_pixels OR $5 WHERE id = $6)
 		UPDATE study SET
 			instance_count = instance_count + $2,
 			bytes          = bytes + $3,
@@ -213,7 +200,8 @@ func add(ctx context.Context, tx pgx.Tx, a Addition) (Added, error) {
 			body_parts     = (SELECT coalesce(array_agg(DISTINCT body_part ORDER BY body_part), '{}') FROM series WHERE study_row = $1 AND body_part <> ''),
 			updated_at     = clock_timestamp(),
 			completed_at   = NULL
-		WHERE id = $1`, out.StudyID, c.fresh, c.bytes)
+		WHERE id = $1`, out.StudyID, c.fresh, c.bytes,
+		c.fresh+len(c.taken), slices.ContainsFunc(a.Instances, func(i NewInstance) bool { return i.FrameCount > 0 }), seriesID)
 	if err != nil {
 		return out, err
 	}
@@ -269,15 +257,23 @@ func addStudy(ctx context.Context, tx pgx.Tx, a Addition, of owner, out *Added) 
 	return nil
 }
 
-func addSeries(ctx context.Context, tx pgx.Tx, s pacs.Series, studyID int64) (int64, error) {
-	var id int64
-	err := tx.QueryRow(ctx, `
-		INSERT INTO series (study_row, series_uid, modality, number, description, body_part, attributes)
-		VALUES ($1, $2, $3, $4, $5, $6, $7)
-		ON CONFLICT (study_row, series_uid) DO UPDATE SET modality = series.modality
-		RETURNING id`,
-		studyID, s.SeriesInstanceUID, text(s.Modality, maxCode), s.Number, text(s.Description, maxDescription), text(s.BodyPart, maxCode), object(s.Attributes)).Scan(&id)
-	return id, err
+// addPack adds the series, when it is new, and the pack; retired says that the
+// pack was there before and is not used any more.
+func addPack(ctx context.Context, tx pgx.Tx, a Addition, studyID int64) (seriesID, packID int64, retired bool, err error) {
+	e := &a.Series
+	err = tx.QueryRow(ctx, `
+		WITH of AS (
+			INSERT INTO series AS known (study_row, series_uid, modality, number, description, body_part, attributes)
+			VALUES ($1, $2, $3, $4, $5, $6, $7)
+			ON CONFLICT (study_row, series_uid) DO UPDATE SET modality = known.modality
+			RETURNING id)
+		INSERT INTO pack (key, series_row, bytes, meta_offset, meta_length, described)
+		SELECT $8, id, $9, $10, $11, $12 FROM of
+		ON CONFLICT (key) DO UPDATE SET bytes = EXCLUDED.bytes
+		RETURNING (SELECT id FROM of), id, retired_at IS NOT NULL`,
+		studyID, e.SeriesInstanceUID, text(e.Modality, maxCode), e.Number, text(e.Description, maxDescription), text(e.BodyPart, maxCode), object(e.Attributes),
+		a.Pack.Key, a.Pack.Bytes, a.Pack.MetaOffset, a.Pack.MetaLength, cmp.Or(a.Pack.Described, len(a.Instances))).Scan(&seriesID, &packID, &retired)
+	return seriesID, packID, retired, err
 }
 
 // counted is what adding the instances of a pack has changed.
@@ -288,40 +284,39 @@ type counted struct {
 	taken []int64 // series rows from which a later version took an instance away
 }
 
-// instancesPerTrip bounds how many statements are sent before their results
-// are read.
-const instancesPerTrip = 250
+// instancesPerTrip bounds the rows of one statement.
+const instancesPerTrip = 1000
 
 func addInstances(ctx context.Context, tx pgx.Tx, instances []NewInstance, studyID, seriesID, packID int64) (counted, error) {
 	var c counted
 	var there []*NewInstance
-	for chunk := range slices.Chunk(instances, instancesPerTrip) {
-		var batch pgx.Batch
-		for i := range chunk {
-			if err := queueInstance(&batch, &chunk[i], studyID, seriesID, packID); err != nil {
-				return c, err
-			}
+	for len(instances) > 0 {
+		n := trip(instances)
+		part := instances[:n]
+		instances = instances[n:]
+		before, err := supersede(ctx, tx, part, studyID)
+		if err != nil {
+			return c, err
 		}
-		results := tx.SendBatch(ctx, &batch)
-		for i := range chunk {
-			in := &chunk[i]
-			isNew, from, err := readInstance(results, in)
-			switch {
-			case err != nil:
-				return c, errors.Join(err, results.Close())
-			case !isNew:
+		added, err := insertInstances(ctx, tx, part, studyID, seriesID, packID)
+		if err != nil {
+			return c, err
+		}
+		for i := range part {
+			in := &part[i]
+			if !added[in.SOPInstanceUID] {
 				there = append(there, in)
 				continue
-			case from == 0:
+			}
+			from, had := before[in.SOPInstanceUID]
+			switch {
+			case !had:
 				c.fresh++
 			case from != seriesID:
 				c.taken = append(c.taken, from)
 			}
 			c.added++
 			c.bytes += in.Location.Length
-		}
-		if err := results.Close(); err != nil {
-			return c, err
 		}
 	}
 	for _, in := range there {
@@ -337,39 +332,97 @@ func addInstances(ctx context.Context, tx pgx.Tx, instances []NewInstance, study
 	return c, nil
 }
 
-// queueInstance queues the statements of one instance.
-func queueInstance(batch *pgx.Batch, in *NewInstance, studyID, seriesID, packID int64) error {
-	var pixels []byte
-	if in.Location.PixelData != nil {
-		var err error
-		if pixels, err = json.Marshal(in.Location.PixelData); err != nil {
-			return err
+// trip is how many instances go in the next statement: two versions of one
+// instance come one after the other.
+func trip(instances []NewInstance) int {
+	seen := make(map[string]bool, min(len(instances), instancesPerTrip))
+	for i := range instances {
+		if uid := instances[i].SOPInstanceUID; i < instancesPerTrip && !seen[uid] {
+			seen[uid] = true
+			continue
 		}
+		return i
 	}
-	if in.Version > 1 {
-		batch.Queue(`UPDATE instance SET current = false WHERE study_row = $1 AND sop_uid = $2 AND version < $3 AND current RETURNING series_row`,
-			studyID, in.SOPInstanceUID, in.Version)
-	}
-	batch.Queue(`
-		INSERT INTO instance (study_row, series_row, sop_uid, version, sop_class, transfer_syntax, number, rows, columns, frames,
-			sha256, pack_row, pack_offset, length, dataset_offset, pixels, sender, channel, received_at, attributes)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
-		ON CONFLICT (study_row, sop_uid, version) DO NOTHING`,
-		studyID, seriesID, in.SOPInstanceUID, in.Version, in.SOPClassUID, in.TransferSyntaxUID, in.Number, in.Rows, in.Columns, in.FrameCount,
-		in.SHA256, packID, in.Location.Offset, in.Location.Length, in.Location.DatasetOffset, pixels, text(in.Sender, maxCode), in.Channel, in.ReceivedAt, object(in.Attributes))
-	return nil
+	return len(instances)
 }
 
-// readInstance reads the results of what queueInstance queued. from is the
-// series of the version that was current before, 0 when there was none.
-func readInstance(results pgx.BatchResults, in *NewInstance) (isNew bool, from int64, err error) {
-	if in.Version > 1 {
-		if err := results.QueryRow().Scan(&from); err != nil && !errors.Is(err, pgx.ErrNoRows) {
-			return false, 0, err
+// supersede marks earlier versions as no longer current and returns the series
+// in which they were, by SOP Instance UID.
+func supersede(ctx context.Context, tx pgx.Tx, instances []NewInstance, studyID int64) (map[string]int64, error) {
+	var uids []string
+	var versions []int
+	for i := range instances {
+		if in := &instances[i]; in.Version > 1 {
+			uids, versions = append(uids, in.SOPInstanceUID), append(versions, in.Version)
 		}
 	}
-	tag, err := results.Exec()
-	return tag.RowsAffected() == 1, from, err
+	if len(uids) == 0 {
+		return nil, nil
+	}
+	rows, err := tx.Query(ctx, `
+		UPDATE instance i SET current = false
+		FROM unnest($2::text[], $3::int[]) AS later(sop_uid, version)
+		WHERE i.study_row = $1 AND i.sop_uid = later.sop_uid AND i.version < later.version AND i.current
+		RETURNING i.sop_uid, i.series_row`, studyID, uids, versions)
+	if err != nil {
+		return nil, err
+	}
+	before := make(map[string]int64, len(uids))
+	var uid string
+	var series int64
+	_, err = pgx.ForEachRow(rows, []any{&uid, &series}, func() error { before[uid] = series; return nil })
+	return before, err
+}
+
+// insertInstances adds the rows that are not there and returns their SOP
+// Instance UIDs.
+func insertInstances(ctx context.Context, tx pgx.Tx, instances []NewInstance, studyID, seriesID, packID int64) (map[string]bool, error) {
+	n := len(instances)
+	var (
+		uids, classes, syntaxes, senders, channels, attributes = make([]string, n), make([]string, n), make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+		versions, rows, columns, frames                        = make([]int, n), make([]int, n), make([]int, n), make([]int, n)
+		numbers                                                = make([]*int, n)
+		sums                                                   = make([][]byte, n)
+		offsets, lengths, datasets                             = make([]int64, n), make([]int64, n), make([]int64, n)
+		pixels                                                 = make([]*string, n)
+		received                                               = make([]time.Time, n)
+	)
+	for i := range instances {
+		in := &instances[i]
+		uids[i], classes[i], syntaxes[i], senders[i], channels[i] = in.SOPInstanceUID, in.SOPClassUID, in.TransferSyntaxUID, text(in.Sender, maxCode), string(in.Channel)
+		attributes[i] = string(object(in.Attributes))
+		versions[i], rows[i], columns[i], frames[i], numbers[i] = in.Version, in.Rows, in.Columns, in.FrameCount, in.Number
+		sums[i], received[i] = in.SHA256, in.ReceivedAt
+		offsets[i], lengths[i], datasets[i] = in.Location.Offset, in.Location.Length, in.Location.DatasetOffset
+		if in.Location.PixelData != nil {
+			place, err := json.Marshal(in.Location.PixelData)
+			if err != nil {
+				return nil, err
+			}
+			text := string(place)
+			pixels[i] = &text
+		}
+	}
+	inserted, err := tx.Query(ctx, `
+		INSERT INTO instance (study_row, series_row, pack_row, sop_uid, version, sop_class, transfer_syntax, number, rows, columns, frames,
+			sha256, pack_offset, length, dataset_offset, pixels, sender, channel, received_at, attributes)
+		SELECT $1, $2, $3, sop_uid, version, sop_class, transfer_syntax, number, rows, columns, frames,
+			sha256, pack_offset, length, dataset_offset, pixels::jsonb, sender, channel, received_at, attributes::jsonb
+		FROM unnest($4::text[], $5::int[], $6::text[], $7::text[], $8::int[], $9::int[], $10::int[], $11::int[],
+			$12::bytea[], $13::bigint[], $14::bigint[], $15::bigint[], $16::text[], $17::text[], $18::text[], $19::timestamptz[], $20::text[])
+			AS new(sop_uid, version, sop_class, transfer_syntax, number, rows, columns, frames,
+				sha256, pack_offset, length, dataset_offset, pixels, sender, channel, received_at, attributes)
+		ON CONFLICT (study_row, sop_uid, version) DO NOTHING
+		RETURNING sop_uid`,
+		studyID, seriesID, packID, uids, versions, classes, syntaxes, numbers, rows, columns, frames,
+		sums, offsets, lengths, datasets, pixels, senders, channels, received, attributes)
+	if err != nil {
+		return nil, err
+	}
+	added := make(map[string]bool, n)
+	var uid string
+	_, err = pgx.ForEachRow(inserted, []any{&uid}, func() error { added[uid] = true; return nil })
+	return added, err
 }
 
 // Complete marks a study complete unless something arrived within quiet. inTx

@@ -284,12 +284,12 @@ func (f *filler) copyStudies(ctx context.Context, tx pgx.Tx, from, to int) error
 	if _, err := tx.CopyFrom(ctx, pgx.Identifier{"study"},
 		[]string{"id", "study_uid", "patient_row", "facility_row", "study_date", "study_time", "accession_number", "study_id", "description",
 			"referring_physician", "modalities", "body_parts", "series_count", "instance_count", "bytes", "received_at", "updated_at",
-			"completed_at", "completions", "attributes"},
+			"completed_at", "completions", "merged", "attributes"},
 		rows(0, len(all), func(i int) []any {
 			m := &all[i]
 			return []any{m.row, m.uid, f.firstPatient + int64(m.patient), f.facilities[m.home], m.at.Format("20060102"), m.at.Format("150405"),
 				m.accession, fmt.Sprint(m.n%100_000 + 1), m.text, m.referring, m.modalities(), []string{m.body}, len(m.series), m.instances(),
-				int64(m.instances()) * m.size, m.received, m.received, m.received.Add(time.Minute), 1, m.attributes}
+				int64(m.instances()) * m.size, m.received, m.received, m.received.Add(time.Minute), 1, 1, m.attributes}
 		})); err != nil {
 		return err
 	}
@@ -317,10 +317,10 @@ func (f *filler) copyStudies(ctx context.Context, tx pgx.Tx, from, to int) error
 		return err
 	}
 	if _, err := tx.CopyFrom(ctx, pgx.Identifier{"pack"},
-		[]string{"id", "key", "series_row", "bytes", "meta_offset", "meta_length", "created_at"},
+		[]string{"id", "key", "series_row", "bytes", "meta_offset", "meta_length", "described", "created_at"},
 		rows(0, len(series), func(i int) []any {
 			p := &series[i]
-			return []any{p.pack, p.key, p.madeSeries.row, int64(p.count)*p.size + 1000, int64(p.count) * p.size, 700, p.received}
+			return []any{p.pack, p.key, p.madeSeries.row, int64(p.count)*p.size + 1000, int64(p.count) * p.size, 700, p.count, p.received}
 		})); err != nil {
 		return err
 	}
