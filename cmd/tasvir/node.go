@@ -291,7 +291,7 @@ func (n *Node) startWeb(registry *prometheus.Registry) error {
 		return nil
 	})
 	(&api.API{Index: n.Index, Worklist: n.Worklist, Reports: n.reports, Platform: n.flags.FHIR}).Register(server.API())
-	(&archiveapi.API{Index: n.Index, Closing: n.doors.ctx.Done()}).Register(server.API())
+	(&archiveapi.API{Index: n.Index, Files: &publish.Packs{Index: n.Index, Store: n.store}, Closing: n.doors.ctx.Done()}).Register(server.API())
 	dicomweb.Register(server.DICOMweb(), dicomweb.Options{
 		Index: n.Index, Packs: &publish.Packs{Index: n.Index, Store: n.store}, Receiver: n.Journal,
 		Problem:        web.Problem,

@@ -9,6 +9,8 @@ import (
 // API answers requests about what the archive keeps.
 type API struct {
 	Index *index.Index
+	// Files opens what is kept as it was received; nil: no versions.
+	Files Files
 	// Closing, when set, is closed when the server is about to end: who waits
 	// for a change is answered.
 	Closing <-chan struct{}
@@ -17,4 +19,7 @@ type API struct {
 // Register adds the routes to /api.
 func (a *API) Register(r gin.IRouter) {
 	(&feed{index: a.Index, closing: a.Closing}).register(r)
+	if a.Files != nil {
+		(&versions{index: a.Index, files: a.Files}).register(r)
+	}
 }
