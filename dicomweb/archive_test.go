@@ -154,6 +154,12 @@ func (a *archive) Open(ctx context.Context, loc pacs.Location, offset, length in
 	})}, nil
 }
 
+func (a *archive) Instance(_ context.Context, i pacs.Instance) (pacs.File, error) {
+	return pacs.File{Length: i.Location.Length, Open: func(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
+		return a.Open(ctx, i.Location, offset, length)
+	}}, nil
+}
+
 func (a *archive) Metadata(_ context.Context, scope pacs.Scope, study, series string) (*pacs.SeriesMetadata, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

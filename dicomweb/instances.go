@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/tasvir-pacs/tasvir/pacs"
 )
 
@@ -70,14 +72,43 @@ func instanceTag(i pacs.Instance) string {
 	return hex.EncodeToString(i.SHA256[:min(16, len(i.SHA256))]) + "-" + strconv.Itoa(i.Version)
 }
 
+// servedTag identifies the file that is sent for an instance.
+func servedTag(i pacs.Instance) string {
+	tag := instanceTag(i)
+	if i.Amendment != nil {
+		tag += "-a" + i.Amendment.Tag()
+	}
+	return tag
+}
+
+// amendAtOnce is how many amended instances are prepared at the same time:
+// each costs a round trip to the object store.
+const amendAtOnce = 8
+
+// amend puts what is served of an amended instance in place of what is kept.
+// Their lengths are in the head of the answer, so all are prepared before it.
+func (s *service) amend(r *request, amended map[int]pacs.Instance, parts []part) error {
+	work, ctx := errgroup.WithContext(r.Request.Context())
+	work.SetLimit(amendAtOnce)
+	for n, i := range amended {
+		work.Go(func() error {
+			f, err := s.Packs.Instance(ctx, i)
+			parts[n].pieces = []piece{{size: f.Length, open: f.Open}}
+			return err
+		})
+	}
+	return work.Wait()
+}
+
 // retrieveInstances sends the instances of a study or series, or one instance,
-// as the PS3.10 files that are kept, byte for byte: Retrieve Study, Series and
-// Instance, PS3.18 10.4.
+// as the PS3.10 files that are kept, byte for byte, unless an administrator has
+// corrected their patient: Retrieve Study, Series and Instance, PS3.18 10.4.
 func (s *service) retrieveInstances(r *request) error {
 	var offers []offer
 	known := map[string]bool{}
 	sum := sha256.New()
 	var parts []part
+	amended := map[int]pacs.Instance{} // by their place in parts
 	var only pacs.Instance
 	n, err := s.each(r, func(i pacs.Instance) {
 		only = i
@@ -85,7 +116,10 @@ func (s *service) retrieveInstances(r *request) error {
 			known[i.TransferSyntaxUID] = true
 			offers = append(offers, offer{multipart: true, media: mediaDICOM, transferSyntax: i.TransferSyntaxUID})
 		}
-		fmt.Fprintln(sum, i.SOPInstanceUID, instanceTag(i))
+		fmt.Fprintln(sum, i.SOPInstanceUID, servedTag(i))
+		if i.Amendment != nil {
+			amended[len(parts)] = i
+		}
 		loc := i.Location
 		loc.PixelData = nil // not needed to read all, and large for many frames
 		parts = append(parts, part{
@@ -112,6 +146,9 @@ func (s *service) retrieveInstances(r *request) error {
 				"here with transfer syntax %s (%s), and not transcoded; transfer-syntax=* accepts any.",
 				pacs.MessageOf(err), o.transferSyntax, syntaxName(o.transferSyntax))
 		}
+	}
+	if err := s.amend(r, amended, parts); err != nil {
+		return err
 	}
 	a := answer{etag: hex.EncodeToString(sum.Sum(nil)[:16])}
 	if !chosen.multipart {

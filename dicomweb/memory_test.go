@@ -71,6 +71,12 @@ func (a *bigArchive) Open(_ context.Context, _ pacs.Location, offset, length int
 	return io.NopCloser(io.LimitReader(r, length)), nil
 }
 
+func (a *bigArchive) Instance(_ context.Context, i pacs.Instance) (pacs.File, error) {
+	return pacs.File{Length: i.Location.Length, Open: func(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
+		return a.Open(ctx, i.Location, offset, length)
+	}}, nil
+}
+
 // allocated is how many bytes f allocates altogether, freed ones included.
 func allocated(f func()) uint64 {
 	var before, after runtime.MemStats

@@ -138,7 +138,7 @@ func (s *service) studyMetadata(r *request) error {
 		f.After = next
 	}
 	st := studies[0]
-	if s.jsonHead(r, media, fmt.Sprintf("%x-%x", st.UpdatedAt.UnixMicro(), st.InstanceCount)) {
+	if s.jsonHead(r, media, fmt.Sprintf("%x-%x%s", st.UpdatedAt.UnixMicro(), st.InstanceCount, st.Amendment.Tag())) {
 		return nil
 	}
 

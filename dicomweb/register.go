@@ -28,6 +28,10 @@ type Packs interface {
 	// file (length -1: to its end). Reading ends with io.EOF only when every
 	// byte was delivered. The caller closes the reader.
 	Open(ctx context.Context, loc pacs.Location, offset, length int64) (io.ReadCloser, error)
+	// Instance prepares a whole instance for being read as it is served: with
+	// the demographics of its Amendment. Only its header is read for that,
+	// unless it is deflated.
+	Instance(ctx context.Context, i pacs.Instance) (pacs.File, error)
 	// Metadata returns the DICOM JSON (PS3.18 Annex F) of the current instances
 	// of a series: a gzipped JSON array, as stored where possible, in instance
 	// order. NotFound outside the scope. The caller closes Body.

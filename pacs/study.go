@@ -50,6 +50,8 @@ type Study struct {
 	ReceivedAt         time.Time // first instance indexed
 	UpdatedAt          time.Time // last instance indexed
 	CompletedAt        time.Time // zero while images still arrive
+	// Amendment is nil when the instances are served as they are kept.
+	Amendment *Amendment
 	// Attributes are further study-level attributes as DICOM JSON
 	// (PS3.18 Annex F), for includefield.
 	Attributes json.RawMessage
@@ -87,6 +89,9 @@ type Instance struct {
 	ReceivedAt        time.Time
 	Location          Location
 	Attributes        json.RawMessage // instance-level attributes for QIDO-RS
+	// Amendment is nil when the instance is served as it is kept. Location is
+	// where the kept bytes are in either case.
+	Amendment *Amendment
 }
 
 // Location is where an instance's bytes are: a stored (uncompressed) member

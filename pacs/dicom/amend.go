@@ -38,6 +38,9 @@ type AmendOptions struct {
 	Reason string
 }
 
+// DateTimeLayout is a DT value (PS3.5 6.2) for time.Time.Format.
+const DateTimeLayout = "20060102150405.000000-0700"
+
 // edit replaces the bytes from start up to end of a stream.
 type edit struct {
 	start, end int64
@@ -187,7 +190,7 @@ func (a *amendment) originalItem(changes []Change, switched bool, opt AmendOptio
 	}
 	var item []byte
 	item = appendValue(item, TagModifiedAttributesSequence, SQ, appendItem(nil, previous, order), explicit, order)
-	item = put(item, TagAttributeModificationDateTime, DT, opt.At.UTC().Format("20060102150405.000000-0700"))
+	item = put(item, TagAttributeModificationDateTime, DT, opt.At.UTC().Format(DateTimeLayout))
 	item = put(item, TagModifyingSystem, LO, opt.System)
 	item = put(item, TagSourceOfPreviousValues, LO, "")
 	item = put(item, TagReasonForTheAttributeModification, CS, opt.Reason)

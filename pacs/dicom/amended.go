@@ -86,6 +86,14 @@ func Amend(r io.Reader, size int64, opt AmendOptions) (*Amended, error) {
 	return a, nil
 }
 
+// Held is how many bytes of changes are held in memory.
+func (a *Amended) Held() (n int64) {
+	for _, p := range a.pieces {
+		n += int64(len(p.bytes))
+	}
+	return n
+}
+
 // OpenRange opens length bytes of the stored file from offset.
 type OpenRange func(offset, length int64) (io.ReadCloser, error)
 

@@ -17,7 +17,7 @@ const studyColumns = `
 	s.id, s.study_uid, f.id, f.code, f.name, f.tax_id,
 	p.id, p.issuer, p.patient_id, p.name, p.sex, p.birth_date, p.pinfl, p.variant,
 	s.study_date, s.study_time, s.accession_number, s.study_id, s.description, s.referring_physician, s.question,
-	s.modalities, s.body_parts, s.series_count, s.instance_count, s.bytes, s.received_at, s.updated_at, s.completed_at, s.attributes`
+	s.modalities, s.body_parts, s.series_count, s.instance_count, s.bytes, s.received_at, s.updated_at, s.completed_at, s.attributes, ` + amendmentColumn
 
 const studyTables = `
 	study s JOIN patient p ON p.id = s.patient_row JOIN facility f ON f.id = s.facility_row`
@@ -25,10 +25,14 @@ const studyTables = `
 func scanStudy(row pgx.CollectableRow) (pacs.Study, error) {
 	var s pacs.Study
 	var completed *time.Time
+	var amended []byte
 	err := row.Scan(&s.ID, &s.StudyInstanceUID, &s.Facility.ID, &s.Facility.Code, &s.Facility.Name, &s.Facility.TaxID,
 		&s.Patient.ID, &s.Patient.Issuer, &s.Patient.PatientID, &s.Patient.Name, &s.Patient.Sex, &s.Patient.BirthDate, &s.Patient.PINFL, &s.Patient.Variant,
 		&s.Date, &s.Time, &s.AccessionNumber, &s.StudyID, &s.Description, &s.ReferringPhysician, &s.Question,
-		&s.Modalities, &s.BodyParts, &s.SeriesCount, &s.InstanceCount, &s.Bytes, &s.ReceivedAt, &s.UpdatedAt, &completed, &s.Attributes)
+		&s.Modalities, &s.BodyParts, &s.SeriesCount, &s.InstanceCount, &s.Bytes, &s.ReceivedAt, &s.UpdatedAt, &completed, &s.Attributes, &amended)
+	if err == nil {
+		s.Amendment, err = parseAmendment(amended)
+	}
 	if completed != nil {
 		s.CompletedAt = *completed
 	}
@@ -156,7 +160,7 @@ func (ix *Index) Instances(ctx context.Context, scope pacs.Scope, f pacs.Instanc
 	sql := fmt.Sprintf(`
 		SELECT i.study_row, i.series_row, s.study_uid, e.series_uid, i.sop_uid, i.sop_class, i.transfer_syntax, i.number,
 			i.rows, i.columns, i.frames, i.sha256, i.version, i.received_at,
-			i.pack_row, k.key, i.pack_offset, i.length, i.dataset_offset, i.pixels, i.attributes
+			i.pack_row, k.key, i.pack_offset, i.length, i.dataset_offset, i.pixels, i.attributes, `+amendmentColumn+`
 		FROM %s JOIN series e ON e.study_row = s.id JOIN instance i ON i.study_row = s.id AND i.series_row = e.id
 			JOIN pack k ON k.id = i.pack_row
 		WHERE %s
@@ -174,10 +178,13 @@ func (ix *Index) Instances(ctx context.Context, scope pacs.Scope, f pacs.Instanc
 
 func scanInstance(row pgx.CollectableRow) (pacs.Instance, error) {
 	var i pacs.Instance
-	var pixels []byte
+	var pixels, amended []byte
 	err := row.Scan(&i.StudyID, &i.SeriesID, &i.StudyInstanceUID, &i.SeriesInstanceUID, &i.SOPInstanceUID, &i.SOPClassUID, &i.TransferSyntaxUID, &i.Number,
 		&i.Rows, &i.Columns, &i.FrameCount, &i.SHA256, &i.Version, &i.ReceivedAt,
-		&i.Location.PackID, &i.Location.PackKey, &i.Location.Offset, &i.Location.Length, &i.Location.DatasetOffset, &pixels, &i.Attributes)
+		&i.Location.PackID, &i.Location.PackKey, &i.Location.Offset, &i.Location.Length, &i.Location.DatasetOffset, &pixels, &i.Attributes, &amended)
+	if err == nil {
+		i.Amendment, err = parseAmendment(amended)
+	}
 	if err == nil && pixels != nil {
 		err = json.Unmarshal(pixels, &i.Location.PixelData)
 	}

@@ -62,11 +62,17 @@ func describePatient(ds *dicom.Dataset, facility string) pacs.Patient {
 	if p.Issuer == "" {
 		p.Issuer = facility
 	}
-	switch sex := strings.ToUpper(ds.String(dicom.TagPatientSex)); sex {
-	case "M", "F", "O":
-		p.Sex = sex
-	}
+	p.Sex = sex(ds.String(dicom.TagPatientSex))
 	return p
+}
+
+// sex keeps the defined terms of (0010,0040).
+func sex(s string) string {
+	switch s = strings.ToUpper(s); s {
+	case "M", "F", "O":
+		return s
+	}
+	return ""
 }
 
 // pinflIssuers are the names under which devices and registration systems put

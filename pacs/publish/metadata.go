@@ -20,10 +20,10 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 )
 
-// Metadata returns the DICOM JSON of the current instances of a series. When
-// one pack describes just these it is sent as stored; otherwise the packs' arrays
+// keptMetadata returns the DICOM JSON of the current instances of a series as
+// they are kept. When one pack describes just these it is sent as stored; otherwise the packs' arrays
 // are joined in instance order.
-func (p *Packs) Metadata(ctx context.Context, scope pacs.Scope, studyUID, seriesUID string) (*pacs.SeriesMetadata, error) {
+func (p *Packs) keptMetadata(ctx context.Context, scope pacs.Scope, studyUID, seriesUID string) (*pacs.SeriesMetadata, error) {
 	packs, err := p.Index.PacksOf(ctx, scope, studyUID, seriesUID)
 	if err != nil {
 		return nil, err
