@@ -120,7 +120,7 @@ func TestEndlessInstance(t *testing.T) {
 	}}
 	_, err := j.Receive(t.Context(), in)
 	wantCode(t, err, pacs.OutOfResources)
-	if lowest < minFree-4*roomEvery || lowest > minFree+8<<20 {
+	if lowest < minFree-growth-4*roomEvery || lowest > minFree+8<<20 {
 		t.Errorf("%d MiB were left, want about %d", lowest>>20, minFree>>20)
 	}
 	receiveAll(t, j, "1.2")

@@ -36,6 +36,7 @@ type Options struct {
 // Journal is open on one folder by one process. Safe for concurrent use.
 type Journal struct {
 	options Options
+	disk    disk
 	lock    *os.File
 	names   segmentNames
 
@@ -122,6 +123,7 @@ func Open(o Options) (*Journal, error) {
 	}
 	j := &Journal{
 		options:  o,
+		disk:     realDisk,
 		lock:     lock,
 		segments: map[*segment]struct{}{},
 		taken:    map[*Record]struct{}{},
@@ -186,12 +188,20 @@ func (j *Journal) lease() (*segment, error) {
 		j.idle = j.idle[:n-1]
 		s.leased = true
 		j.mu.Unlock()
+		if s.renamed {
+			// Its records must not be looked for under the former number.
+			if err := syncDir(j.options.Dir); err != nil {
+				j.giveBack(s, false)
+				return nil, err
+			}
+			s.renamed = false
+		}
 		return s, nil
 	}
 	j.mu.Unlock()
 
 	path, id := j.names.take(j.options.Dir)
-	s, err := createSegment(path, id)
+	s, err := createSegment(path, id, &j.disk, j.options.SegmentSize)
 	if err != nil {
 		j.writers.Done()
 		return nil, err
@@ -209,6 +219,7 @@ func (j *Journal) giveBack(s *segment, appendable bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	s.leased = false
+	s.spoilt = s.spoilt || !appendable
 	if !appendable || s.end >= j.options.SegmentSize || j.closing {
 		s.closed = true
 	} else {
@@ -217,23 +228,32 @@ func (j *Journal) giveBack(s *segment, appendable bool) {
 	j.settle(s)
 }
 
-// settle removes a segment that is of no more use. Callers hold j.mu, or are
-// the only user.
+// maxIdle is how many segments wait for a receiver when all is published.
+const maxIdle = 4
+
+// settle removes a segment that is of no more use, or makes it a new one.
+// Callers hold j.mu, or are the only user.
 func (j *Journal) settle(s *segment) {
 	if s.unpublished > 0 || s.leased || s.removed {
 		return
 	}
-	if !s.closed {
-		// Everything in it is published; a small one stays for the next
-		// receiver, a larger one gives its space back.
-		if s.end < j.options.SegmentSize/8 {
+	i := slices.Index(j.idle, s)
+	if j.reusable(s, i >= 0) {
+		if !s.closed && s.end < j.options.SegmentSize/8 {
+			return // the next receiver goes on with it
+		}
+		path, id := j.names.take(j.options.Dir)
+		if err := s.recycle(path, id); err == nil {
+			if s.closed = false; i < 0 {
+				j.idle = append(j.idle, s)
+			}
 			return
 		}
-		if i := slices.Index(j.idle, s); i >= 0 {
-			j.idle = slices.Delete(j.idle, i, i+1)
-		}
-		s.closed = true
 	}
+	if i >= 0 {
+		j.idle = slices.Delete(j.idle, i, i+1)
+	}
+	s.closed = true
 	s.removed = true
 	defer j.space.forget()
 	delete(j.segments, s)
@@ -256,6 +276,16 @@ func (j *Journal) count(r *Record, sign int64) {
 	if r.Unfit != nil {
 		j.unfit += sign * r.Length
 	}
+}
+
+// reusable says whether an empty segment is worth keeping for its space.
+func (j *Journal) reusable(s *segment, idle bool) bool {
+	others := len(j.idle)
+	if idle {
+		others--
+	}
+	return !s.spoilt && !j.closing && others < maxIdle && s.size <= j.options.SegmentSize+bufferLength &&
+		j.space.check(2*j.options.MinFree, 0) == nil
 }
 
 func (j *Journal) signal() {

@@ -141,7 +141,8 @@ func copyDir(t testing.TB, from string) string {
 	return to
 }
 
-// places returns the offsets of the records in a segment and its size.
+// places returns the offsets of the records in a segment and where they end.
+// Behind that may be space for more, without any record in it.
 func places(t testing.TB, path string) []int64 {
 	t.Helper()
 	content, err := os.ReadFile(path)
@@ -155,6 +156,12 @@ func places(t testing.TB, path string) []int64 {
 	offsets := []int64{0}
 	for at := int64(0); at < int64(len(content)); {
 		_, _, next, err := readRecord(bytes.NewReader(content), id, int64(len(content)), at)
+		if errors.Is(err, errTorn) {
+			if more, err := findRecord(bytes.NewReader(content), id, int64(len(content)), at); more >= 0 || err != nil {
+				t.Fatalf("a record at %d behind the end at %d, %v", more, at, err)
+			}
+			break
+		}
 		if err != nil {
 			t.Fatalf("record at %d: %v", at, err)
 		}
@@ -199,6 +206,35 @@ func sopUIDs(n int) []string {
 	uids := make([]string, n)
 	for i := range uids {
 		uids[i] = fmt.Sprintf("1.2.3.4.%d", i+1)
+	}
+	return uids
+}
+
+// dropAll drops all that was taken.
+func (j *Journal) dropAll() {
+	j.mu.Lock()
+	var all []*Record
+	for r := range j.taken {
+		all = append(all, r)
+	}
+	j.mu.Unlock()
+	j.Drop(all...)
+}
+
+// recovered opens a journal and closes it again; it returns the SOP Instance
+// UIDs in it.
+func recovered(t testing.TB, dir string) []string {
+	t.Helper()
+	j, err := Open(Options{Dir: dir, MinFree: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var uids []string
+	for _, r := range j.queue {
+		uids = append(uids, r.SOPInstanceUID)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
 	}
 	return uids
 }

@@ -33,13 +33,12 @@ func (j *Journal) Receive(ctx context.Context, in pacs.Incoming) (pacs.Receipt, 
 	if err != nil {
 		return pacs.Receipt{}, storeError(err)
 	}
-	record, err := j.receive(s.begin(), in)
+	w := s.begin()
+	record, err := j.receive(w, in)
 	if err != nil {
-		var broken errSync
-		appendable := !errors.As(err, &broken)
-		if terr := s.begin().abandon(); terr != nil {
-			appendable = false
-		}
+		// A segment is used on when it is the instance that was not right, or
+		// the disk is only full.
+		appendable := w.abandon() == nil && !w.failed
 		j.space.forget()
 		j.giveBack(s, appendable)
 		return pacs.Receipt{}, err
@@ -136,10 +135,12 @@ func (j *Journal) receive(w *writer, in pacs.Incoming) (Record, error) {
 const roomEvery = 1 << 20
 
 // tee passes on what it reads to the journal. It remembers how reading and
-// writing ended: whoever reads from it has a view of his own of both.
+// writing ended: whoever reads from it has a view of his own of both. It is a
+// dicom.Skipper: what the scanner has no interest in goes from the source to
+// the journal without a detour.
 type tee struct {
 	source    io.Reader
-	sink      io.Writer
+	sink      *writer
 	room      func(written int64) error
 	unchecked int64 // bytes since room was asked
 	ended     bool  // the source has given io.EOF
@@ -157,17 +158,52 @@ func (t *tee) Read(p []byte) (int, error) {
 			t.writeErr = werr
 			return n, werr
 		}
-		if t.unchecked += int64(n); t.unchecked >= roomEvery {
-			if t.writeErr = t.room(t.unchecked); t.writeErr != nil {
-				return n, t.writeErr
+	}
+	return n, t.after(n, err)
+}
+
+// Skip implements dicom.Skipper.
+func (t *tee) Skip(n int64) error {
+	passed, err := t.pass(n)
+	if err == nil && passed < n {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// pass lets up to limit bytes through to the journal. It is short only at the
+// end of the source.
+func (t *tee) pass(limit int64) (passed int64, err error) {
+	for empty := 0; passed < limit && !t.ended; empty++ {
+		space := t.sink.space()
+		n, err := t.source.Read(space[:min(int64(len(space)), limit-passed)])
+		if n > 0 {
+			passed, empty = passed+int64(n), 0
+			if t.writeErr = t.sink.advance(n); t.writeErr != nil {
+				return passed, t.writeErr
 			}
-			t.unchecked = 0
+		} else if err == nil && empty == 100 {
+			err = io.ErrNoProgress
 		}
+		if err := t.after(n, err); err != nil && err != io.EOF {
+			return passed, err
+		}
+	}
+	return passed, nil
+}
+
+// after looks at how a read of n bytes ended, and at the room there is.
+func (t *tee) after(n int, err error) error {
+	if t.unchecked += int64(n); t.unchecked >= roomEvery {
+		if t.writeErr = t.room(t.unchecked); t.writeErr != nil {
+			return t.writeErr
+		}
+		t.unchecked = 0
 	}
 	if t.ended = err == io.EOF; !t.ended {
 		t.readErr = err
 	}
-	return n, err
+	return err
 }
 
 // failed is the error for the sender when its data could not be read or

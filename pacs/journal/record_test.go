@@ -57,7 +57,7 @@ func goldenBytes(t testing.TB) []byte {
 
 func TestRecordIsWrittenAsDocumented(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "000000000001-0102030405060708.segment")
-	s, err := createSegment(path, goldenSegment)
+	s, err := createSegment(path, goldenSegment, &realDisk, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

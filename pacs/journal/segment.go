@@ -15,22 +15,43 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// segment is one file of the journal. end and the writing methods belong to
-// whoever leased it; refs and the flags are guarded by the journal's mutex.
+// segment is one file of the journal. end, size and the writing methods belong
+// to whoever leased it; refs and the flags are guarded by the journal's mutex.
 type segment struct {
 	path string
 	id   uint64 // in the name and in each record's header
 	file *os.File
+	disk *disk
 	end  int64 // offset behind the last sealed record
+	size int64 // of the file; behind end there is space for the next records
+	full int64 // size at which it takes no more records
+	fits bool  // the file system can reserve space
 
 	unpublished int  // sealed records that are not dropped yet
 	leased      bool // a receiver writes to it
 	closed      bool // takes no more records
+	spoilt      bool // writing has failed, or it is of an earlier run: not used again
 	damaged     bool // has a record that fails its checksums: never remove
 	removed     bool
+	renamed     bool // the folder must be synced before anything is written
 }
 
-func createSegment(path string, id uint64) (*segment, error) {
+// disk is what a segment does with its file that can fail on a disk. Tests put
+// failures in.
+type disk struct {
+	write func(f *os.File, p []byte, at int64) error
+	sync  func(f *os.File) error // returns when all that was written is durable
+}
+
+var realDisk = disk{
+	write: func(f *os.File, p []byte, at int64) error {
+		_, err := f.WriteAt(p, at)
+		return err
+	},
+	sync: func(f *os.File) error { return unix.Fdatasync(int(f.Fd())) },
+}
+
+func createSegment(path string, id uint64, d *disk, full int64) (*segment, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640)
 	if err != nil {
 		return nil, err
@@ -40,7 +61,39 @@ func createSegment(path string, id uint64) (*segment, error) {
 		_ = os.Remove(path)
 		return nil, err
 	}
-	return &segment{path: path, id: id, file: f}, nil
+	return &segment{path: path, id: id, file: f, disk: d, full: full, fits: true}, nil
+}
+
+// recycle makes an empty segment whose records are all dropped a new one: other
+// name, other number, same file. What it overwrites needs no new blocks, and
+// fdatasync then has no metadata to write. What is left in it from before has
+// the former number and is never taken for a record.
+func (s *segment) recycle(path string, id uint64) error {
+	if err := os.Rename(s.path, path); err != nil {
+		return err
+	}
+	s.path, s.id, s.end, s.renamed = path, id, 0, true
+	return nil
+}
+
+// growth is by how much a segment's file grows at a time.
+const growth = 8 << 20
+
+// reserve sees to it that the file has room up to an offset, in large steps: a
+// file whose length stays is synced twice as fast. Where the file system can't
+// do it, and for what goes beyond a full segment, the file grows as it is
+// written.
+func (s *segment) reserve(end int64) {
+	if end <= s.size || end > s.full || !s.fits {
+		return
+	}
+	to := min((end+growth-1)/growth*growth, s.full)
+	if err := unix.Fallocate(int(s.file.Fd()), 0, s.size, to-s.size); err != nil {
+		_ = s.file.Truncate(s.size)
+		s.fits = false
+		return
+	}
+	s.size = to
 }
 
 // openSegment reads a segment left by an earlier run: its sealed records, and
@@ -59,8 +112,8 @@ func openSegment(path string, id uint64, found func(Record)) (_ *segment, err er
 	if err != nil {
 		return nil, err
 	}
-	s := &segment{path: path, id: id, file: f, closed: true}
-	for size := info.Size(); s.end < size; {
+	s := &segment{path: path, id: id, file: f, size: info.Size(), closed: true, spoilt: true}
+	for size := s.size; s.end < size; {
 		h, entry, next, err := readRecord(f, id, size, s.end)
 		switch {
 		case err == nil:
@@ -92,26 +145,78 @@ func openSegment(path string, id uint64, found func(Record)) (_ *segment, err er
 	return s, nil
 }
 
-// writer appends the body of one record to a leased segment.
+// bufferLength is how much of a record is gathered before it is written: most
+// images go to the disk in one piece, together with header and trailer.
+const bufferLength = 1 << 20
+
+var buffers = sync.Pool{New: func() any { return new([bufferLength]byte) }}
+
+// writer appends one record to a leased segment.
 type writer struct {
-	s   *segment
-	at  int64
-	crc uint32
+	s       *segment
+	buffer  *[bufferLength]byte
+	n       int   // bytes in the buffer
+	at      int64 // where the buffer goes in the file
+	length  int64 // of the body so far
+	crc     uint32
+	flushed bool  // the file has been written to
+	failed  bool  // and not only for want of space: it must not be used on
+	before  int64 // size of the file when the record began
 }
 
-func (s *segment) begin() *writer { return &writer{s: s, at: s.end + headerLength} }
+// begin starts a record. The writer must end with seal or abandon.
+func (s *segment) begin() *writer {
+	w := &writer{s: s, buffer: buffers.Get().(*[bufferLength]byte), n: headerLength, at: s.end, before: s.size}
+	clear(w.buffer[:headerLength]) // not sealed
+	return w
+}
 
+// Write appends to the body.
 func (w *writer) Write(p []byte) (int, error) {
-	n, err := w.s.file.WriteAt(p, w.at)
-	w.at += int64(n)
-	w.crc = crc32.Update(w.crc, crc32.IEEETable, p[:n])
-	return n, err
+	for left := p; len(left) > 0; {
+		n := copy(w.space(), left)
+		left = left[n:]
+		if err := w.advance(n); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
 }
 
-// length is how much of the body has been written.
-func (w *writer) length() int64 { return w.at - w.s.end - headerLength }
+// space is where the next bytes of the body may be put; advance says how many.
+func (w *writer) space() []byte { return w.buffer[w.n:] }
 
-// seal writes trailer and header and makes the record durable.
+func (w *writer) advance(n int) error {
+	w.crc = crc32.Update(w.crc, crc32.IEEETable, w.buffer[w.n:w.n+n])
+	w.n += n
+	w.length += int64(n)
+	if w.n == len(w.buffer) {
+		return w.flush()
+	}
+	return nil
+}
+
+func (w *writer) flush() error {
+	if w.n == 0 {
+		return nil
+	}
+	w.s.reserve(w.at + int64(w.n))
+	err := w.write(w.buffer[:w.n], w.at)
+	w.at += int64(w.n)
+	w.n = 0
+	return err
+}
+
+func (w *writer) write(p []byte, at int64) error {
+	w.flushed = true
+	err := w.s.disk.write(w.s.file, p, at)
+	if err != nil && !isFull(err) {
+		w.failed = true
+	}
+	return err
+}
+
+// seal completes the record and makes it durable.
 func (w *writer) seal(e Entry) (Record, error) {
 	trailer, err := json.Marshal(e)
 	if err != nil {
@@ -121,36 +226,67 @@ func (w *writer) seal(e Entry) (Record, error) {
 		return Record{}, fmt.Errorf("entry of %d bytes", len(trailer))
 	}
 	h := header{
-		bodyLength:    w.length(),
+		bodyLength:    w.length,
 		trailerLength: uint32(len(trailer)),
 		trailerCRC:    crc32.Checksum(trailer, castagnoli),
 		bodyCRC:       w.crc,
 		segment:       w.s.id,
 		offset:        w.s.end,
 	}
-	if _, err := w.s.file.WriteAt(trailer, w.at); err != nil {
+	if len(trailer) > len(w.buffer)-w.n {
+		if err := w.flush(); err != nil {
+			return Record{}, err
+		}
+	}
+	w.n += copy(w.buffer[w.n:], trailer)
+	whole := !w.flushed
+	if whole {
+		copy(w.buffer[:], h.encode())
+	}
+	if err := w.flush(); err != nil {
 		return Record{}, err
 	}
-	if _, err := w.s.file.WriteAt(h.encode(), w.s.end); err != nil {
-		return Record{}, err
+	if !whole {
+		if err := w.write(h.encode(), w.s.end); err != nil {
+			return Record{}, err
+		}
 	}
-	if err := unix.Fdatasync(int(w.s.file.Fd())); err != nil {
-		return Record{}, errSync{err}
+	if err := w.s.disk.sync(w.s.file); err != nil {
+		// The kernel may have dropped the dirty pages, and says so only once.
+		w.failed = true
+		return Record{}, fmt.Errorf("fdatasync: %w", err)
 	}
 	r := Record{Entry: e, Length: h.bodyLength, CRC32: h.bodyCRC, segment: w.s, offset: w.s.end + headerLength}
-	w.s.end = w.at + int64(len(trailer))
+	w.s.end = w.at
+	w.s.size = max(w.s.size, w.at)
+	w.release()
 	return r, nil
 }
 
-// abandon drops what was written since begin.
-func (w *writer) abandon() error { return w.s.file.Truncate(w.s.end) }
+// abandon drops the record. What was written of it loses its header, if it has
+// one, and is written over; space it took beyond the file's size is given back.
+func (w *writer) abandon() error {
+	w.release()
+	if !w.flushed {
+		return nil
+	}
+	var err error
+	if max(w.at, w.s.size) > w.before {
+		err = w.s.file.Truncate(w.before)
+		w.s.size = w.before
+	}
+	if w.before > w.s.end {
+		err = errors.Join(err, w.s.disk.write(w.s.file, make([]byte, min(headerLength, w.before-w.s.end)), w.s.end))
+	}
+	return err
+}
 
-// errSync is a failed fdatasync. The kernel may have dropped the dirty pages,
-// so nothing more may be appended to that file.
-type errSync struct{ err error }
-
-func (e errSync) Error() string { return "fdatasync: " + e.err.Error() }
-func (e errSync) Unwrap() error { return e.err }
+func (w *writer) release() {
+	if w.buffer != nil {
+		buffers.Put(w.buffer)
+		w.buffer = nil
+	}
+}
 
 func isFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)

@@ -3,7 +3,6 @@ package journal
 import (
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"sync"
 
@@ -183,17 +182,14 @@ func errQuarantineFull() error {
 // far as the quarantine has room.
 func (j *Journal) admitUnfit(rest *tee, w *writer) error {
 	room := j.quarantineRoom()
-	if w.length() > room {
+	if w.length > room {
 		return errQuarantineFull()
 	}
 	// One byte more tells what is too long from what just fits.
-	if _, err := io.Copy(io.Discard, io.LimitReader(rest, room-w.length()+1)); err != nil {
-		if failed := rest.failed(); failed != nil {
-			return failed
-		}
-		return err
+	if _, err := rest.pass(room - w.length + 1); err != nil {
+		return rest.failed()
 	}
-	if w.length() > room {
+	if w.length > room {
 		return errQuarantineFull()
 	}
 	return nil
