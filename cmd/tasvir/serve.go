@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
@@ -86,6 +87,11 @@ type ServeCmd struct{ ServerFlags }
 func (c *ServeCmd) Run(ctx context.Context) error {
 	log := c.logger()
 	slog.SetDefault(log) // packages that are not given one
+	if os.Getenv("GOMAXPROCS") == "" {
+		// The publisher's threads step back behind those that receive. While
+		// they wait for a processor they must not keep others from theirs.
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 2)
+	}
 	n, err := Start(ctx, c.ServerFlags, log)
 	if err != nil {
 		return err

@@ -104,6 +104,7 @@ func (p *Publisher) signal() {
 }
 
 func (p *Publisher) work(ctx context.Context) {
+	background()
 	for ctx.Err() == nil {
 		p.mu.Lock()
 		g, records, wait := p.groups.ready(time.Now())

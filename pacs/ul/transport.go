@@ -18,6 +18,9 @@ const (
 	// progressBytes must arrive for a read deadline to be renewed, so that a
 	// byte now and then doesn't count as progress.
 	progressBytes = 1 << 10
+	// directRead is how much a caller must want to get it without a copy. With
+	// less it is better to fetch what comes behind it in the same call.
+	directRead = 64 << 10
 	// writeChunk is handed to the kernel under one write deadline.
 	writeChunk = 64 << 10
 )
@@ -191,7 +194,7 @@ func (t *transport) take(n int) ([]byte, error) {
 // Read gives what is buffered, or reads straight into a large p.
 func (t *transport) Read(p []byte) (int, error) {
 	if t.r == t.w {
-		if len(p) >= len(t.buf) {
+		if len(p) >= min(directRead, len(t.buf)) {
 			return t.read(p)
 		}
 		if err := t.fill(1); err != nil {
