@@ -44,6 +44,7 @@ var parts = []struct {
 	{"minio", "the rate of receiving with packs in MinIO instead of files", onMinIO},
 	{"visible", "from acknowledged to visible in QIDO-RS", visible},
 	{"memory", "resident memory for an instance of 1 GB", memory},
+	{"scale", "receiving and QIDO-RS with millions of studies in the index", scale},
 	{"merge", "objects and bytes in storage after merging", merged},
 }
 

@@ -73,6 +73,9 @@ func renew(uid string, variant int) string {
 	return uid[:len(uid)-tail] + fmt.Sprintf("%0*d", tail, h.Sum64()%100_000_000_000_000)
 }
 
+// patientOf is the patient ID of a variant.
+func patientOf(v int) string { return fmt.Sprintf("BENCH%08d", v) }
+
 // variant is the instance as it is in another study.
 func (i *instance) variant(v int) instance {
 	study, series, sop := renew(i.study, v), renew(i.series, v), renew(i.sop, v)
@@ -84,7 +87,7 @@ func (i *instance) variant(v int) instance {
 		{i.study, study},
 		{i.series, series},
 		{i.sop, sop},
-		{patientID, fmt.Sprintf("BENCH%08d", v)},
+		{patientID, patientOf(v)},
 		{accession, fmt.Sprintf("A%08d", v)},
 	} {
 		header = bytes.ReplaceAll(header, []byte(change[0]), []byte(change[1]))

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
@@ -75,23 +77,39 @@ var qidoClient = &http.Client{
 
 // qido asks a QIDO-RS question.
 func qido(ctx context.Context, url string, out any) error {
+	raw, _, err := ask(ctx, url)
+	if err == nil && len(raw) > 0 {
+		err = json.Unmarshal(raw, out)
+	}
+	return err
+}
+
+// ask asks for a page and returns it with the address of the next, "" after
+// the last.
+func ask(ctx context.Context, url string) (raw []byte, next string, err error) {
 	rq, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	rq.Header.Set("Accept", "application/dicom+json")
 	answer, err := qidoClient.Do(rq)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	defer func() { _ = answer.Body.Close() }()
+	if raw, err = io.ReadAll(answer.Body); err != nil {
+		return nil, "", err
+	}
 	if answer.StatusCode != http.StatusOK && answer.StatusCode != http.StatusNoContent {
-		return fmt.Errorf("QIDO-RS %s: %s", url, answer.Status)
+		return nil, "", fmt.Errorf("QIDO-RS %s: %s %.300s", url, answer.Status, raw)
 	}
-	if answer.StatusCode == http.StatusNoContent {
-		return nil
+	for _, link := range answer.Header.Values("Link") {
+		address, rest, _ := strings.Cut(link, ">")
+		if strings.Contains(rest, `rel="next"`) {
+			next = strings.TrimPrefix(address, "<")
+		}
 	}
-	return json.NewDecoder(answer.Body).Decode(out)
+	return raw, next, nil
 }
 
 // studyRow is what a count needs of a QIDO-RS answer.
