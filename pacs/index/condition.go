@@ -94,9 +94,10 @@ func (c *conditions) personName(key string, fuzzy bool) {
 		c.nothing()
 		return
 	}
-	exact := "lower(p.name) LIKE lower(" + c.arg(likePattern(key)) + ")" // found by its beginning
+	pattern := c.arg(likePattern(key))
+	exact := "lower(p.name) LIKE lower(" + pattern + ")" // found by its beginning
 	if strings.HasPrefix(key, "*") || strings.HasPrefix(key, "?") {
-		exact = "p.name ILIKE " + c.arg(likePattern(key)) // found by its parts
+		exact = "p.name ILIKE " + pattern // found by its parts
 	}
 	if !fuzzy {
 		c.clauses = append(c.clauses, exact)

@@ -65,8 +65,9 @@ func hasClass(err *pgconn.PgError, classes ...string) bool {
 }
 
 // fail turns a database error into the archive's: Unavailable for what may
-// pass, Invalid for values that can't be, Internal for the rest. The archive's
-// own errors and the end of the caller's context go through unchanged.
+// pass and for the end of the caller's context (errors.Is still finds that),
+// Invalid for values that can't be, Internal for the rest. The archive's own
+// errors go through unchanged.
 func fail(err error) error {
 	var own *pacs.Error
 	switch {
@@ -77,7 +78,7 @@ func fail(err error) error {
 		// context would.
 		return pacs.Wrap(pacs.Unavailable, err, "The database is not available at the moment")
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return err
+		return pacs.Wrap(pacs.Unavailable, err, "The request was cancelled or took too long")
 	case Transient(err):
 		return pacs.Wrap(pacs.Unavailable, err, "The database is not available at the moment")
 	case unfit(err):

@@ -2,6 +2,7 @@ package index
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -187,4 +188,54 @@ func FuzzCursor(f *testing.F) {
 			t.Errorf("%+v became %+v, %v", c, again, err)
 		}
 	})
+}
+
+// TestOrders: lists by name follow the Uzbek alphabet, page by page; those by
+// arrival the order of arrival.
+func TestOrders(t *testing.T) {
+	ix := open(t)
+	// In order; oʻ, gʻ, sh and ch come behind z, Cyrillic behind Latin.
+	names := []string{
+		"Gafurov^Ali", "Hamidov^Ali", "Karimov^Ali", "KARIMOV^ALI", "Karimova^Aziza", "Olimov^A", "Salimov^A", "Tohirov^A", "Zohidov^A",
+		"Oʻrinov^A", "Gʻaniyev^A", "Shodiyev^A", "Choriyev^A", "Ёқубов^A", "Каримов^А",
+	}
+	places := []int{7, 0, 12, 3, 9, 14, 1, 5, 10, 2, 13, 4, 8, 11, 6}
+	for n, place := range places {
+		uid := fmt.Sprint("1.", n+1)
+		fill(t, ix, addition(uid, uid+".1", 1, patient("TMA", uid, names[place]), func(a *Addition) {
+			if n%3 == 0 {
+				a.Facility = "SAM"
+			}
+		}))
+	}
+	read := func(sort pacs.StudyOrder, scope pacs.Scope) func(pacs.Page) ([]string, string, error) {
+		return func(p pacs.Page) (all []string, next string, err error) {
+			studies, next, err := ix.Studies(t.Context(), scope, pacs.StudyFilter{Sort: sort, Page: p})
+			for _, s := range studies {
+				all = append(all, s.Patient.Name)
+			}
+			return all, next, err
+		}
+	}
+	if diff := cmp.Diff(names, walk(t, read(pacs.ByName, system), 4, nil)); diff != "" {
+		t.Error(diff)
+	}
+	var arrived, here []string
+	for n := len(places) - 1; n >= 0; n-- {
+		arrived = append(arrived, names[places[n]])
+	}
+	if diff := cmp.Diff(arrived, walk(t, read(pacs.ByReceived, system), 4, nil)); diff != "" {
+		t.Error(diff)
+	}
+	for _, name := range names {
+		if n := slices.Index(arrived, name); (len(places)-1-n)%3 == 0 {
+			here = append(here, name)
+		}
+	}
+	if diff := cmp.Diff(here, walk(t, read(pacs.ByName, facilityOf(t, ix, "SAM")), 2, nil)); diff != "" {
+		t.Error(diff)
+	}
+	if _, _, err := ix.Studies(t.Context(), system, pacs.StudyFilter{Sort: "size"}); pacs.CodeOf(err) != pacs.Invalid {
+		t.Error(err)
+	}
 }

@@ -158,6 +158,9 @@ func (a *API) listStudies(c *gin.Context) {
 	if m := c.Query("modality"); m != "" {
 		f.Modalities = []string{m}
 	}
+	if sort := c.Query("sort"); sort != "date" {
+		f.Sort = pacs.StudyOrder(sort)
+	}
 	studies, next, err := a.Index.Studies(c.Request.Context(), scope(c), f)
 	if err != nil {
 		web.Problem(c, err)

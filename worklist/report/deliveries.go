@@ -194,14 +194,18 @@ func (r *Reports) Deliveries(ctx context.Context, scope pacs.Scope, f DeliveryFi
 	return out, base64.RawURLEncoding.EncodeToString(raw), err
 }
 
-// DeliveryCounts counts deliveries in scope by state.
+// DeliveryCounts counts deliveries in scope by state. Those on their way are
+// counted as they are now. Those that have arrived are all reports of all
+// years: where counting them takes long the number may be some seconds old
+// (index.KeepFor).
 func (r *Reports) DeliveryCounts(ctx context.Context, scope pacs.Scope) (map[DeliveryState]int, error) {
-	sql, args := `SELECT state, count(*) FROM report_delivery GROUP BY state`, []any{}
+	from, args := `report_delivery d WHERE `, []any{}
 	if !scope.All {
-		sql = `SELECT d.state, count(*) FROM report_delivery d JOIN report r ON r.id = d.report_id JOIN reading_task t ON t.id = r.task_id
-			WHERE t.facility_row = ANY($1::bigint[]) GROUP BY d.state`
+		from = `report_delivery d JOIN report r ON r.id = d.report_id JOIN reading_task t ON t.id = r.task_id
+			WHERE t.facility_row = ANY($1::bigint[]) AND `
 		args = []any{append([]int64{}, scope.FacilityIDs...)}
 	}
+	sql := `SELECT d.state, count(*) FROM ` + from + `d.state IN ('queued', 'retrying', 'failed') GROUP BY d.state`
 	rows, err := r.pool.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, worklist.Failure(err)
@@ -210,7 +214,14 @@ func (r *Reports) DeliveryCounts(ctx context.Context, scope pacs.Scope) (map[Del
 	var state DeliveryState
 	var n int
 	_, err = pgx.ForEachRow(rows, []any{&state, &n}, func() error { counts[state] = n; return nil })
-	return counts, worklist.Failure(errors.Join(err, rows.Err()))
+	if err != nil {
+		return nil, worklist.Failure(err)
+	}
+	counts[Delivered], err = r.delivered.Get(ctx, fmt.Sprint(scope.All, scope.FacilityIDs), func(ctx context.Context) (n int, err error) {
+		err = r.pool.QueryRow(ctx, `SELECT count(*) FROM `+from+`d.state = 'delivered'`, args...).Scan(&n)
+		return n, err
+	})
+	return counts, worklist.Failure(err)
 }
 
 // Undelivered counts the versions of a report before version that are still on

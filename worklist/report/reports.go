@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/worklist"
 )
 
@@ -107,6 +108,8 @@ type Reports struct {
 	// Deliver, when set, enqueues the delivery of a version in the
 	// transaction that signs it.
 	Deliver func(ctx context.Context, tx pgx.Tx, reportID string, version int) error
+
+	delivered index.Remembered[int] // how many, by scope
 }
 
 // New keeps reports of the worklist's tasks.
