@@ -42,6 +42,8 @@ type Incoming struct {
 	// StudyInstanceUID, when set, is the only study the instance may belong
 	// to (STOW-RS to a study's address).
 	StudyInstanceUID string
+	// Correction is an administrator's, with what comes from quarantine.
+	Correction *Correction
 }
 
 // Receipt says what was received. The UIDs of an unfit data set are those that

@@ -96,8 +96,8 @@ func (k *KnownStudy) Contradicts(facility string, p pacs.Patient) error {
 }
 
 var (
-	errOtherFacility = pacs.Wrap(pacs.Conflict, ErrContradiction, "The study belongs to another facility already")
-	errOtherPatient  = pacs.Wrap(pacs.Conflict, ErrContradiction, "The study belongs to another patient already")
+	errOtherFacility = pacs.Wrap(pacs.Conflict, ErrContradiction, "The study belongs to another facility already").WithReason(string(pacs.OtherFacility), "")
+	errOtherPatient  = pacs.Wrap(pacs.Conflict, ErrContradiction, "The study belongs to another patient already").WithReason(string(pacs.OtherPatient), "")
 )
 
 // Known returns what the index has of a study and the named instances. It is

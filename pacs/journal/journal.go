@@ -341,6 +341,21 @@ func (j *Journal) Hold(r *Record, reason error) {
 	r.finish(reason)
 }
 
+// Retry offers up to n of the held records again: what they were held for may
+// have changed.
+func (j *Journal) Retry(n int) {
+	j.mu.Lock()
+	for r := range j.held {
+		if n--; n < 0 {
+			break
+		}
+		delete(j.held, r)
+		j.queue = append(j.queue, r)
+	}
+	j.mu.Unlock()
+	j.signal()
+}
+
 // GiveBack returns records to the head of the queue: publishing failed for a
 // reason that will pass.
 func (j *Journal) GiveBack(records ...*Record) {

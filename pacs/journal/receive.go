@@ -83,6 +83,7 @@ func (j *Journal) receive(w *writer, in pacs.Incoming) (Record, error) {
 		Remote:     in.Remote,
 		Charset:    cmp.Or(in.Charset, dicom.FallbackCyrillic),
 		ReceivedAt: time.Now().UTC(),
+		Correction: in.Correction,
 	}
 	bare := in.TransferSyntaxUID != ""
 	if bare {
@@ -120,7 +121,7 @@ func (j *Journal) receive(w *writer, in pacs.Incoming) (Record, error) {
 		if err := j.admitUnfit(stream, w); err != nil {
 			return Record{}, err
 		}
-	} else if j.overQuota(in.Facility, entry.StudyInstanceUID) {
+	} else if in.Correction == nil && j.overQuota(in.Facility, entry.StudyInstanceUID) {
 		return Record{}, errQuarantineFull()
 	}
 	entry.intern()

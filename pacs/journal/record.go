@@ -59,6 +59,8 @@ type Entry struct {
 	// Unfit is set on a data set that can't be published as it is. The UIDs
 	// are then those that could be read and are UIDs, "" otherwise.
 	Unfit *Unfit `json:"unfit,omitempty"`
+	// Correction is an administrator's, with what comes from quarantine.
+	Correction *pacs.Correction `json:"correction,omitempty"`
 }
 
 // Unfit says what is wrong with a data set that was acknowledged and is kept.

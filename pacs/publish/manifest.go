@@ -1,6 +1,10 @@
 package publish
 
-import "time"
+import (
+	"time"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+)
 
 // manifestName and metadataName are the members of a pack that are not
 // instances. Neither is a UID, so they can't collide with one.
@@ -35,6 +39,9 @@ type ManifestEntry struct {
 	Channel    string    `json:"channel"`
 	Charset    string    `json:"charset,omitempty"`
 	ReceivedAt time.Time `json:"received_at"`
+	// Correction is what an administrator said of an instance that was in
+	// quarantine: whose it is stands in for what the data set says.
+	Correction *pacs.Correction `json:"correction,omitempty"`
 }
 
 // MemberName is the name of the pack's member that holds the instance.

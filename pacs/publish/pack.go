@@ -37,7 +37,7 @@ type candidate struct {
 func examine(r *journal.Record) (*candidate, error) {
 	header, err := r.Header()
 	if err != nil {
-		return nil, fmt.Errorf("a record that was received as sound can't be read: %w", err)
+		return nil, fmt.Errorf("%w: a record that was received as sound can't be read: %w", errDamaged, err)
 	}
 	crc, hash := crc32.NewIEEE(), sha256.New()
 	if _, err := io.Copy(crc, io.NewSectionReader(r.Body(), 0, r.DatasetOffset)); err != nil {
@@ -47,13 +47,13 @@ func examine(r *journal.Record) (*candidate, error) {
 		return nil, fmt.Errorf("reading the journal: %w", err)
 	}
 	if crc.Sum32() != r.CRC32 {
-		return nil, errors.New("the bytes of a record have changed since they were received: the journal's disk is damaged")
+		return nil, errDamaged
 	}
 	ds := header.Dataset
 	ds.SetFallbackCharset(r.Charset)
 	c := &candidate{
 		record:   r,
-		patient:  describePatient(ds, r.Facility),
+		patient:  DescribePatient(ds, r.Facility),
 		study:    describeStudy(ds),
 		series:   describeSeries(ds),
 		instance: describeInstance(header),
@@ -61,6 +61,9 @@ func examine(r *journal.Record) (*candidate, error) {
 	}
 	c.instance.SHA256 = hash.Sum(nil)
 	c.instance.ReceivedAt = r.ReceivedAt
+	if r.Correction != nil && r.Correction.Patient != nil {
+		c.patient = r.Correction.Patient.Patient()
+	}
 	return c, nil
 }
 
@@ -108,6 +111,7 @@ func build(facility string, candidates []*candidate, attempt int) (*pack, error)
 			Channel:        string(r.Channel),
 			Charset:        r.Charset,
 			ReceivedAt:     r.ReceivedAt,
+			Correction:     r.Correction,
 		})
 		if err := metadata.add(c.metadata); err != nil {
 			return nil, err
@@ -221,5 +225,8 @@ func bulkURI(h *dicom.Header) func(path string, r dicom.Range) string {
 // errContent marks a failure that lies in the records themselves: repeating
 // does not help.
 var errContent = errors.New("can't be published")
+
+// errDamaged is a record whose bytes are not those that were received.
+var errDamaged = errors.New("the bytes have changed since they were received: the journal's disk is damaged")
 
 func contentError(err error) error { return fmt.Errorf("%w: %w", errContent, err) }

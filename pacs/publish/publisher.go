@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -25,6 +26,9 @@ type Options struct {
 	// InTransaction is called in the transaction that indexes a pack: to
 	// enqueue the study's completion and to tell listeners.
 	InTransaction func(ctx context.Context, tx pgx.Tx, studyUID string, added index.Added) error
+	// Quarantine takes what can't be published. Without one, and when it has
+	// no room, that is held in the journal.
+	Quarantine Quarantine
 
 	PackSize int64         // bytes of instances per pack at most; default 64 MiB
 	Quiet    time.Duration // publish a series after so long without a new instance; default 150 ms
@@ -36,9 +40,10 @@ type Options struct {
 
 // Observer is told what the publisher does. Nil functions are skipped.
 type Observer struct {
-	Published func(instances int, bytes int64, oldest time.Duration)
-	Failed    func(err error)
-	Held      func(err error)
+	Published   func(instances int, bytes int64, oldest time.Duration)
+	Failed      func(err error)
+	Held        func(err error)
+	Quarantined func(reason pacs.QuarantineReason)
 }
 
 // Publisher moves records from the journal to storage and index.
@@ -48,6 +53,11 @@ type Publisher struct {
 	mu     sync.Mutex
 	groups groups
 	wake   chan struct{}
+
+	refusedMu   sync.Mutex
+	refused     []refusal // on their way to quarantine
+	wakeRefused chan struct{}
+	retryHeld   atomic.Bool
 }
 
 // New makes a Publisher; Run starts it.
@@ -71,6 +81,8 @@ func New(o Options) *Publisher {
 		o:      o,
 		groups: groups{packSize: o.PackSize, quiet: o.Quiet, patience: o.Patience, byKey: map[seriesKey]*group{}},
 		wake:   make(chan struct{}, 1),
+
+		wakeRefused: make(chan struct{}, 1),
 	}
 }
 
@@ -81,12 +93,15 @@ func (p *Publisher) Run(ctx context.Context) error {
 	for range p.o.Workers {
 		workers.Go(func() { p.work(ctx) })
 	}
+	if p.o.Quarantine != nil {
+		workers.Go(func() { p.keepRefused(ctx) })
+	}
 	for {
 		records, err := p.o.Journal.Take(ctx)
 		if err != nil {
 			break
 		}
-		records = p.holdUnfit(records)
+		records = p.refuseUnfit(records)
 		p.mu.Lock()
 		p.groups.add(time.Now(), records)
 		p.mu.Unlock()
@@ -146,7 +161,7 @@ func (p *Publisher) publish(ctx context.Context, key seriesKey, records []*journ
 			}
 			return left, pacs.CodeOf(err) == pacs.Unavailable
 		case len(left) == 1:
-			p.hold(left[0], err)
+			p.quarantine(left[0], reasonOf(err), err)
 			return nil, false
 		default:
 			// One bad record must not keep the others: find it.
@@ -159,8 +174,8 @@ func (p *Publisher) publish(ctx context.Context, key seriesKey, records []*journ
 	return records, false
 }
 
-// round publishes one pack and holds what contradicts the index. It returns
-// the records that are neither published nor held: those that need a pack of
+// round publishes one pack and refuses what contradicts the index. It returns
+// the records that are neither published nor refused: those that need a pack of
 // their own, or all when it fails.
 func (p *Publisher) round(ctx context.Context, key seriesKey, records []*journal.Record) (left []*journal.Record, err error) {
 	uids := make([]string, len(records))
@@ -215,9 +230,13 @@ func (p *Publisher) round(ctx context.Context, key seriesKey, records []*journal
 	for _, c := range pack {
 		settled = append(settled, c.record)
 	}
+	if err := p.released(ctx, settled); err != nil {
+		return records, err
+	}
 	p.settle(settled)
 	for _, c := range refused {
-		p.hold(c.record, known.Contradicts(c.record.Facility, c.patient))
+		err := known.Contradicts(c.record.Facility, c.patient)
+		p.quarantine(c.record, reasonOf(err), err)
 	}
 	return left, nil
 }
@@ -260,17 +279,18 @@ func (p *Publisher) storeOnce(ctx context.Context, key seriesKey, candidates []*
 	return err
 }
 
-// holdUnfit holds what can't be published as it came, and returns the others.
-func (p *Publisher) holdUnfit(records []*journal.Record) []*journal.Record {
+// refuseUnfit refuses what can't be published as it came, and returns the
+// others.
+func (p *Publisher) refuseUnfit(records []*journal.Record) []*journal.Record {
 	return slices.DeleteFunc(records, func(r *journal.Record) bool {
 		if r.Unfit != nil {
-			p.hold(r, errors.New(r.Unfit.Message))
+			p.quarantine(r, r.Unfit.Reason, errors.New(r.Unfit.Message))
 		}
 		return r.Unfit != nil
 	})
 }
 
-// hold keeps a record in the journal, where an administrator finds it.
+// hold keeps a record in the journal, out of the way.
 func (p *Publisher) hold(r *journal.Record, why error) {
 	p.o.Log.Error("an instance can't be published and is held in the journal", "study", r.StudyInstanceUID, "sop", r.SOPInstanceUID, "error", why)
 	if p.o.Observer.Held != nil {
