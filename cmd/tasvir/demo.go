@@ -52,7 +52,8 @@ func (c *DemoCmd) Run(ctx context.Context) error {
 	flags := ServerFlags{
 		DatabaseFlags: DatabaseFlags{Data: dir},
 		HTTP:          freeAddress(c.HTTP), DICOM: freeAddress(c.DICOM),
-		AET: "TASVIR", Ack: "received", UnknownAE: "refuse", Quiet: 4 * time.Second,
+		QuarantineFlags: QuarantineFlags{Quota: 10 << 30},
+		AET:             "TASVIR", Ack: "received", UnknownAE: "refuse", Quiet: 4 * time.Second,
 		FHIR: sandbox.url, FHIRNamespace: "https://tasvir.example.uz/fhir/sid",
 		AdminPassword: demoPassword, LogFormat: "text", LogLevel: "warn",
 	}

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
@@ -26,6 +27,7 @@ import (
 // counts as imported is in storage and index.
 type ImportCmd struct {
 	DatabaseFlags
+	QuarantineFlags
 	Store    string        `env:"TASVIR_STORE" placeholder:"URL" help:"Where images are kept; as for serve."`
 	Facility string        `required:"" placeholder:"CODE" help:"Facility that owns what is imported (tasvir facility list)."`
 	Charset  string        `placeholder:"NAME" help:"Character set of text that declares none, e.g. windows-1251."`
@@ -41,6 +43,8 @@ type importResult struct {
 	aside    []string // can't be indexed
 	refused  []string
 	bytes    int64
+
+	quarantined atomic.Int64 // of imported; those aside, and what contradicts the index
 }
 
 // Run imports; the error says how many files were refused.
@@ -63,7 +67,8 @@ func (c *ImportCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = incoming.Close() }()
-	publishing, err := c.publisher(ctx, ix, incoming, log)
+	var result importResult
+	publishing, err := c.publisher(ctx, ix, incoming, &result, log)
 	if err != nil {
 		return err
 	}
@@ -78,7 +83,6 @@ func (c *ImportCmd) Run(ctx context.Context) error {
 		return err
 	}
 	progress := newImportProgress(os.Stderr, len(files))
-	var result importResult
 	c.receiveAll(ctx, incoming, files, &result, progress)
 	if err := drain(ctx, incoming, progress); err != nil {
 		progress.finish()
@@ -88,7 +92,7 @@ func (c *ImportCmd) Run(ctx context.Context) error {
 	return result.report(incoming.Stats().Held)
 }
 
-func (c *ImportCmd) publisher(ctx context.Context, ix *index.Index, incoming *journal.Journal, log *slog.Logger) (*publish.Publisher, error) {
+func (c *ImportCmd) publisher(ctx context.Context, ix *index.Index, incoming *journal.Journal, result *importResult, log *slog.Logger) (*publish.Publisher, error) {
 	store, err := openStore(ctx, ServerFlags{DatabaseFlags: c.DatabaseFlags, Store: c.Store})
 	if err != nil {
 		return nil, err
@@ -98,9 +102,14 @@ func (c *ImportCmd) publisher(ctx context.Context, ix *index.Index, incoming *jo
 	if err != nil {
 		return nil, err
 	}
-	return publish.New(publish.Options{
+	ward, err := openWard(ctx, ix, store, incoming, c.QuarantineFlags, log)
+	if err != nil {
+		return nil, err
+	}
+	return ward.publisher(publish.Options{
 		Journal: incoming, Index: ix, Store: store, Log: log,
 		InTransaction: followUp(jobs, c.Quiet),
+		Observer:      publish.Observer{Quarantined: func(pacs.QuarantineReason) { result.quarantined.Add(1) }},
 	}), nil
 }
 
@@ -218,12 +227,15 @@ func showSome(what string, files []string) {
 }
 
 func (r *importResult) report(held int) error {
-	fmt.Printf("imported %d instances (%d MB), passed over %d files that are not DICOM images\n", r.imported-held, r.bytes>>20, r.foreign)
+	quarantined := int(r.quarantined.Load())
+	fmt.Printf("imported %d instances (%d MB), passed over %d files that are not DICOM images\n", max(0, r.imported-held-quarantined), r.bytes>>20, r.foreign)
 	showSome("kept aside", r.aside)
 	showSome("refused", r.refused)
 	switch {
 	case held > 0:
-		return fmt.Errorf("%d instances can't be indexed, or contradict what the archive has (their study belongs to another patient or facility), and were kept aside in the data folder under import", held)
+		return fmt.Errorf("%d instances can't be indexed, and the quarantine has no room for them; they wait in the data folder under import for the next import (--quarantine-quota)", held)
+	case quarantined > 0:
+		return fmt.Errorf("%d instances can't be indexed, or contradict what the archive has, and are in quarantine; an administrator finds them in the client", quarantined)
 	case len(r.refused) > 0:
 		return fmt.Errorf("%d files were refused", len(r.refused))
 	case r.imported == 0:

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
 	"github.com/tasvir-pacs/tasvir/pacs/journal"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
@@ -26,6 +27,7 @@ type metrics struct {
 	publishLag     prometheus.Histogram
 	publishFailed  prometheus.Counter
 	publishHeld    prometheus.Counter
+	quarantined    *prometheus.CounterVec
 
 	deliveries   *prometheus.CounterVec
 	deliveryTime prometheus.Histogram
@@ -50,7 +52,8 @@ func newMetrics(registry *prometheus.Registry, j *journal.Journal) *metrics {
 		publishedBytes: counter("tasvir_published_bytes_total", "Bytes published from the journal."),
 		publishLag:     seconds("tasvir_publish_lag_seconds", "Time from receiving to publishing of the oldest instance of a pack."),
 		publishFailed:  counter("tasvir_publish_failures_total", "Attempts to publish that will be repeated."),
-		publishHeld:    counter("tasvir_publish_held_total", "Instances held in the journal because they contradict the index."),
+		publishHeld:    counter("tasvir_publish_held_total", "Instances held in the journal because the quarantine has no room."),
+		quarantined:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tasvir_quarantined_instances_total", Help: "Instances that went to quarantine, by reason."}, []string{"reason"}),
 		deliveries:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tasvir_report_deliveries_total", Help: "Attempts to deliver a report to the FHIR platform."}, []string{"outcome"}),
 		deliveryTime:   seconds("tasvir_report_delivery_seconds", "Duration of an attempt to deliver a report."),
 	}
@@ -58,7 +61,7 @@ func newMetrics(registry *prometheus.Registry, j *journal.Journal) *metrics {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(j.Stats()) })
 	}
 	registry.MustRegister(m.associations, m.open, m.stores, m.storeBytes, m.storeTime,
-		m.published, m.publishedBytes, m.publishLag, m.publishFailed, m.publishHeld, m.deliveries, m.deliveryTime,
+		m.published, m.publishedBytes, m.publishLag, m.publishFailed, m.publishHeld, m.quarantined, m.deliveries, m.deliveryTime,
 		gauge("tasvir_journal_records", "Records in the journal that wait to be published.", func(s journal.Stats) float64 { return float64(s.Records) }),
 		gauge("tasvir_journal_held_records", "Records held in the journal.", func(s journal.Stats) float64 { return float64(s.Held) }),
 		gauge("tasvir_journal_bytes", "Bytes of the records in the journal.", func(s journal.Stats) float64 { return float64(s.Bytes) }),
@@ -100,8 +103,9 @@ func (m *metrics) publisher() publish.Observer {
 			m.publishedBytes.Add(float64(bytes))
 			m.publishLag.Observe(oldest.Seconds())
 		},
-		Failed: func(error) { m.publishFailed.Inc() },
-		Held:   func(error) { m.publishHeld.Inc() },
+		Failed:      func(error) { m.publishFailed.Inc() },
+		Held:        func(error) { m.publishHeld.Inc() },
+		Quarantined: func(reason pacs.QuarantineReason) { m.quarantined.WithLabelValues(string(reason)).Inc() },
 	}
 }
 

@@ -58,6 +58,7 @@ type Node struct {
 	GeneratedPassword string
 
 	store   storage.Store
+	ward    *ward
 	reports *report.Reports
 	closers []func(context.Context) // run in reverse order
 	failed  chan error              // the first part that ends by itself
@@ -130,6 +131,11 @@ func Start(ctx context.Context, flags ServerFlags, log *slog.Logger) (_ *Node, e
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m := newMetrics(registry, n.Journal)
+	if n.ward, err = openWard(ctx, n.Index, n.store, n.Journal, flags.QuarantineFlags, log); err != nil {
+		return nil, err
+	}
+	n.ward.register(registry)
+	n.spawn(&n.work, "the quarantine", n.ward.Run)
 
 	if err := n.startJobs(ctx, m); err != nil {
 		return nil, err
@@ -230,7 +236,7 @@ func (n *Node) startJobs(ctx context.Context, m *metrics) error {
 			n.log.Warn("stopping the job queue", "error", err)
 		}
 	})
-	publisher := publish.New(publish.Options{
+	publisher := n.ward.publisher(publish.Options{
 		Journal: n.Journal, Index: n.Index, Store: n.store, Log: n.log.With("part", "publisher"), Observer: m.publisher(),
 		InTransaction: followUp(jobs, n.flags.Quiet),
 	})
@@ -291,7 +297,10 @@ func (n *Node) startWeb(registry *prometheus.Registry) error {
 		return nil
 	})
 	(&api.API{Index: n.Index, Worklist: n.Worklist, Reports: n.reports, Platform: n.flags.FHIR}).Register(server.API())
-	(&archiveapi.API{Index: n.Index, Files: &publish.Packs{Index: n.Index, Store: n.store}, Closing: n.doors.ctx.Done()}).Register(server.API())
+	(&archiveapi.API{
+		Index: n.Index, Files: &publish.Packs{Index: n.Index, Store: n.store}, Closing: n.doors.ctx.Done(),
+		Quarantine: n.ward.Quarantine,
+	}).Register(server.API())
 	dicomweb.Register(server.DICOMweb(), dicomweb.Options{
 		Index: n.Index, Packs: &publish.Packs{Index: n.Index, Store: n.store}, Receiver: n.Journal,
 		Problem:        web.Problem,
@@ -376,6 +385,7 @@ func (n *Node) status(ctx context.Context) (any, error) {
 		"studies": totals.Studies, "instances": totals.Instances, "bytes": totals.Bytes,
 		"journal":  gin.H{"records": waiting.Records, "bytes": waiting.Bytes, "held": waiting.Held, "oldest_seconds": oldest},
 		"database": database, "store": kept,
+		"quarantine": n.ward.status(),
 		"deliveries": gin.H{"queued": deliveries[report.Queued], "retrying": deliveries[report.Retrying], "failed": deliveries[report.Failed]},
 	}, nil
 }

@@ -16,6 +16,7 @@ import (
 // ServerFlags are what a node can be told.
 type ServerFlags struct {
 	DatabaseFlags
+	QuarantineFlags
 	HTTP  string `name:"http" default:":8080" env:"TASVIR_HTTP" placeholder:"ADDR" help:"Address of the web client, the API and DICOMweb (${default})."`
 	DICOM string `name:"dicom" default:":11112" env:"TASVIR_DICOM" placeholder:"ADDR" help:"Address of the DICOM port (${default})."`
 	AET   string `name:"aet" default:"TASVIR" env:"TASVIR_AET" help:"Our application entity title (${default})."`

@@ -30,6 +30,7 @@ type candidate struct {
 	series   pacs.Series
 	instance pacs.Instance // its version and place come later
 	metadata []byte        // DICOM JSON
+	amended  bool          // whose it is goes by an administrator's word
 }
 
 // examine reads a record again: its header, and the hash of its data set. A
@@ -62,7 +63,9 @@ func examine(r *journal.Record) (*candidate, error) {
 	c.instance.SHA256 = hash.Sum(nil)
 	c.instance.ReceivedAt = r.ReceivedAt
 	if r.Correction != nil && r.Correction.Patient != nil {
-		c.patient = r.Correction.Patient.Patient()
+		given := r.Correction.Patient.Patient()
+		c.amended = given != c.patient
+		c.patient = given
 	}
 	return c, nil
 }
@@ -156,6 +159,7 @@ func addition(facility string, candidates []*candidate, members []member, key st
 	}
 	a.Study.ReceivedAt = first.record.ReceivedAt
 	for i, c := range candidates {
+		a.Amended = a.Amended || c.amended
 		in := c.instance
 		in.Location.PackKey = key
 		in.Location.Offset = members[i].offset

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/journal"
 	"github.com/tasvir-pacs/tasvir/storage"
 )
@@ -45,8 +46,21 @@ func (q *Quarantine) Released(ctx context.Context, e journal.Entry) error {
 			statement = `UPDATE quarantine_item SET state = 'released', releasing_at = NULL WHERE id = $1 AND state IN ('kept', 'releasing')`
 		}
 		tag, err := tx.Exec(ctx, statement, id)
-		gone = tag.RowsAffected() == 1
-		return err
+		if gone = tag.RowsAffected() == 1; err != nil || !gone {
+			return err
+		}
+		// The facility it went to, which may not be the one it came from.
+		var facility int64
+		err = tx.QueryRow(ctx, `SELECT facility_row FROM study WHERE study_uid = $1`, e.StudyInstanceUID).Scan(&facility)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil // retention was faster
+		}
+		if err != nil {
+			return err
+		}
+		return index.RecordChange(ctx, tx, index.Change{
+			Kind: index.QuarantineReleased, FacilityID: facility, StudyUID: e.StudyInstanceUID, SeriesUID: e.SeriesInstanceUID, Instances: 1,
+		})
 	})
 	if err == nil && gone {
 		q.freed(size)

@@ -4,6 +4,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/tasvir-pacs/tasvir/pacs/index"
+	"github.com/tasvir-pacs/tasvir/pacs/quarantine"
 )
 
 // API answers requests about what the archive keeps.
@@ -14,6 +15,8 @@ type API struct {
 	// Closing, when set, is closed when the server is about to end: who waits
 	// for a change is answered.
 	Closing <-chan struct{}
+	// Quarantine is what could not be indexed.
+	Quarantine *quarantine.Quarantine
 }
 
 // Register adds the routes to /api.
@@ -21,5 +24,8 @@ func (a *API) Register(r gin.IRouter) {
 	(&feed{index: a.Index, closing: a.Closing}).register(r)
 	if a.Files != nil {
 		(&versions{index: a.Index, files: a.Files}).register(r)
+	}
+	if a.Quarantine != nil {
+		(&ward{quarantine: a.Quarantine}).register(r)
 	}
 }
