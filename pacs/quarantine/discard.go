@@ -53,12 +53,12 @@ func (q *Quarantine) Discard(ctx context.Context, who *access.Identity, ids []st
 	return discarded, nil
 }
 
-// finishDiscard deletes the objects of an item, then its row.
+// finishDiscard deletes the objects of an item and says so in its row.
 func (q *Quarantine) finishDiscard(ctx context.Context, id string, size int64) error {
 	if err := q.deleteObjects(ctx, id); err != nil {
 		return err
 	}
-	tag, err := q.pool.Exec(ctx, `DELETE FROM quarantine_item WHERE id = $1 AND state = 'discarding'`, id)
+	tag, err := q.pool.Exec(ctx, `UPDATE quarantine_item SET state = 'gone', gone_at = clock_timestamp() WHERE id = $1 AND state = 'discarding'`, id)
 	if err == nil && tag.RowsAffected() == 1 {
 		q.freed(size)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -32,11 +33,14 @@ func (q *Quarantine) Keep(ctx context.Context, u publish.Unfit, body *io.Section
 	if err != nil {
 		return pacs.Wrap(pacs.Internal, err, "The journal can't be read")
 	}
-	switch state, err := q.state(ctx, id); {
+	switch state, last, err := q.state(ctx, id); {
 	case err != nil:
 		return err
+	case !u.ReceivedAt.Truncate(time.Microsecond).After(last):
+		return nil // it is kept, or was until somebody decided; the journal offers it again after a crash
 	case state == "kept", state == "releasing":
-		return nil
+		_, err := q.pool.Exec(ctx, `UPDATE quarantine_item SET last_received = greatest(last_received, $2) WHERE id = $1`, id, u.ReceivedAt)
+		return failure(err)
 	case state == "discarding":
 		return pacs.Errorf(pacs.Unavailable, "The same data set is just being discarded")
 	}
@@ -76,7 +80,8 @@ func (q *Quarantine) putEntry(ctx context.Context, prefix string, item Item) err
 }
 
 // insert adds the row of an item whose objects are in storage. It is false
-// when the item was there already; one that was released before is kept again.
+// when the item was there already; one that is gone and arrives anew is kept
+// again.
 func insert(ctx context.Context, tx pgx.Tx, item Item, state string) (bool, error) {
 	const facility = `SELECT id FROM facility WHERE code = $1`
 	var row int64
@@ -94,13 +99,14 @@ func insert(ctx context.Context, tx pgx.Tx, item Item, state string) (bool, erro
 	}
 	p := item.Patient
 	tag, err := tx.Exec(ctx, `
-		INSERT INTO quarantine_item (id, state, reason, message, facility_row, sender, remote, channel, charset, received_at, bytes,
+		INSERT INTO quarantine_item (id, state, reason, message, facility_row, sender, remote, channel, charset, received_at, last_received, bytes,
 			study_uid, series_uid, sop_uid, sop_class, transfer_syntax, modality, study_date, description,
 			issuer, patient_id, patient_name, sex, birth_date, pinfl)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)
-		ON CONFLICT (id) DO UPDATE SET state = EXCLUDED.state, reason = EXCLUDED.reason, message = EXCLUDED.message, received_at = EXCLUDED.received_at,
-			releasing_at = NULL, rewritten = false
-		WHERE quarantine_item.state = 'released' AND EXCLUDED.state = 'kept'`,
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)
+		ON CONFLICT (id) DO UPDATE SET state = EXCLUDED.state, reason = EXCLUDED.reason, message = EXCLUDED.message,
+			received_at = EXCLUDED.received_at, last_received = EXCLUDED.last_received,
+			releasing_at = NULL, begun_at = NULL, rewritten = false, gone_at = NULL
+		WHERE quarantine_item.state IN ('released', 'gone') AND EXCLUDED.state = 'kept'`,
 		item.ID, state, item.Reason, item.Message, row, item.Sender, item.Remote, item.Channel, item.Charset, item.ReceivedAt, item.Bytes,
 		item.StudyInstanceUID, item.SeriesInstanceUID, item.SOPInstanceUID, item.SOPClassUID, item.TransferSyntaxUID,
 		item.Modality, item.StudyDate, item.Description,
@@ -108,13 +114,13 @@ func insert(ctx context.Context, tx pgx.Tx, item Item, state string) (bool, erro
 	return tag.RowsAffected() == 1, err
 }
 
-// state is that of an item, "" when there is none.
-func (q *Quarantine) state(ctx context.Context, id string) (state string, err error) {
-	err = q.pool.QueryRow(ctx, `SELECT state FROM quarantine_item WHERE id = $1`, id).Scan(&state)
+// state is that of an item, "" when there is none, and when it arrived last.
+func (q *Quarantine) state(ctx context.Context, id string) (state string, last time.Time, err error) {
+	err = q.pool.QueryRow(ctx, `SELECT state, last_received FROM quarantine_item WHERE id = $1`, id).Scan(&state, &last)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return "", nil
+		return "", last, nil
 	}
-	return state, failure(err)
+	return state, last, failure(err)
 }
 
 // storeFailure turns an error of the object store into the archive's. Whatever

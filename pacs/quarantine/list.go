@@ -174,7 +174,7 @@ func (q *Quarantine) Bytes(ctx context.Context, who *access.Identity, id string)
 		return nil, 0, errNoItem
 	}
 	var c conditions
-	c.add(`i.id = ? AND i.state <> 'discarding'`, id)
+	c.add(`i.id = ? AND i.state IN ('kept', 'releasing', 'released')`, id)
 	c.scope(who.Scope)
 	var state string
 	var facility int64

@@ -150,6 +150,15 @@ func (a *archive) reopen() {
 	a.open()
 }
 
+// look runs what looks after the quarantine until the function it returns is
+// called.
+func (a *archive) look() func() {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = a.ward.Run(ctx) }()
+	return func() { cancel(); <-done }
+}
+
 // idle waits until nothing waits in the journal but what is held.
 func (a *archive) idle() {
 	a.Helper()

@@ -95,6 +95,10 @@ func (q *Quarantine) look(ctx context.Context) error {
 	if err := q.finishDiscards(ctx); err != nil {
 		return err
 	}
+	// No journal offers again what it had so long ago.
+	if _, err := q.pool.Exec(ctx, `DELETE FROM quarantine_item WHERE state = 'gone' AND gone_at < now() - interval '90 days'`); err != nil {
+		return failure(err)
+	}
 	return q.refresh(ctx)
 }
 
@@ -108,10 +112,13 @@ type usage struct {
 	arrival int64 // items
 }
 
+// held is the condition that an item's bytes are in quarantine.
+const held = `state IN ('kept', 'releasing', 'discarding')`
+
 // refresh counts anew what is kept.
 func (q *Quarantine) refresh(ctx context.Context) error {
 	var bytes, items int64
-	err := q.pool.QueryRow(ctx, `SELECT coalesce(sum(bytes), 0)::bigint, count(*) FROM quarantine_item WHERE state <> 'released'`).Scan(&bytes, &items)
+	err := q.pool.QueryRow(ctx, `SELECT coalesce(sum(bytes), 0)::bigint, count(*) FROM quarantine_item WHERE `+held).Scan(&bytes, &items)
 	if err != nil {
 		return failure(err)
 	}

@@ -223,7 +223,7 @@ func (q *Quarantine) markReleasing(ctx context.Context, who *access.Identity, it
 }
 
 func (q *Quarantine) unmark(ctx context.Context, id string) error {
-	_, err := q.pool.Exec(ctx, `UPDATE quarantine_item SET state = 'kept', releasing_at = NULL WHERE id = $1 AND state = 'releasing'`, id)
+	_, err := q.pool.Exec(ctx, `UPDATE quarantine_item SET state = 'kept', releasing_at = NULL, begun_at = NULL WHERE id = $1 AND state = 'releasing'`, id)
 	return failure(err)
 }
 
@@ -252,17 +252,15 @@ func (q *Quarantine) receive(ctx context.Context, item Item, w *way) error {
 // false when there is no such item any more.
 func (q *Quarantine) comeBack(ctx context.Context, u publish.Unfit) (done bool, err error) {
 	id := u.Correction.Item
-	switch state, err := q.state(ctx, id); {
+	switch state, _, err := q.state(ctx, id); {
 	case err != nil:
 		return false, err
 	case state == "":
 		return false, nil
-	case state == "discarding":
-		return false, pacs.Errorf(pacs.Unavailable, "The same data set is just being discarded")
-	case state == "released":
-		return true, nil
+	case state != "kept" && state != "releasing":
+		return true, nil // published before, or discarded meanwhile
 	}
-	_, err = q.pool.Exec(ctx, `UPDATE quarantine_item SET state = 'kept', releasing_at = NULL, reason = $2, message = $3 WHERE id = $1 AND state IN ('kept', 'releasing')`,
+	_, err = q.pool.Exec(ctx, `UPDATE quarantine_item SET state = 'kept', releasing_at = NULL, begun_at = NULL, reason = $2, message = $3 WHERE id = $1 AND state IN ('kept', 'releasing')`,
 		id, u.Reason, fit(u.Message, maxMessage))
 	return err == nil, failure(err)
 }

@@ -26,7 +26,7 @@ func (q *Quarantine) Released(ctx context.Context, e journal.Entry) error {
 		return nil
 	case err != nil:
 		return failure(err)
-	case state == "released", state == "discarding":
+	case state != "kept" && state != "releasing":
 		return nil
 	}
 	if rewritten {
@@ -41,11 +41,9 @@ func (q *Quarantine) Released(ctx context.Context, e journal.Entry) error {
 	}
 	gone := false
 	err = pgx.BeginFunc(ctx, q.pool, func(tx pgx.Tx) error {
-		statement := `DELETE FROM quarantine_item WHERE id = $1 AND state IN ('kept', 'releasing')`
-		if rewritten {
-			statement = `UPDATE quarantine_item SET state = 'released', releasing_at = NULL WHERE id = $1 AND state IN ('kept', 'releasing')`
-		}
-		tag, err := tx.Exec(ctx, statement, id)
+		tag, err := tx.Exec(ctx, `
+			UPDATE quarantine_item SET state = CASE WHEN rewritten THEN 'released' ELSE 'gone' END, releasing_at = NULL, gone_at = clock_timestamp()
+			WHERE id = $1 AND state IN ('kept', 'releasing')`, id)
 		if gone = tag.RowsAffected() == 1; err != nil || !gone {
 			return err
 		}

@@ -8,8 +8,9 @@ CREATE TABLE quarantine_item (
     id              text PRIMARY KEY CHECK (id ~ '^[0-9a-f]{32}$'),
     -- kept; releasing: handed to the journal, not published yet; discarding:
     -- its objects are being deleted; released: archived with other UIDs, the
-    -- original is under released/.
-    state           text NOT NULL DEFAULT 'kept' CHECK (state IN ('kept', 'releasing', 'discarding', 'released')),
+    -- original is under released/; gone: released or discarded, the row keeps
+    -- what a journal offers again after a crash from coming back.
+    state           text NOT NULL CHECK (state IN ('kept', 'releasing', 'discarding', 'released', 'gone')),
     reason          text NOT NULL,
     message         text NOT NULL,
     facility_row    bigint NOT NULL REFERENCES facility,
@@ -17,7 +18,8 @@ CREATE TABLE quarantine_item (
     remote          text NOT NULL DEFAULT '',
     channel         text NOT NULL,
     charset         text NOT NULL DEFAULT '',
-    received_at     timestamptz NOT NULL,
+    received_at     timestamptz NOT NULL,  -- first
+    last_received   timestamptz NOT NULL,
     bytes           bigint NOT NULL,
     study_uid       text NOT NULL DEFAULT '',
     series_uid      text NOT NULL DEFAULT '',
@@ -34,10 +36,15 @@ CREATE TABLE quarantine_item (
     birth_date      text NOT NULL DEFAULT '',
     pinfl           text NOT NULL DEFAULT '',
     releasing_at    timestamptz,
-    rewritten       boolean NOT NULL DEFAULT false  -- with the release under way
+    -- When the release under way was first begun, and whether its data set is
+    -- written anew.
+    begun_at        timestamptz,
+    rewritten       boolean NOT NULL DEFAULT false,
+    gone_at         timestamptz
 );
-CREATE INDEX quarantine_item_order ON quarantine_item (received_at DESC, id DESC);
-CREATE INDEX quarantine_item_facility ON quarantine_item (facility_row, received_at DESC, id DESC);
+CREATE INDEX quarantine_item_order ON quarantine_item (received_at DESC, id DESC) WHERE state IN ('kept', 'releasing', 'discarding');
+CREATE INDEX quarantine_item_facility ON quarantine_item (facility_row, received_at DESC, id DESC) WHERE state IN ('kept', 'releasing', 'discarding');
+CREATE INDEX quarantine_item_gone ON quarantine_item (gone_at) WHERE state = 'gone';
 
 -- +goose Down
 DROP TABLE quarantine_item;
