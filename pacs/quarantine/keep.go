@@ -105,7 +105,7 @@ func insert(ctx context.Context, tx pgx.Tx, item Item, state string) (bool, erro
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)
 		ON CONFLICT (id) DO UPDATE SET state = EXCLUDED.state, reason = EXCLUDED.reason, message = EXCLUDED.message,
 			received_at = EXCLUDED.received_at, last_received = EXCLUDED.last_received,
-			releasing_at = NULL, begun_at = NULL, rewritten = false, gone_at = NULL
+			releasing_at = NULL, rewritten = false, gone_at = NULL
 		WHERE quarantine_item.state IN ('released', 'gone') AND EXCLUDED.state = 'kept'`,
 		item.ID, state, item.Reason, item.Message, row, item.Sender, item.Remote, item.Channel, item.Charset, item.ReceivedAt, item.Bytes,
 		item.StudyInstanceUID, item.SeriesInstanceUID, item.SOPInstanceUID, item.SOPClassUID, item.TransferSyntaxUID,

@@ -1,11 +1,15 @@
 package quarantine
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"io"
+	"maps"
 	"math/big"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
@@ -68,6 +72,40 @@ func derivedUID(parts ...string) string {
 	return "2.25." + new(big.Int).SetBytes(b).String()
 }
 
-func rewriter(q *Quarantine, item Item, h *dicom.Header, m made) func(ctx context.Context) (io.ReadCloser, error) {
-	return nil
+// rewrite is the item's file with other UIDs, made while it is read: those it
+// had are in its Original Attributes Sequence, all else is as it was received.
+func (q *Quarantine) rewrite(ctx context.Context, item Item, h *dicom.Header, m made, at time.Time) (io.ReadCloser, error) {
+	key := bytesKey(keptPrefix, item.ID)
+	stored := func(offset, length int64) (io.ReadCloser, error) { return q.o.Store.Get(ctx, key, offset, length) }
+	amended, err := dicom.Amend(dicom.NewSkipReader(&object{ctx: ctx, store: q.o.Store, key: key}, 0, item.Bytes), item.Bytes, dicom.AmendOptions{
+		Changes: func(*dicom.Dataset) (changes []dicom.Change) {
+			for _, tag := range slices.Sorted(maps.Keys(m)) {
+				changes = append(changes, dicom.Change{Tag: tag, VR: dicom.UI, Value: m[tag], Plain: m[tag]})
+			}
+			return changes
+		},
+		System: "TASVIR", At: at, Reason: "CORRECT",
+	})
+	if err != nil {
+		return nil, err
+	}
+	length, err := amended.Length(stored)
+	if err != nil {
+		return nil, err
+	}
+	dataset, err := amended.Open(h.DatasetOffset, length-h.DatasetOffset, stored)
+	if err != nil {
+		return nil, err
+	}
+	// The file meta information names the instance, too.
+	meta := dicom.AppendFileMeta(nil, dicom.FileMeta{
+		SOPClassUID:       m.or(dicom.TagSOPClassUID, h.Dataset.String(dicom.TagSOPClassUID)),
+		SOPInstanceUID:    m.or(dicom.TagSOPInstanceUID, h.Dataset.String(dicom.TagSOPInstanceUID)),
+		TransferSyntaxUID: h.TransferSyntax,
+		SourceAETitle:     item.Sender,
+	})
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(meta), dataset), dataset}, nil
 }

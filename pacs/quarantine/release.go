@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -115,10 +116,11 @@ func (q *Quarantine) release(ctx context.Context, who *access.Identity, id strin
 	if err != nil {
 		return err
 	}
-	if err := q.markReleasing(ctx, who, item, way.rewritten); err != nil {
+	begun, err := q.markReleasing(ctx, who, item, way.rewritten)
+	if err != nil {
 		return err
 	}
-	if err := q.receive(ctx, item, way); err != nil {
+	if err := q.receive(ctx, item, way, begun); err != nil {
 		// It is in quarantine as before, also when the caller has gone.
 		if back := q.unmark(context.WithoutCancel(ctx), id); back != nil {
 			q.o.Log.Warn("an item that could not be released shows again only later", "item", id, "error", back)
@@ -147,7 +149,7 @@ type way struct {
 	facility  string
 	patient   *pacs.CorrectedPatient
 	rewritten bool // with other UIDs: its bytes are not those that were received
-	open      func(ctx context.Context) (io.ReadCloser, error)
+	open      func(ctx context.Context, begun time.Time) (io.ReadCloser, error)
 }
 
 // prepare finds out how an item can leave, and refuses what still doesn't fit.
@@ -159,7 +161,7 @@ func (q *Quarantine) prepare(ctx context.Context, item Item, c Correction) (*way
 	if err != nil {
 		return nil, unreadable(err)
 	}
-	w := &way{facility: item.Facility, open: func(ctx context.Context) (io.ReadCloser, error) {
+	w := &way{facility: item.Facility, open: func(ctx context.Context, _ time.Time) (io.ReadCloser, error) {
 		return q.o.Store.Get(ctx, bytesKey(keptPrefix, item.ID), 0, -1)
 	}}
 	if c.Facility != "" {
@@ -178,7 +180,9 @@ func (q *Quarantine) prepare(ctx context.Context, item Item, c Correction) (*way
 	}
 	if len(made) > 0 {
 		w.rewritten = true
-		w.open = rewriter(q, item, header, made)
+		w.open = func(ctx context.Context, begun time.Time) (io.ReadCloser, error) {
+			return q.rewrite(ctx, item, header, made, begun)
+		}
 		study, sop = made.or(dicom.TagStudyInstanceUID, study), made.or(dicom.TagSOPInstanceUID, sop)
 	}
 	known, err := q.o.Index.Known(ctx, study, []string{sop})
@@ -205,21 +209,24 @@ func unreadable(err error) error {
 	return pacs.Errorf(pacs.Conflict, "The data set can't be read to its end (%s). Have the sender send it again whole; the file as it came can be downloaded", broken.Error())
 }
 
-// markReleasing takes an item out of the list, on record.
-func (q *Quarantine) markReleasing(ctx context.Context, who *access.Identity, item Item, rewritten bool) error {
-	return failure(pgx.BeginFunc(ctx, q.pool, func(tx pgx.Tx) error {
+// markReleasing takes an item out of the list, on record, and returns when
+// that was first done: a release that is repeated because it was lost makes the
+// same data set.
+func (q *Quarantine) markReleasing(ctx context.Context, who *access.Identity, item Item, rewritten bool) (begun time.Time, err error) {
+	err = failure(pgx.BeginFunc(ctx, q.pool, func(tx pgx.Tx) error {
 		var c conditions
 		c.add(`i.id = ?`, item.ID)
 		c.add(waiting)
 		c.args = append(c.args, rewritten)
 		var facility int64
 		// Who was faster has it.
-		err := tx.QueryRow(ctx, `UPDATE quarantine_item i SET state = 'releasing', releasing_at = clock_timestamp(), rewritten = $2 WHERE `+c.where()+` RETURNING i.facility_row`, c.args...).Scan(&facility)
+		err := tx.QueryRow(ctx, `UPDATE quarantine_item i SET state = 'releasing', releasing_at = clock_timestamp(), begun_at = coalesce(i.begun_at, clock_timestamp()), rewritten = $2 WHERE `+c.where()+` RETURNING i.facility_row, i.begun_at`, c.args...).Scan(&facility, &begun)
 		if err != nil {
 			return err
 		}
 		return access.Audit(ctx, tx, who.Event("quarantine.release", "quarantine:"+item.ID, facility))
 	}))
+	return begun, err
 }
 
 func (q *Quarantine) unmark(ctx context.Context, id string) error {
@@ -228,8 +235,8 @@ func (q *Quarantine) unmark(ctx context.Context, id string) error {
 }
 
 // receive sends an item through the door.
-func (q *Quarantine) receive(ctx context.Context, item Item, w *way) error {
-	body, err := w.open(ctx)
+func (q *Quarantine) receive(ctx context.Context, item Item, w *way, begun time.Time) error {
+	body, err := w.open(ctx, begun)
 	if err != nil {
 		return pacs.Wrap(pacs.Unavailable, err, "The object store does not give the data set back")
 	}
