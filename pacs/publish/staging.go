@@ -82,6 +82,7 @@ type stagedHead struct {
 	Study   pacs.Study
 	Series  pacs.Series
 	Pack    index.Pack
+	Amended bool // an administrator's word stands in for what an instance says of its patient
 }
 
 // staging gathers what a pack's rows need while it is read. Only a gzipped
@@ -120,8 +121,13 @@ func (s *staging) visit(in *ExaminedInstance, h *dicom.Header) error {
 		row.Sender, row.Channel, row.ReceivedAt = e.Sender, pacs.Channel(e.Channel), e.ReceivedAt
 	}
 	h.Dataset.SetFallbackCharset(charset)
+	patient := DescribePatient(h.Dataset, "")
+	if e := in.Entry; e != nil && e.Correction != nil && e.Correction.Patient != nil {
+		patient = e.Correction.Patient.Patient()
+		s.head.Amended = true
+	}
 	if len(s.pack.SOPs) == 0 || version < s.describes {
-		s.head.Patient = describePatient(h.Dataset, "")
+		s.head.Patient = patient
 		s.head.Study = describeStudy(h.Dataset)
 		s.head.Series = describeSeries(h.Dataset)
 		s.describes = version
@@ -141,6 +147,9 @@ func (s *staging) visit(in *ExaminedInstance, h *dicom.Header) error {
 func (s *staging) finish(x *Examination) *stagedPack {
 	p := &s.pack
 	p.Key, p.Size, p.Study = x.Key, x.Size, s.head.Study.StudyInstanceUID
+	if x.Manifest != nil && s.head.Patient.Issuer == x.Manifest.Facility {
+		s.head.Patient.Issuer = "" // as with the data sets that name none
+	}
 	p.Issuer, p.PatientID = s.head.Patient.Issuer, s.head.Patient.PatientID
 	s.head.Pack = index.Pack{Key: x.Key, Bytes: x.Size, MetaOffset: x.MetaOffset, MetaLength: x.MetaLength, Described: x.Described}
 	if x.Manifest != nil {
@@ -290,7 +299,7 @@ func (p *stagedPack) additions(add func(index.Addition) error) error {
 	if head.Patient.Issuer == "" {
 		head.Patient.Issuer = p.Facility
 	}
-	a := index.Addition{Facility: p.Facility, Patient: head.Patient, Study: head.Study, Series: head.Series, Pack: head.Pack}
+	a := index.Addition{Facility: p.Facility, Patient: head.Patient, Study: head.Study, Series: head.Series, Pack: head.Pack, Amended: head.Amended}
 	a.Study.ReceivedAt = p.Received
 	for i := 0; ; i++ {
 		var row index.NewInstance
