@@ -49,9 +49,9 @@ func subset(ds *dicom.Dataset, tags []dicom.Tag) []byte {
 	return dicom.AppendJSON(nil, chosen, dicom.JSONOptions{})
 }
 
-// DescribePatient reads the patient module. The issuer is the sending
+// describePatient reads the patient module. The issuer is the sending
 // facility unless the data set names one.
-func DescribePatient(ds *dicom.Dataset, facility string) pacs.Patient {
+func describePatient(ds *dicom.Dataset, facility string) pacs.Patient {
 	p := pacs.Patient{
 		Issuer:    ds.String(dicom.TagIssuerOfPatientID),
 		PatientID: ds.String(dicom.TagPatientID),

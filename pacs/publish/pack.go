@@ -54,7 +54,7 @@ func examine(r *journal.Record) (*candidate, error) {
 	ds.SetFallbackCharset(r.Charset)
 	c := &candidate{
 		record:   r,
-		patient:  DescribePatient(ds, r.Facility),
+		patient:  describePatient(ds, r.Facility),
 		study:    describeStudy(ds),
 		series:   describeSeries(ds),
 		instance: describeInstance(header),

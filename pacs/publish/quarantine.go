@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/journal"
 )
@@ -183,4 +184,9 @@ func reasonOf(err error) pacs.QuarantineReason {
 		return cmp.Or(pacs.QuarantineReason(reason), pacs.OtherPatient)
 	}
 	return pacs.Unfit
+}
+
+// DescribePatient is the patient that a data set from a facility names.
+func DescribePatient(ds *dicom.Dataset, facility string) pacs.Patient {
+	return describePatient(ds, facility)
 }

@@ -121,7 +121,7 @@ func (s *staging) visit(in *ExaminedInstance, h *dicom.Header) error {
 		row.Sender, row.Channel, row.ReceivedAt = e.Sender, pacs.Channel(e.Channel), e.ReceivedAt
 	}
 	h.Dataset.SetFallbackCharset(charset)
-	patient := DescribePatient(h.Dataset, "")
+	patient := describePatient(h.Dataset, "")
 	if e := in.Entry; e != nil && e.Correction != nil && e.Correction.Patient != nil {
 		patient = e.Correction.Patient.Patient()
 		s.head.Amended = true
