@@ -32,6 +32,8 @@ run) ;;
 test)
 	need gcc has cc # the race detector links with C
 	need libc6-dev test -e /usr/include/stdlib.h
+	need pkg-config has pkg-config
+	need libcharls-dev test -e /usr/include/charls/charls.h # JPEG-LS
 	need dcmtk has storescu
 	need libgdcm-tools has gdcmconv
 	need chromium has_chromium

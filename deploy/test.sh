@@ -39,6 +39,9 @@ part() {
 }
 
 install() { deploy/check-tools.sh && deploy/install-debian.sh test; }
+codecs() { # what was just installed is built in, and tested
+	[[ ${GOFLAGS:-} == *-tags* ]] || ! pkg-config --exists charls || export GOFLAGS="${GOFLAGS:--buildvcs=false} -tags=charls"
+}
 tools() { deploy/minio.sh && deploy/golangci-lint.sh; }
 build() { make --no-print-directory build deploy/fhir-sandbox/node_modules; }
 
@@ -106,6 +109,7 @@ counted() {
 }
 
 part install install
+codecs
 part tools tools
 part build build
 part lint lint

@@ -30,6 +30,7 @@ type CLI struct {
 	User     UserCmd          `cmd:"" help:"People."`
 	Token    TokenCmd         `cmd:"" help:"Tokens for machines."`
 	Generate GenerateCmd      `cmd:"" help:"Fill an index with synthetic studies, to measure how it answers."`
+	Codecs   CodecsCmd        `cmd:"" hidden:"" help:"The process of the codecs; started by the archive itself."`
 	Version  kong.VersionFlag `help:"Print the version."`
 }
 

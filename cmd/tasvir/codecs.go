@@ -1,0 +1,22 @@
+package main
+
+import (
+	"os"
+
+	"github.com/tasvir-pacs/tasvir/pacs/pixel"
+)
+
+// CodecsCmd is the process in which the codecs run (pixel.Worker).
+type CodecsCmd struct{}
+
+// Run serves until standard input ends.
+func (c *CodecsCmd) Run() error { return pixel.ServeCodecs(os.Stdin, os.Stdout, pixel.CodecMemory) }
+
+// newCodecs is a worker that runs this program as that process.
+func newCodecs() (*pixel.Worker, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return &pixel.Worker{Command: []string{program, "codecs"}}, nil
+}

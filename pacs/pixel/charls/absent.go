@@ -1,0 +1,12 @@
+//go:build !charls || !cgo
+
+package charls
+
+// Available says whether this build has the codec.
+const Available = false
+
+// Encode fails: there is no codec.
+func Encode(Image) ([]byte, error) { return nil, ErrAbsent }
+
+// Decode fails: there is no codec.
+func Decode([]byte) (Image, error) { return Image{}, ErrAbsent }
