@@ -12,7 +12,9 @@
 //	manifest.json        what the index knows beside that: facility, sender,
 //	                     time, version, hash (see Manifest)
 //
-// zip.go writes the format, pack.go fills it, packs.go reads it for DICOMweb.
+// zip.go writes the format, pack.go fills it, packs.go and metadata.go read it
+// for DICOMweb. unzip.go reads the directory, packfile.go what a pack says of
+// itself, and examine.go all of it.
 //
 // # The publisher
 //
@@ -37,4 +39,59 @@
 // No protocol says when a study is complete. Publishing enqueues a job that
 // completes the study once it has been quiet for a while (completion.go); late
 // images begin that anew.
+//
+// # Merging
+//
+// The transaction that completes a study enqueues a job (mergejob.go) that
+// makes one pack of the packs of each series (merge.go):
+//
+//	1.2.3.1.dcm          the current versions, in instance order
+//	…
+//	1.2.3.1.v1.dcm       versions that were superseded, as they came
+//	metadata.json.gz     the current instances only: a series' metadata is served
+//	                     as one range of this object
+//	manifest.json
+//
+// The bytes are copied, never interpreted, and on the way compared with the
+// CRC of the old pack and the hash in the index (mergesource.go); metadata is
+// joined in a scratch file (mergemetadata.go), so that memory does not grow
+// with the series. A difference stops the merge of that series, is reported,
+// and has changed nothing. When the object is stored one transaction moves the
+// rows to it, provided that they are still where the merge has read them; what
+// came meanwhile stays in its own pack, and is merged when the study completes
+// again. A long series that grows by little is not copied each time (notWorthIt).
+//
+// A pack's row says what may happen to its object:
+//
+//	prepared   a merge is storing it; retired_at lies ahead
+//	in use     retired_at is null
+//	retired    nothing is served from it any more
+//	swept      the object is deleted
+//
+// It goes from one to the next and never back, so that a merge can be killed
+// anywhere: the next attempt uses another key, and what is left over is
+// prepared until its time is over, and then retired.
+//
+// # Sweeping
+//
+// A reader asks the index for a place and then reads there. The object of a
+// retired pack therefore stays for a grace time (an hour), which is longer than
+// anybody waits between the two; then sweep.go deletes it. Rows of instances
+// that still point to it keep it, whatever its own row says.
+//
+// An object without a row is what a publisher has left that was killed between
+// storing and indexing, or whose records were published in another grouping
+// afterwards. It is never the only copy: records are dropped from the journal
+// only after the transaction that indexes them, so they will be, or have been,
+// published again. But it may be about to be indexed, and it may be what is left
+// of an index that was lost. So it must be a day old, going by the store's
+// clock; every instance that its manifest names must be in the index with the
+// same hash, which is in another object, since no row has this one; and even
+// then it only gets the row of a retired pack and waits for the grace time.
+// Whatever else is found is reported and kept.
+//
+// A key is made of the content, so a publisher may store and index an object
+// that is being swept at this moment. The row settles it: it stays for a week
+// after the object, and an addition that finds its key retired stores the pack
+// under another key (index.ErrRetired).
 package publish

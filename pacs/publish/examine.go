@@ -429,7 +429,8 @@ func (x *examination) account() {
 	for i := range x.Instances {
 		in := &x.Instances[i]
 		found[entryKey(in.SOP, hex.EncodeToString(in.SHA256))] = true
-		if x.bodies != nil && !x.bodies[in.SOP] {
+		superseded := in.Entry != nil && in.Entry.Superseded
+		if x.bodies != nil && !x.bodies[in.SOP] && !superseded {
 			x.Metadata = damaged("%s does not describe %s", metadataName, in.SOP)
 		}
 	}

@@ -198,12 +198,16 @@ const (
 	worthItPacks = 8
 )
 
+// maxMerged is the most instances of a merged pack: what a pack says of itself
+// is read into memory.
+const maxMerged = 100_000
+
 func notWorthIt(s *index.StoredSeries) bool {
 	var largest, all int64
 	for _, p := range s.Packs {
 		largest, all = max(largest, p.Bytes), all+p.Bytes
 	}
-	return largest > worthIt && all-largest < largest/16 && len(s.Packs) < worthItPacks
+	return largest > worthIt && all-largest < largest/16 && len(s.Packs) < worthItPacks || len(s.Instances) > maxMerged
 }
 
 // readPacks reads the manifests of the packs of a series.
@@ -222,7 +226,7 @@ func (m *Merger) readPacks(ctx context.Context, s *index.StoredSeries) (map[int6
 // storeFailure tells what is wrong with a pack from what is wrong with the
 // store.
 func storeFailure(key string, err error) error {
-	if errors.Is(err, ErrPack) || storage.IsPermanent(err) {
+	if errors.Is(err, ErrDamaged) || storage.IsPermanent(err) {
 		return &DamageError{key, err}
 	}
 	return pacs.Wrap(pacs.Unavailable, fmt.Errorf("pack %s: %w", key, err), "The object store does not give a pack at the moment")

@@ -173,10 +173,8 @@ func addition(facility string, candidates []*candidate, members []member, key st
 }
 
 func inMemory(name string, content []byte) member {
-	return member{name: name, size: int64(len(content)), crc32: crcOf(content), open: func() io.Reader { return bytes.NewReader(content) }}
+	return member{name: name, size: int64(len(content)), crc32: crc32.ChecksumIEEE(content), open: func() io.Reader { return bytes.NewReader(content) }}
 }
-
-func crcOf(content []byte) uint32 { return crc32.ChecksumIEEE(content) }
 
 // metadataWriter builds the gzipped DICOM JSON array of a pack or a series.
 type metadataWriter struct {

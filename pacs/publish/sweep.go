@@ -155,7 +155,7 @@ func (s *Sweeper) orphan(ctx context.Context, o storage.Info) error {
 	switch {
 	case storage.IsNotExist(err):
 		return nil // deleted meanwhile
-	case err != nil && !errors.Is(err, ErrPack) && !storage.IsPermanent(err):
+	case err != nil && !errors.Is(err, ErrDamaged) && !storage.IsPermanent(err):
 		return err // the store does not answer
 	case err != nil:
 		return s.report(ctx, o, err)

@@ -99,6 +99,7 @@ func TestKeyOfARetiredPack(t *testing.T) {
 		}
 		return nil
 	})
+	m.start()
 	m.receive(image{number: 1})
 	m.settled(1)
 	var key string
