@@ -24,6 +24,7 @@ type CLI struct {
 	Import   ImportCmd        `cmd:"" help:"Bring DICOM files of a folder into a running archive."`
 	Store    StoreCmd         `cmd:"" help:"Send DICOM files to a DICOM node (C-STORE)."`
 	Echo     EchoCmd          `cmd:"" help:"Ask a DICOM node whether it answers (C-ECHO)."`
+	Verify   VerifyCmd        `cmd:"" help:"Read everything that is kept, and repair damage."`
 	Reindex  ReindexCmd       `cmd:"" help:"Rebuild the index from object storage."`
 	Facility FacilityCmd      `cmd:"" help:"Hospitals and clinics."`
 	Device   DeviceCmd        `cmd:"" help:"AE titles that may send."`

@@ -32,7 +32,8 @@ type metrics struct {
 	deliveries   *prometheus.CounterVec
 	deliveryTime prometheus.Histogram
 
-	packs *packMetrics
+	packs  *packMetrics
+	patrol *patrolMetrics
 }
 
 func newMetrics(registry *prometheus.Registry, j *journal.Journal) *metrics {
@@ -73,6 +74,7 @@ func newMetrics(registry *prometheus.Registry, j *journal.Journal) *metrics {
 		}),
 	)
 	m.packs = newPackMetrics(registry)
+	m.patrol = newPatrolMetrics(registry)
 	return m
 }
 

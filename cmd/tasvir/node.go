@@ -27,6 +27,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/index/cluster"
 	"github.com/tasvir-pacs/tasvir/pacs/journal"
+	"github.com/tasvir-pacs/tasvir/pacs/patrol"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
 	"github.com/tasvir-pacs/tasvir/pacs/web"
 	archiveapi "github.com/tasvir-pacs/tasvir/pacs/web/archive"
@@ -60,6 +61,7 @@ type Node struct {
 	store   storage.Store
 	ward    *ward
 	reports *report.Reports
+	patrol  *patrol.Patrol
 	closers []func(context.Context) // run in reverse order
 	failed  chan error              // the first part that ends by itself
 	doors   group                   // take images and requests; end first
@@ -218,6 +220,9 @@ func (n *Node) startJobs(ctx context.Context, m *metrics) error {
 	if err != nil {
 		return err
 	}
+	if err := n.startPatrol(ctx, jobs, m.patrol); err != nil {
+		return err
+	}
 	if n.flags.FHIR != "" {
 		n.reports.Deliver = func(ctx context.Context, tx pgx.Tx, id string, version int) error {
 			return delivery.Enqueue(ctx, jobs, tx, id, version)
@@ -300,6 +305,7 @@ func (n *Node) startWeb(registry *prometheus.Registry) error {
 	(&archiveapi.API{
 		Index: n.Index, Files: &publish.Packs{Index: n.Index, Store: n.store}, Closing: n.doors.ctx.Done(),
 		Quarantine: n.ward.Quarantine,
+		Patrol:     n.patrol,
 	}).Register(server.API())
 	dicomweb.Register(server.DICOMweb(), dicomweb.Options{
 		Index: n.Index, Packs: &publish.Packs{Index: n.Index, Store: n.store}, Receiver: n.Journal,

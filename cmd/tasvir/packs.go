@@ -22,7 +22,7 @@ func (n *Node) addPackWorkers(workers *river.Workers, m *packMetrics) error {
 		return pacs.Wrap(pacs.Unavailable, err, "The folder for scratch files can't be made")
 	}
 	log := n.log.With("part", "packs")
-	sweeper := &publish.Sweeper{Index: n.Index, Store: n.store, KeepChanges: n.flags.KeepChanges, Log: log, Observer: m.sweeper()}
+	sweeper := &publish.Sweeper{Index: n.Index, Store: n.store, KeepChanges: n.flags.KeepChanges, Log: log, Observer: m.sweeper(), Orphan: n.orphan}
 	river.AddWorker(workers, &publish.MergeWorker{Merger: &publish.Merger{
 		Index: n.Index, Store: n.store, Dir: scratch, Log: log, Observer: m.merger(),
 	}})

@@ -28,6 +28,8 @@ type ServerFlags struct {
 
 	KeepChanges time.Duration `name:"keep-changes" default:"8760h" env:"TASVIR_KEEP_CHANGES" help:"How long the feed of changes goes back (${default}, a year); 0 keeps it for ever."`
 
+	VerifyFlags
+
 	FHIR          string `name:"fhir" env:"TASVIR_FHIR" placeholder:"URL" help:"FHIR R5 server that signed reports go to."`
 	FHIRToken     string `name:"fhir-token" env:"TASVIR_FHIR_TOKEN" help:"Bearer token for it."`
 	FHIRClient    string `name:"fhir-client" env:"TASVIR_FHIR_CLIENT" help:"OAuth client id for it, with --fhir-secret and --fhir-token-url."`
@@ -51,6 +53,9 @@ func (f ServerFlags) check() error {
 	}
 	if f.Quiet < time.Second {
 		return pacs.Errorf(pacs.Invalid, "--quiet %s is too short: a study would be complete between two of its images; use 1s or more", f.Quiet)
+	}
+	if f.VerifyRate < 0 || f.VerifyInterval < time.Hour {
+		return pacs.Errorf(pacs.Invalid, "--verify-rate is 0 or more megabytes a second, and --verify-interval an hour or more")
 	}
 	if f.KeepChanges < 0 {
 		return pacs.Errorf(pacs.Invalid, "--keep-changes %s is negative; 0 keeps the feed of changes for ever", f.KeepChanges)

@@ -242,6 +242,7 @@ func (k *pack) compare(x *publish.Examination, readErr error) (problems []Proble
 	switch {
 	case len(lost) > 0 && len(lost) == len(k.instances) && x.Belongs != "":
 		note(Unreadable, lost, "Another pack is under this key: %s", why)
+		problems[0].holds = x.Belongs
 		return problems
 	case len(lost) > 0:
 		note(DamagedInstance, lost, "%d of %d instances are damaged: %s", len(lost), len(k.instances), why)

@@ -89,11 +89,19 @@ func (p *Patrol) release(ctx context.Context, id int64) error {
 	return failure(err)
 }
 
+// retryEvery is how soon a pack with a problem is read again: there may be a
+// copy by then.
+const retryEvery = 24 * time.Hour
+
 // verified notes that a pack was read.
 func (p *Patrol) verified(ctx context.Context, id int64, sound bool) error {
+	next := p.o.Interval
+	if !sound {
+		next = min(next, retryEvery)
+	}
 	_, err := p.pool.Exec(ctx, `
 		INSERT INTO patrol_pack (pack_row, due_at, verified_at, sound) VALUES ($1, clock_timestamp() + $2::interval, clock_timestamp(), $3)
 		ON CONFLICT (pack_row) DO UPDATE SET due_at = EXCLUDED.due_at, verified_at = EXCLUDED.verified_at, sound = EXCLUDED.sound, claimed_until = '-infinity'`,
-		id, p.o.Interval, sound)
+		id, next, sound)
 	return failure(err)
 }

@@ -31,6 +31,11 @@ type Options struct {
 	Interval time.Duration
 	// Repair has Run and Pass repair what can be proven.
 	Repair bool
+	// AddOrphans has Pass index packs that the index does not know. Run never
+	// does: why it does not know them is for somebody to look at.
+	AddOrphans bool
+	// OldEnough is how old an object that no pack knows must be; default a day.
+	OldEnough time.Duration
 	// InTransaction is called when instances are indexed that were not, as the
 	// publisher's is.
 	InTransaction func(ctx context.Context, tx pgx.Tx, studyUID string, added index.Added) error
@@ -59,6 +64,9 @@ type Patrol struct {
 func New(ctx context.Context, o Options) (*Patrol, error) {
 	if o.Interval <= 0 {
 		o.Interval = 30 * 24 * time.Hour
+	}
+	if o.OldEnough <= 0 {
+		o.OldEnough = oldEnough
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -174,11 +182,42 @@ func (p *Patrol) Pass(ctx context.Context, studyUID string, progress func(Progre
 			}
 		}
 	}
-	if studyUID != "" {
-		return found, nil
+	found, err := p.again(ctx, found)
+	if err != nil || studyUID != "" {
+		return found, err
 	}
 	orphans, err := p.orphans(ctx)
 	return append(found, orphans...), err
+}
+
+// again tries once more to repair what stayed open: a pack that was found
+// later may hold what one before it needed.
+func (p *Patrol) again(ctx context.Context, found []Problem) ([]Problem, error) {
+	if !p.o.Repair {
+		return found, nil
+	}
+	var left []Problem
+	done := map[string]bool{}
+	for _, q := range found {
+		if done[q.Key] {
+			continue
+		}
+		done[q.Key] = true
+		var id int64
+		err := p.pool.QueryRow(ctx, `SELECT id FROM pack WHERE key = $1 AND retired_at IS NULL`, q.Key).Scan(&id)
+		if errors.Is(err, pgx.ErrNoRows) {
+			continue // merged or deleted meanwhile
+		}
+		if err != nil {
+			return found, failure(err)
+		}
+		problems, err := p.verify(ctx, id, true)
+		if err != nil {
+			return found, err
+		}
+		left = append(left, problems...)
+	}
+	return left, nil
 }
 
 // Begin asks for a full pass at the patrol's pace. It does nothing when one

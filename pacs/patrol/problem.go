@@ -60,6 +60,8 @@ type Problem struct {
 	FoundAt      time.Time
 	RepairedAt   time.Time // zero while it is not
 	RepairedFrom string
+
+	holds string // the folder whose pack was found under the key
 }
 
 const problemColumns = `id, key, kind, state, message, facility, study_uid, series_uid, sop_uids, found_at, repaired_at, repaired_from`
@@ -85,10 +87,10 @@ func (p *Patrol) record(ctx context.Context, key string, problems []Problem) ([]
 				q.SOPs = []string{}
 			}
 			if err := tx.QueryRow(ctx, `
-				INSERT INTO patrol_problem (key, kind, message, facility, study_uid, series_uid, sop_uids) VALUES ($1, $2, $3, $4, $5, $6, $7)
-				ON CONFLICT (key, kind) WHERE state = 'open' DO UPDATE SET message = EXCLUDED.message, sop_uids = EXCLUDED.sop_uids, checked_at = clock_timestamp()
+				INSERT INTO patrol_problem (key, kind, message, facility, study_uid, series_uid, sop_uids, holds) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+				ON CONFLICT (key, kind) WHERE state = 'open' DO UPDATE SET message = EXCLUDED.message, sop_uids = EXCLUDED.sop_uids, holds = EXCLUDED.holds, checked_at = clock_timestamp()
 				RETURNING id, state, found_at`,
-				q.Key, q.Kind, clean(q.Message), q.Facility, q.Study, q.Series, q.SOPs).Scan(&q.ID, &q.State, &q.FoundAt); err != nil {
+				q.Key, q.Kind, clean(q.Message), q.Facility, q.Study, q.Series, q.SOPs, q.holds).Scan(&q.ID, &q.State, &q.FoundAt); err != nil {
 				return err
 			}
 			p.o.Log.Error("damage in storage", "key", q.Key, "kind", q.Kind, "study", q.Study, "instances", len(q.SOPs), "what", q.Message)

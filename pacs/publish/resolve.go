@@ -230,25 +230,29 @@ func fillFacility(packs []*stagedPack, facility string) {
 // settle brings what is counted over a study in line with its rows: versions
 // may have been added in another order than they came.
 func (r *reindexing) settle(ctx context.Context) error {
+	return r.settleStudies(ctx, `SELECT s.id FROM study s JOIN reindex_pack p USING (study_uid)`)
+}
+
+func (r *reindexing) settleStudies(ctx context.Context, studies string, args ...any) error {
 	for _, sql := range []string{
 		`WITH newest AS (
 			SELECT i.study_row, i.sop_uid, max(i.version) AS version FROM instance i
-			WHERE i.study_row IN (SELECT s.id FROM study s JOIN reindex_pack p USING (study_uid))
+			WHERE i.study_row IN (` + studies + `)
 			GROUP BY i.study_row, i.sop_uid HAVING count(*) > 1)
 		UPDATE instance i SET current = (i.version = n.version) FROM newest n
 		WHERE i.study_row = n.study_row AND i.sop_uid = n.sop_uid AND i.current <> (i.version = n.version)`,
 		`WITH counted AS (
 			SELECT e.id, count(i.sop_uid) FILTER (WHERE i.current) AS instances FROM series e
 			LEFT JOIN instance i ON i.study_row = e.study_row AND i.series_row = e.id
-			WHERE e.study_row IN (SELECT s.id FROM study s JOIN reindex_pack p USING (study_uid)) GROUP BY e.id)
+			WHERE e.study_row IN (` + studies + `) GROUP BY e.id)
 		UPDATE series e SET instance_count = c.instances FROM counted c WHERE e.id = c.id AND e.instance_count <> c.instances`,
 		`WITH counted AS (
 			SELECT i.study_row, count(*) FILTER (WHERE i.current) AS instances, sum(i.length) AS bytes, max(i.received_at) AS last FROM instance i
-			WHERE i.study_row IN (SELECT s.id FROM study s JOIN reindex_pack p USING (study_uid)) GROUP BY i.study_row)
+			WHERE i.study_row IN (` + studies + `) GROUP BY i.study_row)
 		UPDATE study s SET instance_count = c.instances, bytes = c.bytes` + r.completed() + `
 		FROM counted c WHERE s.id = c.study_row`,
 	} {
-		if _, err := r.Index.Pool().Exec(ctx, sql); err != nil {
+		if _, err := r.Index.Pool().Exec(ctx, sql, args...); err != nil {
 			return failure(err)
 		}
 	}

@@ -22,6 +22,7 @@ CREATE TABLE patrol_problem (
     study_uid     text NOT NULL DEFAULT '',
     series_uid    text NOT NULL DEFAULT '',
     sop_uids      text[] NOT NULL DEFAULT '{}',
+    holds         text NOT NULL DEFAULT '',       -- the folder whose pack was found under the key
     found_at      timestamptz NOT NULL DEFAULT now(),
     checked_at    timestamptz NOT NULL DEFAULT now(),
     repaired_at   timestamptz,

@@ -4,6 +4,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/tasvir-pacs/tasvir/pacs/index"
+	"github.com/tasvir-pacs/tasvir/pacs/patrol"
 	"github.com/tasvir-pacs/tasvir/pacs/quarantine"
 )
 
@@ -17,6 +18,8 @@ type API struct {
 	Closing <-chan struct{}
 	// Quarantine is what could not be indexed.
 	Quarantine *quarantine.Quarantine
+	// Patrol verifies what is kept.
+	Patrol *patrol.Patrol
 }
 
 // Register adds the routes to /api.
@@ -27,5 +30,8 @@ func (a *API) Register(r gin.IRouter) {
 	}
 	if a.Quarantine != nil {
 		(&ward{quarantine: a.Quarantine}).register(r)
+	}
+	if a.Patrol != nil {
+		(&verification{index: a.Index, patrol: a.Patrol}).register(r)
 	}
 }
