@@ -14,6 +14,7 @@ import (
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/index"
+	"github.com/tasvir-pacs/tasvir/pacs/patients"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
 	"github.com/tasvir-pacs/tasvir/storage"
 )
@@ -40,8 +41,12 @@ type keptFacility struct {
 }
 
 // restorers are those that bring back what is in storage beside the packs.
-func restorers(ix *index.Index, store storage.Store) []publish.Restorer {
-	return []publish.Restorer{&facilityList{ix, store}}
+func restorers(ctx context.Context, ix *index.Index, store storage.Store) ([]publish.Restorer, error) {
+	people, err := patients.New(ctx, ix, store, nil)
+	if err != nil {
+		return nil, err
+	}
+	return []publish.Restorer{&facilityList{ix, store}, people}, nil
 }
 
 // run writes the object whenever it is not what the database says.

@@ -27,6 +27,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/index/cluster"
 	"github.com/tasvir-pacs/tasvir/pacs/journal"
+	"github.com/tasvir-pacs/tasvir/pacs/patients"
 	"github.com/tasvir-pacs/tasvir/pacs/patrol"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
 	"github.com/tasvir-pacs/tasvir/pacs/web"
@@ -58,14 +59,15 @@ type Node struct {
 	// GeneratedPassword is the first administrator's, when this start made it.
 	GeneratedPassword string
 
-	store   storage.Store
-	ward    *ward
-	reports *report.Reports
-	patrol  *patrol.Patrol
-	closers []func(context.Context) // run in reverse order
-	failed  chan error              // the first part that ends by itself
-	doors   group                   // take images and requests; end first
-	work    group                   // publishes what they took
+	store    storage.Store
+	ward     *ward
+	reports  *report.Reports
+	patients *patients.Patients
+	patrol   *patrol.Patrol
+	closers  []func(context.Context) // run in reverse order
+	failed   chan error              // the first part that ends by itself
+	doors    group                   // take images and requests; end first
+	work     group                   // publishes what they took
 }
 
 // group is parts of a node that run and end together.
@@ -118,6 +120,9 @@ func Start(ctx context.Context, flags ServerFlags, log *slog.Logger) (_ *Node, e
 		return nil, err
 	}
 	n.reports = report.New(n.Worklist)
+	if err := n.startPatients(ctx); err != nil {
+		return nil, err
+	}
 
 	n.Journal, err = journal.Open(journal.Options{
 		Dir: filepath.Join(flags.dir(), "journal"), AckPublished: flags.Ack == "published", Log: log.With("part", "journal"),
@@ -306,6 +311,7 @@ func (n *Node) startWeb(registry *prometheus.Registry) error {
 		Index: n.Index, Files: &publish.Packs{Index: n.Index, Store: n.store}, Closing: n.doors.ctx.Done(),
 		Quarantine: n.ward.Quarantine,
 		Patrol:     n.patrol,
+		Patients:   n.patients,
 	}).Register(server.API())
 	dicomweb.Register(server.DICOMweb(), dicomweb.Options{
 		Index: n.Index, Packs: &publish.Packs{Index: n.Index, Store: n.store}, Receiver: n.Journal,

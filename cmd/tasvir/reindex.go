@@ -66,7 +66,10 @@ func (c *ReindexCmd) Run(ctx context.Context) error {
 // prepare brings the tables of those up to date that take part.
 func (c *ReindexCmd) prepare(ctx context.Context, ix *index.Index, r *publish.Reindex, log *slog.Logger) error {
 	r.Index = ix
-	r.Restorers = restorers(ix, r.Store)
+	var err error
+	if r.Restorers, err = restorers(ctx, ix, r.Store); err != nil {
+		return err
+	}
 	if !c.Add {
 		return nil
 	}

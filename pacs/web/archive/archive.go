@@ -4,6 +4,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/tasvir-pacs/tasvir/pacs/index"
+	"github.com/tasvir-pacs/tasvir/pacs/patients"
 	"github.com/tasvir-pacs/tasvir/pacs/patrol"
 	"github.com/tasvir-pacs/tasvir/pacs/quarantine"
 )
@@ -13,6 +14,8 @@ type API struct {
 	Index *index.Index
 	// Files opens what is kept as it was received; nil: no versions.
 	Files Files
+	// Patients, when nil, can't be corrected.
+	Patients *patients.Patients
 	// Closing, when set, is closed when the server is about to end: who waits
 	// for a change is answered.
 	Closing <-chan struct{}
@@ -33,5 +36,8 @@ func (a *API) Register(r gin.IRouter) {
 	}
 	if a.Patrol != nil {
 		(&verification{index: a.Index, patrol: a.Patrol}).register(r)
+	}
+	if a.Patients != nil {
+		(&people{a.Patients}).register(r)
 	}
 }
