@@ -31,6 +31,11 @@ func (s *service) bulkdata(r *request) error {
 	}
 	loc := i.Location
 	loc.PixelData = nil
+	if strings.HasPrefix(strings.ToUpper(path), "7FE0") || strings.EqualFold(path, "PixelData") {
+		if err := pixelsDeleted(i); err != nil {
+			return err
+		}
+	}
 	px := i.Location.PixelData
 	isPixels := strings.EqualFold(path, "7FE00010") || strings.EqualFold(path, "PixelData")
 

@@ -110,8 +110,12 @@ func (s *service) retrieveInstances(r *request) error {
 	var parts []part
 	amended := map[int]pacs.Instance{} // by their place in parts
 	var only pacs.Instance
+	var deleted error
 	n, err := s.each(r, func(i pacs.Instance) {
 		only = i
+		if deleted == nil {
+			deleted = pixelsDeleted(i)
+		}
 		if !known[i.TransferSyntaxUID] {
 			known[i.TransferSyntaxUID] = true
 			offers = append(offers, offer{multipart: true, media: mediaDICOM, transferSyntax: i.TransferSyntaxUID})
@@ -132,6 +136,9 @@ func (s *service) retrieveInstances(r *request) error {
 	}
 	if n == 0 {
 		return pacs.Errorf(pacs.NotFound, "There is no such %s.", r.level())
+	}
+	if deleted != nil {
+		return deleted
 	}
 	// Every instance has to be acceptable as it is stored: nothing is
 	// transcoded, and leaving some out would pass for completeness.

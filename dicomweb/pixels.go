@@ -20,6 +20,9 @@ type frameSet struct {
 
 // framesOf tells how the frames of an instance are found in its file.
 func (s *service) framesOf(i pacs.Instance) (frameSet, error) {
+	if err := pixelsDeleted(i); err != nil {
+		return frameSet{}, err
+	}
 	px := i.Location.PixelData
 	if px == nil || i.FrameCount < 1 {
 		return frameSet{}, pacs.Errorf(pacs.NotFound, "The instance has no pixel data, so there are no frames.")

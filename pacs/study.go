@@ -92,6 +92,18 @@ type Instance struct {
 	// Amendment is nil when the instance is served as it is kept. Location is
 	// where the kept bytes are in either case.
 	Amendment *Amendment
+	// PixelsDeleted is set when a retention policy has deleted the pixel data.
+	// SHA256, Location and FrameCount are then those of what is left.
+	PixelsDeleted *PixelDeletion
+}
+
+// PixelDeletion says what became of an instance's pixel data.
+type PixelDeletion struct {
+	At     time.Time `json:"at"`
+	Policy string    `json:"policy"` // the retention policy's name then
+	// SHA256 of the data set as it was received, hexadecimal, by which it is
+	// known again when it is sent anew.
+	SHA256 string `json:"sha256"`
 }
 
 // Location is where an instance's bytes are: a stored (uncompressed) member

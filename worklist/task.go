@@ -85,7 +85,7 @@ const taskColumns = `
 	(SELECT d.saved_at FROM report r JOIN report_draft d ON d.report_id = r.id WHERE r.task_id = t.id),
 	(SELECT coalesce(sum(each.studies), 0)::int
 		FROM (SELECT s.patient_row AS id UNION SELECT linked.id FROM patient linked WHERE linked.pinfl <> '' AND linked.pinfl = p.pinfl) person,
-			LATERAL (SELECT count(*) AS studies FROM study o WHERE o.patient_row = person.id AND o.id <> s.id AND %s) each)`
+			LATERAL (SELECT count(*) AS studies FROM study o WHERE o.patient_row = person.id AND o.id <> s.id AND o.deleted_at IS NULL AND %s) each)`
 
 const taskTables = `
 	reading_task t

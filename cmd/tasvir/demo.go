@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/retention"
 )
 
 // DemoCmd runs a complete installation on one machine: the archive, a FHIR
@@ -56,6 +57,7 @@ func (c *DemoCmd) Run(ctx context.Context) error {
 		AET:             "TASVIR", Ack: "received", UnknownAE: "refuse", Quiet: 4 * time.Second,
 		FHIR: sandbox.url, FHIRNamespace: "https://tasvir.example.uz/fhir/sid",
 		AdminPassword: demoPassword, LogFormat: "text", LogLevel: "warn",
+		RetentionFlags: RetentionFlags{RetentionLimit: retention.DefaultLimit},
 	}
 	if c.Verbose {
 		flags.LogLevel = "info"

@@ -32,8 +32,9 @@ type metrics struct {
 	deliveries   *prometheus.CounterVec
 	deliveryTime prometheus.Histogram
 
-	packs  *packMetrics
-	patrol *patrolMetrics
+	packs                          *packMetrics
+	patrol                         *patrolMetrics
+	retainedStudies, retainedBytes *prometheus.CounterVec
 }
 
 func newMetrics(registry *prometheus.Registry, j *journal.Journal) *metrics {
@@ -58,6 +59,7 @@ func newMetrics(registry *prometheus.Registry, j *journal.Journal) *metrics {
 		deliveries:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tasvir_report_deliveries_total", Help: "Attempts to deliver a report to the FHIR platform."}, []string{"outcome"}),
 		deliveryTime:   seconds("tasvir_report_delivery_seconds", "Duration of an attempt to deliver a report."),
 	}
+	m.retainedStudies, m.retainedBytes = retentionMetrics(registry)
 	gauge := func(name, help string, value func(journal.Stats) float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(j.Stats()) })
 	}

@@ -30,6 +30,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/patients"
 	"github.com/tasvir-pacs/tasvir/pacs/patrol"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
+	"github.com/tasvir-pacs/tasvir/pacs/retention"
 	"github.com/tasvir-pacs/tasvir/pacs/web"
 	archiveapi "github.com/tasvir-pacs/tasvir/pacs/web/archive"
 	"github.com/tasvir-pacs/tasvir/storage"
@@ -59,15 +60,16 @@ type Node struct {
 	// GeneratedPassword is the first administrator's, when this start made it.
 	GeneratedPassword string
 
-	store    storage.Store
-	ward     *ward
-	reports  *report.Reports
-	patients *patients.Patients
-	patrol   *patrol.Patrol
-	closers  []func(context.Context) // run in reverse order
-	failed   chan error              // the first part that ends by itself
-	doors    group                   // take images and requests; end first
-	work     group                   // publishes what they took
+	store     storage.Store
+	ward      *ward
+	reports   *report.Reports
+	retention *retention.Retention
+	patients  *patients.Patients
+	patrol    *patrol.Patrol
+	closers   []func(context.Context) // run in reverse order
+	failed    chan error              // the first part that ends by itself
+	doors     group                   // take images and requests; end first
+	work      group                   // publishes what they took
 }
 
 // group is parts of a node that run and end together.
@@ -187,17 +189,27 @@ func (n *Node) openDatabase(ctx context.Context) error {
 }
 
 func openStore(ctx context.Context, flags ServerFlags) (storage.Store, error) {
-	switch {
-	case strings.HasPrefix(flags.Store, "s3://"):
-		config, err := s3.ParseURL(flags.Store, os.Getenv)
+	hot := flags.Store
+	if hot == "" {
+		hot = filepath.Join(flags.dir(), "store")
+	}
+	store, err := openObjects(ctx, hot)
+	if err != nil {
+		return nil, err
+	}
+	return flags.withCold(ctx, store)
+}
+
+// openObjects opens one object store: a bucket or a folder.
+func openObjects(ctx context.Context, address string) (storage.Store, error) {
+	if strings.HasPrefix(address, "s3://") {
+		config, err := s3.ParseURL(address, os.Getenv)
 		if err != nil {
 			return nil, err
 		}
 		return s3.Open(ctx, config)
-	case flags.Store != "":
-		return file.Open(strings.TrimPrefix(flags.Store, "file://"))
 	}
-	return file.Open(filepath.Join(flags.dir(), "store"))
+	return file.Open(strings.TrimPrefix(address, "file://"))
 }
 
 // startJobs starts what works in the background: publisher, completion,
@@ -221,6 +233,9 @@ func (n *Node) startJobs(ctx context.Context, m *metrics) error {
 			Reports: n.reports, Composer: &delivery.Composer{Index: n.Index}, Sender: client, Observe: m.delivery, Log: n.log.With("part", "delivery"),
 		})
 	}
+	if err := n.openRetention(ctx, workers, m); err != nil {
+		return err
+	}
 	jobs, err := newJobs(ctx, n.Index.Pool(), workers, n.log.With("part", "jobs"))
 	if err != nil {
 		return err
@@ -236,6 +251,7 @@ func (n *Node) startJobs(ctx context.Context, m *metrics) error {
 	if err := schedulePackWork(jobs); err != nil {
 		return err
 	}
+	n.scheduleRetention(jobs)
 	if err := jobs.Start(n.work.ctx); err != nil {
 		return pacs.Wrap(pacs.Unavailable, err, "The job queue does not start")
 	}
@@ -312,6 +328,7 @@ func (n *Node) startWeb(registry *prometheus.Registry) error {
 		Quarantine: n.ward.Quarantine,
 		Patrol:     n.patrol,
 		Patients:   n.patients,
+		Retention:  n.retention,
 	}).Register(server.API())
 	dicomweb.Register(server.DICOMweb(), dicomweb.Options{
 		Index: n.Index, Packs: &publish.Packs{Index: n.Index, Store: n.store}, Receiver: n.Journal,

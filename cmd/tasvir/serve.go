@@ -22,6 +22,8 @@ type ServerFlags struct {
 	AET   string `name:"aet" default:"TASVIR" env:"TASVIR_AET" help:"Our application entity title (${default})."`
 	Store string `env:"TASVIR_STORE" placeholder:"URL" help:"Where images are kept: a folder, or s3://BUCKET[/PREFIX]?endpoint=HOST:PORT. Default: a folder in the data folder."`
 
+	RetentionFlags
+
 	Ack       string        `enum:"received,published" default:"received" env:"TASVIR_ACK" help:"When a sender is told success: received (safe on this node's disk) or published (safe in storage and index)."`
 	UnknownAE string        `name:"unknown-ae" enum:"refuse,park" default:"refuse" env:"TASVIR_UNKNOWN_AE" help:"What an unknown calling AE title gets: refuse, or park (accept; its studies belong to the facility UNASSIGNED)."`
 	Quiet     time.Duration `default:"60s" env:"TASVIR_QUIET" help:"A study is complete when nothing has arrived for so long (${default})."`

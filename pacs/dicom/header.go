@@ -24,6 +24,9 @@ type Header struct {
 	Deflated bool
 	// PixelData describes the pixel data, nil when there is none.
 	PixelData *PixelData
+	// PixelGroup is where group 7FE0 begins, 0 when there is none. Nothing that
+	// describes the instance comes behind it.
+	PixelGroup int64
 
 	recognised bool
 }

@@ -98,6 +98,9 @@ func (s *scanner) readElement(ds *Dataset, end int64, depth int) (done bool, err
 		return false, s.src.short()
 	}
 	s.tag = NewTag(s.order.Uint16(b), s.order.Uint16(b[2:]))
+	if depth == 0 && s.tag.Group() == 0x7FE0 && s.h.PixelGroup == 0 {
+		s.h.PixelGroup = s.src.offset
+	}
 	if s.tag.Group() == 0xFFFE {
 		return s.readDelimiter(b, end, depth)
 	}

@@ -1,7 +1,6 @@
 package index
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -68,7 +67,10 @@ var ErrRetired = errors.New("the pack's key was retired")
 // KnownVersion is a version of an instance that the index has.
 type KnownVersion struct {
 	Version int
-	SHA256  []byte
+	SHA256  []byte // as it was received
+	// PixelsDeleted: what was received is no longer whole. The same bytes, added
+	// under the same version, restore it.
+	PixelsDeleted bool
 }
 
 // KnownStudy is what the index has of a study already.
@@ -122,10 +124,10 @@ func (ix *Index) Known(ctx context.Context, studyUID string, sopUIDs []string) (
 		KnownVersion
 	}
 	rows, err := collect(ctx, ix.pool, `
-		SELECT sop_uid, version, sha256 FROM instance
+		SELECT sop_uid, version, coalesce(decode(pixels_deleted->>'sha256', 'hex'), sha256), pixels_deleted IS NOT NULL FROM instance
 		WHERE study_row = $1 AND sop_uid = ANY($2) ORDER BY version`, []any{id, sopUIDs},
 		func(r pgx.CollectableRow) (row row, err error) {
-			err = r.Scan(&row.uid, &row.Version, &row.SHA256)
+			err = r.Scan(&row.uid, &row.Version, &row.SHA256, &row.PixelsDeleted)
 			return row, err
 		})
 	for _, r := range rows {
@@ -206,11 +208,11 @@ func add(ctx context.Context, tx pgx.Tx, a Addition) (Added, error) {
 		return out, err
 	}
 	received := Change{Kind: StudyReceived, FacilityID: out.FacilityID, StudyUID: a.Study.StudyInstanceUID, SeriesUID: a.Series.SeriesInstanceUID, Instances: c.added}
-	if c.added == c.fresh {
+	if c.added == c.fresh+c.restored {
 		return out, RecordChange(ctx, tx, received)
 	}
 	superseded := received
-	superseded.Kind, superseded.Instances = InstanceSuperseded, c.added-c.fresh
+	superseded.Kind, superseded.Instances = InstanceSuperseded, c.added-c.fresh-c.restored
 	return out, RecordChange(ctx, tx, received, superseded)
 }
 
@@ -239,7 +241,8 @@ func addStudy(ctx context.Context, tx pgx.Tx, a Addition, of owner, out *Added) 
 			description, referring_physician, question, received_at, attributes, received_patient, amended, amended_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, nullif($13, 0), $14, CASE WHEN $14 THEN clock_timestamp() END)
 		ON CONFLICT (study_uid) DO UPDATE SET updated_at = study.updated_at,
-			amended = study.amended OR EXCLUDED.amended, amended_at = coalesce(study.amended_at, EXCLUDED.amended_at)
+			amended = study.amended OR EXCLUDED.amended, amended_at = coalesce(study.amended_at, EXCLUDED.amended_at),
+			deleted_at = NULL, received_at = CASE WHEN study.deleted_at IS NULL THEN study.received_at ELSE EXCLUDED.received_at END
 		RETURNING id, patient_row, facility_row, completions`,
 		s.StudyInstanceUID, of.patient, out.FacilityID, text(s.Date, maxCode), text(s.Time, maxCode), identity(s.AccessionNumber), identity(s.StudyID),
 		text(s.Description, maxDescription), text(s.ReferringPhysician, maxName), text(s.Question, maxQuestion), s.ReceivedAt, object(s.Attributes),
@@ -278,10 +281,11 @@ func addPack(ctx context.Context, tx pgx.Tx, a Addition, studyID int64) (seriesI
 
 // counted is what adding the instances of a pack has changed.
 type counted struct {
-	added int     // rows
-	bytes int64   // of those
-	fresh int     // rows of instances that had no version before
-	taken []int64 // series rows from which a later version took an instance away
+	added    int     // rows
+	bytes    int64   // of those
+	fresh    int     // rows of instances that had no version before
+	taken    []int64 // series rows from which a later version took an instance away
+	restored int     // rows of instances that had lost their pixel data
 }
 
 // instancesPerTrip bounds the rows of one statement.
@@ -320,13 +324,14 @@ func addInstances(ctx context.Context, tx pgx.Tx, instances []NewInstance, study
 		}
 	}
 	for _, in := range there {
-		var sum []byte
-		if err := tx.QueryRow(ctx, `SELECT sha256 FROM instance WHERE study_row = $1 AND sop_uid = $2 AND version = $3`,
-			studyID, in.SOPInstanceUID, in.Version).Scan(&sum); err != nil {
+		restored, more, err := reconcile(ctx, tx, in, studyID, packID)
+		if err != nil {
 			return c, err
 		}
-		if !bytes.Equal(sum, in.SHA256) {
-			return c, ErrRaced
+		if restored {
+			c.restored++
+			c.added++
+			c.bytes += more
 		}
 	}
 	return c, nil
@@ -384,7 +389,7 @@ func insertInstances(ctx context.Context, tx pgx.Tx, instances []NewInstance, st
 		numbers                                                = make([]*int, n)
 		sums                                                   = make([][]byte, n)
 		offsets, lengths, datasets                             = make([]int64, n), make([]int64, n), make([]int64, n)
-		pixels                                                 = make([]*string, n)
+		pixels, deleted                                        = make([]*string, n), make([]*string, n)
 		received                                               = make([]time.Time, n)
 	)
 	for i := range instances {
@@ -394,28 +399,27 @@ func insertInstances(ctx context.Context, tx pgx.Tx, instances []NewInstance, st
 		versions[i], rows[i], columns[i], frames[i], numbers[i] = in.Version, in.Rows, in.Columns, in.FrameCount, in.Number
 		sums[i], received[i] = in.SHA256, in.ReceivedAt
 		offsets[i], lengths[i], datasets[i] = in.Location.Offset, in.Location.Length, in.Location.DatasetOffset
-		if in.Location.PixelData != nil {
-			place, err := json.Marshal(in.Location.PixelData)
-			if err != nil {
-				return nil, err
-			}
-			text := string(place)
-			pixels[i] = &text
+		var err error
+		if pixels[i], err = column(in.Location.PixelData); err == nil {
+			deleted[i], err = column(in.PixelsDeleted)
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
 	inserted, err := tx.Query(ctx, `
 		INSERT INTO instance (study_row, series_row, pack_row, sop_uid, version, sop_class, transfer_syntax, number, rows, columns, frames,
-			sha256, pack_offset, length, dataset_offset, pixels, sender, channel, received_at, attributes)
+			sha256, pack_offset, length, dataset_offset, pixels, sender, channel, received_at, attributes, pixels_deleted)
 		SELECT $1, $2, $3, sop_uid, version, sop_class, transfer_syntax, number, rows, columns, frames,
-			sha256, pack_offset, length, dataset_offset, pixels::jsonb, sender, channel, received_at, attributes::jsonb
+			sha256, pack_offset, length, dataset_offset, pixels::jsonb, sender, channel, received_at, attributes::jsonb, pixels_deleted::jsonb
 		FROM unnest($4::text[], $5::int[], $6::text[], $7::text[], $8::int[], $9::int[], $10::int[], $11::int[],
-			$12::bytea[], $13::bigint[], $14::bigint[], $15::bigint[], $16::text[], $17::text[], $18::text[], $19::timestamptz[], $20::text[])
+			$12::bytea[], $13::bigint[], $14::bigint[], $15::bigint[], $16::text[], $17::text[], $18::text[], $19::timestamptz[], $20::text[], $21::text[])
 			AS new(sop_uid, version, sop_class, transfer_syntax, number, rows, columns, frames,
-				sha256, pack_offset, length, dataset_offset, pixels, sender, channel, received_at, attributes)
+				sha256, pack_offset, length, dataset_offset, pixels, sender, channel, received_at, attributes, pixels_deleted)
 		ON CONFLICT (study_row, sop_uid, version) DO NOTHING
 		RETURNING sop_uid`,
 		studyID, seriesID, packID, uids, versions, classes, syntaxes, numbers, rows, columns, frames,
-		sums, offsets, lengths, datasets, pixels, senders, channels, received, attributes)
+		sums, offsets, lengths, datasets, pixels, senders, channels, received, attributes, deleted)
 	if err != nil {
 		return nil, err
 	}
@@ -423,6 +427,16 @@ func insertInstances(ctx context.Context, tx pgx.Tx, instances []NewInstance, st
 	var uid string
 	_, err = pgx.ForEachRow(inserted, []any{&uid}, func() error { added[uid] = true; return nil })
 	return added, err
+}
+
+// column is the JSON of what may be absent.
+func column[T any](value *T) (*string, error) {
+	if value == nil {
+		return nil, nil
+	}
+	b, err := json.Marshal(value)
+	text := string(b)
+	return &text, err
 }
 
 // Complete marks a study complete unless something arrived within quiet. inTx

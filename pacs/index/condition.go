@@ -201,9 +201,13 @@ func (c *conditions) patient(f pacs.StudyFilter) {
 	}
 }
 
+// undeleted hides what a retention policy has deleted (delete.go).
+const undeleted = "s.deleted_at IS NULL"
+
 // study adds the other keys of a study filter, over the aliases s (study) and
-// f (facility), apart from the free text.
+// f (facility), apart from the free text. Studies that were deleted match none.
 func (c *conditions) study(f pacs.StudyFilter) {
+	c.clauses = append(c.clauses, undeleted)
 	c.oneOf("s.study_uid", f.StudyInstanceUIDs)
 	c.text("s.accession_number", f.AccessionNumber)
 	if strings.Trim(f.AccessionNumber, "*") != "" {

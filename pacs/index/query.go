@@ -2,7 +2,6 @@ package index
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -94,7 +93,8 @@ func (ix *Index) Study(ctx context.Context, scope pacs.Scope, studyUID string) (
 }
 
 // StudiesByID returns the studies in scope with these row numbers, in no
-// particular order.
+// particular order: also those that a retention policy has deleted, since
+// reports and tasks go on speaking of them.
 func (ix *Index) StudiesByID(ctx context.Context, scope pacs.Scope, ids []int64) (map[int64]pacs.Study, error) {
 	var c conditions
 	c.scope(scope, "s.facility_row")
@@ -160,7 +160,7 @@ func (ix *Index) Instances(ctx context.Context, scope pacs.Scope, f pacs.Instanc
 	sql := fmt.Sprintf(`
 		SELECT i.study_row, i.series_row, s.study_uid, e.series_uid, i.sop_uid, i.sop_class, i.transfer_syntax, i.number,
 			i.rows, i.columns, i.frames, i.sha256, i.version, i.received_at,
-			i.pack_row, k.key, i.pack_offset, i.length, i.dataset_offset, i.pixels, i.attributes, `+amendmentColumn+`
+			i.pack_row, k.key, i.pack_offset, i.length, i.dataset_offset, i.pixels, i.attributes, i.pixels_deleted, `+amendmentColumn+`
 		FROM %s JOIN series e ON e.study_row = s.id JOIN instance i ON i.study_row = s.id AND i.series_row = e.id
 			JOIN pack k ON k.id = i.pack_row
 		WHERE %s
@@ -178,15 +178,15 @@ func (ix *Index) Instances(ctx context.Context, scope pacs.Scope, f pacs.Instanc
 
 func scanInstance(row pgx.CollectableRow) (pacs.Instance, error) {
 	var i pacs.Instance
-	var pixels, amended []byte
+	var pixels, deleted, amended []byte
 	err := row.Scan(&i.StudyID, &i.SeriesID, &i.StudyInstanceUID, &i.SeriesInstanceUID, &i.SOPInstanceUID, &i.SOPClassUID, &i.TransferSyntaxUID, &i.Number,
 		&i.Rows, &i.Columns, &i.FrameCount, &i.SHA256, &i.Version, &i.ReceivedAt,
-		&i.Location.PackID, &i.Location.PackKey, &i.Location.Offset, &i.Location.Length, &i.Location.DatasetOffset, &pixels, &i.Attributes, &amended)
+		&i.Location.PackID, &i.Location.PackKey, &i.Location.Offset, &i.Location.Length, &i.Location.DatasetOffset, &pixels, &i.Attributes, &deleted, &amended)
 	if err == nil {
 		i.Amendment, err = parseAmendment(amended)
 	}
-	if err == nil && pixels != nil {
-		err = json.Unmarshal(pixels, &i.Location.PixelData)
+	if err == nil {
+		err = errors.Join(optional(pixels, &i.Location.PixelData), optional(deleted, &i.PixelsDeleted))
 	}
 	return i, err
 }
@@ -239,6 +239,7 @@ type Totals struct {
 func (ix *Index) Totals(ctx context.Context, scope pacs.Scope) (Totals, error) {
 	var c conditions
 	c.scope(scope, "s.facility_row")
+	c.clauses = append(c.clauses, undeleted)
 	return ix.totals.Get(ctx, fmt.Sprint(scope.All, distinct(scope.FacilityIDs)), func(ctx context.Context) (t Totals, err error) {
 		err = ix.pool.QueryRow(ctx, `SELECT count(*), coalesce(sum(instance_count), 0)::bigint, coalesce(sum(bytes), 0)::bigint FROM study s WHERE `+c.where(), c.args...).
 			Scan(&t.Studies, &t.Instances, &t.Bytes)

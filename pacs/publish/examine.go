@@ -19,6 +19,7 @@ import (
 
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/storage"
+	"github.com/tasvir-pacs/tasvir/storage/tiered"
 )
 
 // Examination is what reading every byte of a pack has shown.
@@ -143,7 +144,7 @@ func Examine(ctx context.Context, store storage.Store, key string, visit Visit) 
 
 // ofKey reads study and series off a pack's key.
 func ofKey(key string) (study, series string) {
-	if parts := strings.Split(key, "/"); len(parts) == 4 && parts[0] == "packs" {
+	if parts := strings.Split(strings.TrimPrefix(key, tiered.Prefix), "/"); len(parts) == 4 && parts[0] == "packs" {
 		return parts[1], parts[2]
 	}
 	return "", ""

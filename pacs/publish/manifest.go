@@ -42,6 +42,9 @@ type ManifestEntry struct {
 	// Correction is what an administrator said of an instance that was in
 	// quarantine: whose it is stands in for what the data set says.
 	Correction *pacs.Correction `json:"correction,omitempty"`
+	// PixelsDeleted is set when the member is what was received without its
+	// pixel data (strip.go); SHA256 is then that of the member as it is.
+	PixelsDeleted *pacs.PixelDeletion `json:"pixels_deleted,omitempty"`
 }
 
 // MemberName is the name of the pack's member that holds the instance.

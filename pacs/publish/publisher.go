@@ -324,11 +324,15 @@ func (p *Publisher) settle(records []*journal.Record) {
 const maxDescribed = 16 << 20
 
 // nextVersion is the version under which bytes with this hash are kept; 0 when
-// the index has them already.
+// the index has them already, and the old one when it has them without their
+// pixel data.
 func nextVersion(known []index.KnownVersion, hash []byte) int {
 	next := 1
 	for _, k := range known {
 		if bytes.Equal(k.SHA256, hash) {
+			if k.PixelsDeleted {
+				return k.Version
+			}
 			return 0
 		}
 		next = max(next, k.Version+1)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"sync"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/storage"
+	"github.com/tasvir-pacs/tasvir/storage/tiered"
 )
 
 // Reindex rebuilds the index from the packs in storage.
@@ -138,7 +140,7 @@ func (r *reindexing) tell(change func(p *ReindexProgress)) {
 
 // read stages every pack that is not staged or indexed.
 func (r *reindexing) read(ctx context.Context) error {
-	for info, err := range r.Store.List(ctx, packPrefix) {
+	for info, err := range allPacks(ctx, r.Store) {
 		if err != nil {
 			return pacs.Wrap(pacs.Unavailable, err, "The object store does not list the packs")
 		}
@@ -147,7 +149,7 @@ func (r *reindexing) read(ctx context.Context) error {
 	}
 	work, ctx := errgroup.WithContext(ctx)
 	work.SetLimit(r.Parallel)
-	for info, err := range r.Store.List(ctx, packPrefix) {
+	for info, err := range allPacks(ctx, r.Store) {
 		if err != nil {
 			return errors.Join(pacs.Wrap(pacs.Unavailable, err, "The object store does not list the packs"), work.Wait())
 		}
@@ -166,8 +168,22 @@ func (r *reindexing) read(ctx context.Context) error {
 	return work.Wait()
 }
 
-// packPrefix begins the keys of all packs.
+// packPrefix begins the keys of all packs, behind the prefix of those in a cold
+// store (storage/tiered).
 const packPrefix = "packs/"
+
+// allPacks lists the packs of all tiers.
+func allPacks(ctx context.Context, store storage.Store) iter.Seq2[storage.Info, error] {
+	return func(yield func(storage.Info, error) bool) {
+		for _, tier := range []string{"", tiered.Prefix} {
+			for info, err := range store.List(ctx, tier+packPrefix) {
+				if !yield(info, err) {
+					return
+				}
+			}
+		}
+	}
+}
 
 // attempts is how often a pack is read that the store does not give.
 const attempts = 4

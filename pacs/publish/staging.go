@@ -119,6 +119,7 @@ func (s *staging) visit(in *ExaminedInstance, h *dicom.Header) error {
 	if e := in.Entry; e != nil {
 		version, charset = e.Version, e.Charset
 		row.Sender, row.Channel, row.ReceivedAt = e.Sender, pacs.Channel(e.Channel), e.ReceivedAt
+		row.PixelsDeleted = e.PixelsDeleted
 	}
 	h.Dataset.SetFallbackCharset(charset)
 	patient := describePatient(h.Dataset, "")
@@ -132,9 +133,9 @@ func (s *staging) visit(in *ExaminedInstance, h *dicom.Header) error {
 		s.head.Series = describeSeries(h.Dataset)
 		s.describes = version
 	}
-	sender, channel, received := row.Sender, row.Channel, row.ReceivedAt
+	sender, channel, received, deleted := row.Sender, row.Channel, row.ReceivedAt, row.PixelsDeleted
 	row = index.NewInstance{Instance: describeInstance(h), Sender: sender, Channel: channel}
-	row.SHA256, row.ReceivedAt = in.SHA256, received
+	row.SHA256, row.ReceivedAt, row.PixelsDeleted = in.SHA256, received, deleted
 	row.Location.Offset, row.Location.Length = in.Offset, in.Length
 	s.pack.SOPs = append(s.pack.SOPs, in.SOP)
 	s.pack.Hashes = append(s.pack.Hashes, in.SHA256)

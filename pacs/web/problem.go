@@ -32,8 +32,9 @@ var statuses = map[pacs.Code]struct {
 }
 
 // StatusOf returns the HTTP status of an error. Reasons refine the table in
-// two cases: an Invalid request with a reason could be read, but its content
-// is refused (422); too many attempts are 429.
+// three cases: an Invalid request with a reason could be read, but its content
+// is refused (422); too many attempts are 429; pixel data that a retention
+// policy has deleted are 410.
 func StatusOf(err error) int {
 	code := pacs.CodeOf(err)
 	reason, _ := pacs.ReasonOf(err)
@@ -42,6 +43,8 @@ func StatusOf(err error) int {
 		return http.StatusTooManyRequests
 	case code == pacs.Invalid && reason != "":
 		return http.StatusUnprocessableEntity
+	case reason == "pixels_deleted":
+		return http.StatusGone
 	}
 	if known, ok := statuses[code]; ok {
 		return known.status

@@ -7,6 +7,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/patients"
 	"github.com/tasvir-pacs/tasvir/pacs/patrol"
 	"github.com/tasvir-pacs/tasvir/pacs/quarantine"
+	"github.com/tasvir-pacs/tasvir/pacs/retention"
 )
 
 // API answers requests about what the archive keeps.
@@ -23,6 +24,8 @@ type API struct {
 	Quarantine *quarantine.Quarantine
 	// Patrol verifies what is kept.
 	Patrol *patrol.Patrol
+	// Retention, when set, has routes for policies and legal holds.
+	Retention *retention.Retention
 }
 
 // Register adds the routes to /api.
@@ -39,5 +42,8 @@ func (a *API) Register(r gin.IRouter) {
 	}
 	if a.Patients != nil {
 		(&people{a.Patients}).register(r)
+	}
+	if a.Retention != nil {
+		(&keeping{a.Retention}).register(r)
 	}
 }

@@ -1,0 +1,225 @@
+package retention
+
+import (
+	"archive/zip"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/dicom"
+	"github.com/tasvir-pacs/tasvir/pacs/publish"
+)
+
+const one = "1.2.826.0.1.3680043.10.79.1"
+
+// pictures is a study with a series of two pictures, one of a deflated one, one
+// whose pixel data are in fragments, and a document.
+func pictures() []image {
+	pixels := func(n byte) []byte { return bytes.Repeat([]byte{n, 1}, 1024) }
+	return []image{
+		{study: one, series: one + ".1", sop: one + ".1.1", modality: "CT", number: 1, pixels: pixels(1)},
+		{study: one, series: one + ".1", sop: one + ".1.2", modality: "CT", number: 2, pixels: pixels(2), more: func(ds *dicom.Dataset) {
+			ds.SetBytes(dicom.NewTag(0xFFFC, 0xFFFC), dicom.OB, make([]byte, 6)) // trailing padding
+		}},
+		{study: one, series: one + ".2", sop: one + ".2.1", modality: "CT", number: 1, pixels: pixels(3), syntax: dicom.DeflatedExplicitVRLittleEndian},
+		{study: one, series: one + ".3", sop: one + ".3.1", modality: "CT", number: 1, pixels: pixels(4), syntax: dicom.ImplicitVRLittleEndian},
+		{study: one, series: one + ".4", sop: one + ".4.1", modality: "CT", number: 1},
+	}
+}
+
+func TestDeletePixels(t *testing.T) {
+	s := openSite(t)
+	s.receive(pictures()...)
+	s.age(one, 400)
+	before := s.instances(one)
+	files := map[string][]byte{}
+	for uid, i := range before {
+		files[uid] = s.file(i)
+	}
+	was := s.study(one)
+	s.enabled(Policy{Name: "Pictures go", Action: DeletePixels, Days: 365})
+	s.pass()
+
+	after := s.instances(one)
+	if len(after) != len(before) {
+		t.Fatalf("there are %d instances, there were %d", len(after), len(before))
+	}
+	var bytesLeft int64
+	for uid, i := range after {
+		bytesLeft += i.Location.Length
+		file := s.file(i)
+		if uid == one+".4.1" {
+			if !bytes.Equal(file, files[uid]) || i.PixelsDeleted != nil || !bytes.Equal(i.SHA256, before[uid].SHA256) {
+				t.Errorf("what has no pixel data has changed: %+v", i)
+			}
+			continue
+		}
+		if i.Location.PixelData != nil || i.FrameCount != 0 {
+			t.Errorf("%s still has pixels: %+v", uid, i)
+		}
+		d := i.PixelsDeleted
+		if d == nil || d.Policy != "Pictures go" || !d.At.Equal(noon) || d.SHA256 != hex.EncodeToString(before[uid].SHA256) {
+			t.Errorf("%s says of its pixels %+v", uid, d)
+		}
+		h, err := dicom.Scan(bytes.NewReader(file), dicom.ScanOptions{})
+		if err != nil {
+			t.Fatalf("%s is no DICOM file: %v", uid, err)
+		}
+		if h.PixelData != nil || h.Dataset.String(dicom.TagSOPInstanceUID) != uid || h.Dataset.String(dicom.TagPatientName) != "Karimov^Ali" {
+			t.Errorf("%s reads as %+v", uid, h.Dataset)
+		}
+		if !h.Deflated && !bytes.HasPrefix(files[uid], file) {
+			t.Errorf("%s is not what was received up to the pixel data", uid)
+		}
+		if sum := sha256.Sum256(file[i.Location.DatasetOffset:]); !bytes.Equal(sum[:], i.SHA256) {
+			t.Errorf("%s does not have its hash", uid)
+		}
+	}
+	if now := s.study(one); now.Bytes != bytesLeft || now.InstanceCount != was.InstanceCount || now.SeriesCount != was.SeriesCount {
+		t.Errorf("the study is %+v", now)
+	}
+	series, _, err := s.ix.Series(t.Context(), pacs.System("test"), pacs.SeriesFilter{Study: pacs.StudyFilter{StudyInstanceUIDs: []string{one}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range series {
+		if e.HasPixels {
+			t.Errorf("series %s is said to have pixels", e.SeriesInstanceUID)
+		}
+	}
+	s.wantMetadata(one+".1", one+".1.1", one+".1.2")
+	s.wantSoundPacks()
+	s.wantAudited("retention.delete_pixels", "system:retention study:"+one)
+	if got := s.query(`SELECT kind || ' ' || instances FROM change WHERE kind LIKE 'study.%deleted'`); !slices.Equal(got, []string{"study.pixels_deleted 4"}) {
+		t.Errorf("the feed says %q", got)
+	}
+	runs, err := s.Runs(t.Context())
+	if err != nil || len(runs) != 1 || runs[0].Studies != 1 || runs[0].Failed != 0 || runs[0].Bytes != was.Bytes-bytesLeft || runs[0].FinishedAt.IsZero() {
+		t.Errorf("the runs are %+v, %v", runs, err)
+	}
+	// The packs with the pixels are retired and still there, for who reads them.
+	if n := len(s.query(`SELECT key FROM pack WHERE retired_at IS NOT NULL`)); n != 3 {
+		t.Errorf("%d packs are retired, want 3", n)
+	}
+
+	// Nothing is left to do, also when the month of rest is over.
+	s.age(one, 400)
+	s.pass()
+	if runs, _ := s.Runs(t.Context()); len(runs) != 1 {
+		t.Errorf("there was something left to do: %+v", runs)
+	}
+
+	// The originals come back, as the instances they were.
+	s.receive(pictures()[:3]...)
+	restored := s.instances(one)
+	for uid := range files {
+		i := restored[uid]
+		if strings.HasPrefix(uid, one+".3") || strings.HasPrefix(uid, one+".4") {
+			continue
+		}
+		if i.PixelsDeleted != nil || i.Version != 1 || i.FrameCount != 1 || !bytes.Equal(s.file(i), files[uid]) {
+			t.Errorf("%s was not restored: %+v", uid, i)
+		}
+	}
+	if len(restored) != len(before) || restored[one+".3.1"].PixelsDeleted == nil {
+		t.Errorf("the study has %d instances, one of them %+v", len(restored), restored[one+".3.1"])
+	}
+	if now := s.study(one); now.InstanceCount != was.InstanceCount || !now.CompletedAt.IsZero() {
+		t.Errorf("the study is %+v", now)
+	}
+	if got := s.query(`SELECT kind FROM change WHERE kind = 'instance.superseded'`); len(got) != 0 {
+		t.Errorf("the feed says %q", got)
+	}
+	s.wantMetadata(one+".1", one+".1.1", one+".1.2")
+}
+
+// wantMetadata fails the test unless the metadata of a series describe these
+// instances, with pixel data exactly where there are some.
+func (s *site) wantMetadata(series string, sops ...string) {
+	s.Helper()
+	m, err := s.packs.Metadata(s.Context(), pacs.System("test"), one, series)
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer m.Body.Close()
+	var got []string
+	for _, object := range unzipJSON(s, m.Body) {
+		var uid struct{ Value []string }
+		if err := json.Unmarshal(object["00080018"], &uid); err != nil || len(uid.Value) != 1 {
+			s.Fatalf("%v %v", uid, err)
+		}
+		got = append(got, uid.Value[0])
+		if _, has := object["7FE00010"]; has != (s.instances(one)[uid.Value[0]].Location.PixelData != nil) {
+			s.Errorf("the metadata of %s speak of pixel data: %v", uid.Value[0], has)
+		}
+	}
+	if !slices.Equal(got, sops) {
+		s.Errorf("the metadata describe %q, want %q", got, sops)
+	}
+}
+
+// wantSoundPacks reads all packs in use as any ZIP tool would, and compares
+// them with their manifests.
+func (s *site) wantSoundPacks() {
+	s.Helper()
+	for _, key := range s.query(`SELECT key FROM pack WHERE retired_at IS NULL ORDER BY key`) {
+		body, err := s.o.Store.Get(s.Context(), key, 0, -1)
+		if err != nil {
+			s.Fatal(err)
+		}
+		all, err := io.ReadAll(body)
+		body.Close()
+		if err != nil {
+			s.Fatal(err)
+		}
+		z, err := zip.NewReader(bytes.NewReader(all), int64(len(all)))
+		if err != nil {
+			s.Fatal(err)
+		}
+		hashes := map[string]string{}
+		var manifest publish.Manifest
+		for _, f := range z.File {
+			r, err := f.Open()
+			if err != nil {
+				s.Fatal(err)
+			}
+			content, err := io.ReadAll(r) // checks the CRC
+			if err != nil {
+				s.Fatalf("%s in %s: %v", f.Name, key, err)
+			}
+			if f.Name == "manifest.json" {
+				if err := json.Unmarshal(content, &manifest); err != nil {
+					s.Fatal(err)
+				}
+			}
+			if sop, ok := strings.CutSuffix(f.Name, ".dcm"); ok {
+				h, err := dicom.Scan(bytes.NewReader(content), dicom.ScanOptions{})
+				if err != nil {
+					s.Fatal(err)
+				}
+				sum := sha256.Sum256(content[h.DatasetOffset:])
+				hashes[sop] = hex.EncodeToString(sum[:])
+				if (h.PixelData == nil) != (s.instances(one)[sop].Location.PixelData == nil) {
+					s.Errorf("%s in %s has pixel data, or has not", f.Name, key)
+				}
+			}
+		}
+		if len(manifest.Instances) != len(hashes) {
+			s.Errorf("%s has %d instances and its manifest %d", key, len(hashes), len(manifest.Instances))
+		}
+		for _, e := range manifest.Instances {
+			if hashes[e.SOPInstanceUID] != e.SHA256 {
+				s.Errorf("%s in %s does not have the hash of the manifest", e.SOPInstanceUID, key)
+			}
+			if (e.PixelsDeleted == nil) != (s.instances(one)[e.SOPInstanceUID].PixelsDeleted == nil) {
+				s.Errorf("the manifest of %s says of %s: %+v", key, e.SOPInstanceUID, e.PixelsDeleted)
+			}
+		}
+	}
+}
