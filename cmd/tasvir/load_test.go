@@ -173,27 +173,45 @@ func (l *load) associate(sender int, next *int, random *rand.Rand) error {
 	return client.Release(ctx)
 }
 
-// arrived waits until the archive has as many instances as were acknowledged,
-// and compares: each is there once, byte for byte, and nothing else, but for
-// what was sent and whose acknowledgement was lost.
-func (l *load) arrived(a *archive, database string) {
+// published waits until the archive has as many instances as are acknowledged
+// by now.
+func (l *load) published(database string) {
 	t := l.t
 	t.Helper()
-	ctx := t.Context()
-	conn, err := pgx.Connect(ctx, database)
+	want := l.count()
+	conn := connect(t, database)
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	eventually(t, "all that was acknowledged is published", func() bool {
+		var have int
+		if err := conn.QueryRow(t.Context(), `SELECT count(DISTINCT sop_uid) FROM instance`).Scan(&have); err != nil {
+			t.Fatal(err)
+		}
+		return have >= want
+	})
+}
+
+func connect(t *testing.T, database string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), database)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	want := len(l.acknowledged)
+	return conn
+}
+
+// arrived waits until everything is published, and compares: each acknowledged
+// instance is there once, byte for byte, and nothing else, but for what was
+// sent and whose acknowledgement was lost.
+func (l *load) arrived(a *archive, database string) {
+	t := l.t
+	t.Helper()
+	l.published(database)
+	conn := connect(t, database)
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
 	var rows, distinct, versions int
-	eventually(t, "all that was acknowledged is published", func() bool {
-		err := conn.QueryRow(ctx, `SELECT count(*), count(DISTINCT sop_uid), coalesce(max(version), 0) FROM instance`).Scan(&rows, &distinct, &versions)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return distinct >= want
-	})
+	if err := conn.QueryRow(t.Context(), `SELECT count(*), count(DISTINCT sop_uid), coalesce(max(version), 0) FROM instance`).Scan(&rows, &distinct, &versions); err != nil {
+		t.Fatal(err)
+	}
 	// Repeated ones are recognised, not kept as versions.
 	if rows != distinct || versions > 1 {
 		t.Errorf("the index has %d rows of %d instances, up to version %d", rows, distinct, versions)
@@ -289,13 +307,10 @@ func (l *load) nothingElse(conn *pgx.Conn) {
 // length, and returns how many files no pack needs.
 func packsInPlace(t *testing.T, database, store string) (orphans int) {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), database)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := connect(t, database)
 	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
 	files := map[string]int64{}
-	err = filepath.WalkDir(filepath.Join(store, "packs"), func(path string, entry fs.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(store, "packs"), func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}

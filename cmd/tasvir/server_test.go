@@ -150,6 +150,8 @@ func (a *archive) start() {
 		}
 		a.web, a.dicom = found[1], found[2]
 	case <-time.After(patience):
+		_ = a.cmd.Process.Signal(syscall.SIGQUIT) // says what it is at
+		time.Sleep(time.Second)
 		a.t.Fatalf("the server is not ready:\n%s", a.log.String())
 	}
 }

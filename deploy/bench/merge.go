@@ -4,11 +4,16 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/tasvir-pacs/tasvir/pacs/index"
+	"github.com/tasvir-pacs/tasvir/pacs/index/cluster"
 	"github.com/tasvir-pacs/tasvir/pacs/phantom"
+	"github.com/tasvir-pacs/tasvir/pacs/publish"
+	"github.com/tasvir-pacs/tasvir/storage/file"
 )
 
 // mergePatience is how long after its last instance a study may take to be
@@ -16,7 +21,7 @@ import (
 const mergePatience = 90 * time.Second
 
 // merged sends a series of 500 slices and measures what is in storage once the
-// study is complete and its packs are merged.
+// study is complete, its packs are merged and the old ones swept.
 func merged(ctx context.Context, r *run) error {
 	slices, err := newRecipe("merge", phantom.HeadCT, 500, 256)
 	if err != nil {
@@ -43,8 +48,16 @@ func merged(ctx context.Context, r *run) error {
 			if err != nil {
 				return err
 			}
+			sweep, err := s.sweeper(ctx)
+			if err != nil {
+				return err
+			}
+			defer sweep.close()
 			objects, bytes := before, int64(0)
 			for deadline := time.Now().Add(mergePatience); time.Now().Before(deadline); {
+				if _, err := sweep.Retired(ctx); err != nil {
+					return err
+				}
 				if objects, bytes, err = stored(s); err != nil {
 					return err
 				}
@@ -68,6 +81,30 @@ func merged(ctx context.Context, r *run) error {
 		}
 	}
 	return nil
+}
+
+// sweeper deletes the objects of packs that were merged at once: a server
+// leaves them for an hour to those who may be reading.
+type sweeper struct {
+	publish.Sweeper
+	close func()
+}
+
+func (t *tasvir) sweeper(ctx context.Context) (*sweeper, error) {
+	database, err := cluster.Attach(ctx, cluster.Options{Dir: filepath.Join(t.data(), "postgres"), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return nil, err
+	}
+	ix, err := index.Open(ctx, database.URL(cluster.Database))
+	if err != nil {
+		return nil, err
+	}
+	store, err := file.Open(filepath.Join(t.data(), "store"))
+	if err != nil {
+		ix.Close()
+		return nil, err
+	}
+	return &sweeper{publish.Sweeper{Index: ix, Store: store, Grace: time.Millisecond}, ix.Close}, nil
 }
 
 // stored counts the objects in a folder of packs.
