@@ -107,9 +107,10 @@ func (t *tasvir) sweeper(ctx context.Context) (*sweeper, error) {
 	return &sweeper{publish.Sweeper{Index: ix, Store: store, Grace: time.Millisecond}, ix.Close}, nil
 }
 
-// stored counts the objects in a folder of packs.
+// stored counts the objects of packs in the folder of a store, which has a list
+// of facilities besides.
 func stored(s *tasvir) (objects int, bytes int64, err error) {
-	err = filepath.WalkDir(filepath.Join(s.data(), "store"), func(_ string, entry fs.DirEntry, err error) error {
+	err = filepath.WalkDir(filepath.Join(s.data(), "store", "packs"), func(_ string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			if os.IsNotExist(err) {
 				return nil // a merge has just removed it

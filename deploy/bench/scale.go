@@ -177,8 +177,9 @@ func (r *run) pages(ctx context.Context, s *large) error {
 			return "&StudyDate=" + one(f.Date.Value) + "&ModalitiesInStudy=" + one(f.Modalities.Value)
 		}},
 		{"month", 10, func(f found) string {
-			month := one(f.Date.Value)[:6]
-			return "&StudyDate=" + month + "01-" + month + "31"
+			day, _ := time.Parse("20060102", one(f.Date.Value))
+			first := day.AddDate(0, 0, 1-day.Day())
+			return "&StudyDate=" + first.Format("20060102") + "-" + first.AddDate(0, 1, -1).Format("20060102")
 		}},
 		{"name prefix", 10, func(f found) string {
 			name := f.family()
