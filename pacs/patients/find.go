@@ -56,6 +56,9 @@ const maxListed = 1000
 
 // Get returns a patient. NotFound outside the scope and for merged records.
 func (p *Patients) Get(ctx context.Context, scope pacs.Scope, id int64) (*Detail, error) {
+	if id <= 0 {
+		return nil, errNoPatient
+	}
 	found, _, err := p.index.Patients(ctx, scope, index.PatientFilter{ID: id, Page: pacs.Page{Limit: 1}})
 	if err != nil {
 		return nil, err
