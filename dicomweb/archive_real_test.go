@@ -38,6 +38,13 @@ func migrate(ctx context.Context, url string) error {
 // held is called with what the publisher keeps back.
 func realArchive(t *testing.T, held func(error)) *httptest.Server {
 	t.Helper()
+	server, _, _ := openReal(t, held)
+	return server
+}
+
+// openReal is realArchive with what it works on.
+func openReal(t *testing.T, held func(error)) (*httptest.Server, *index.Index, *file.Store) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ix, err := index.Open(ctx, indextest.New(t, migrate))
 	if err != nil {
@@ -76,7 +83,7 @@ func realArchive(t *testing.T, held func(error)) *httptest.Server {
 		}
 	}))
 	t.Cleanup(server.Close)
-	return server
+	return server, ix, store
 }
 
 // The same clients against the archive as it is: what they store goes through

@@ -1,6 +1,7 @@
 package patients
 
 import (
+	"flag"
 	"fmt"
 	"slices"
 	"testing"
@@ -37,7 +38,6 @@ type deed struct {
 	from, to    *record
 	studies     map[string]*record // whose they were
 	known       map[string]bool    // studies of both at that time
-	identities  int                // how many there were
 	undone      bool
 	previousIDs []identity
 }
@@ -79,8 +79,16 @@ func (w *world) did(d *deed) {
 	w.deeds = append(w.deeds, d)
 }
 
-// TestEveryStudyHasOneLivingPatient compares random histories with the model.
+// TestEveryStudyHasOneLivingPatient compares random histories with the model:
+// a dozen of them, unless the flag -rapid.checks asks for more.
 func TestEveryStudyHasOneLivingPatient(t *testing.T) {
+	checks := flag.Lookup("rapid.checks")
+	if asked := checks.Value.String(); asked == checks.DefValue {
+		if err := checks.Value.Set("12"); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = checks.Value.Set(asked) }()
+	}
 	a := open(t)
 	example := 0
 	rapid.Check(t, func(t *rapid.T) {
