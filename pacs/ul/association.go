@@ -288,6 +288,18 @@ func (a *Association) abort(ev Event, cause error) error {
 // abortWriteLimit bounds the farewell to a peer that may not be reading.
 const abortWriteLimit = 5 * time.Second
 
+// lockWriting takes the writing side, unless another goroutine is stuck there.
+// One that has just handed its PDU to the kernel is not.
+func (a *Association) lockWriting() bool {
+	for range 20 {
+		if a.wmu.TryLock() {
+			return true
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return a.wmu.TryLock()
+}
+
 // sendAbort performs AA-1 and AA-8. The connection is closed by Close, which
 // waits for the peer to do it first.
 func (a *Association) sendAbort(action Action, reason AbortReason, cause error) error {
@@ -296,7 +308,7 @@ func (a *Association) sendAbort(action Action, reason AbortReason, cause error) 
 		ab = Abort{Source: AbortedByUser}
 	}
 	err := a.end(&AbortError{Abort: ab, Err: cause})
-	if a.wmu.TryLock() {
+	if a.lockWriting() {
 		if e := a.t.write(ab.Append(nil), abortWriteLimit); e != nil {
 			_ = a.t.nc.Close()
 		}
