@@ -174,9 +174,9 @@ func drain(ctx context.Context, incoming *journal.Journal, progress *importProgr
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		waiting := incoming.Stats().Records
-		progress.publishing(waiting)
-		if waiting == 0 {
+		waiting := incoming.Stats()
+		progress.publishing(waiting.Records)
+		if waiting.Records == 0 && !waiting.Recovering {
 			return nil
 		}
 		select {

@@ -68,6 +68,9 @@ func newMetrics(registry *prometheus.Registry, j *journal.Journal) *metrics {
 		gauge("tasvir_journal_records", "Records in the journal that wait to be published.", func(s journal.Stats) float64 { return float64(s.Records) }),
 		gauge("tasvir_journal_held_records", "Records held in the journal.", func(s journal.Stats) float64 { return float64(s.Held) }),
 		gauge("tasvir_journal_bytes", "Bytes of the records in the journal.", func(s journal.Stats) float64 { return float64(s.Bytes) }),
+		gauge("tasvir_journal_unfit_bytes", "Bytes in the journal that are on their way to quarantine.", func(s journal.Stats) float64 { return float64(s.Unfit) }),
+		gauge("tasvir_journal_fill_ratio", "How near the journal is to refusing, 0 to 1: the part of its quota or of the usable disk that is taken.", func(s journal.Stats) float64 { return s.Fill }),
+		gauge("tasvir_journal_unreadable_segments", "Segments of earlier runs that can't be read.", func(s journal.Stats) float64 { return float64(s.Unreadable) }),
 		gauge("tasvir_journal_oldest_seconds", "Age of the oldest record that waits.", func(s journal.Stats) float64 {
 			if s.Oldest.IsZero() {
 				return 0

@@ -127,7 +127,8 @@ func Start(ctx context.Context, flags ServerFlags, log *slog.Logger) (_ *Node, e
 	}
 
 	n.Journal, err = journal.Open(journal.Options{
-		Dir: filepath.Join(flags.dir(), "journal"), AckPublished: flags.Ack == "published", Log: log.With("part", "journal"),
+		Dir: filepath.Join(flags.dir(), "journal"), AckPublished: flags.Ack == "published", Quota: flags.JournalQuota << 30,
+		Log: log.With("part", "journal"),
 	})
 	if err != nil {
 		return nil, err

@@ -28,6 +28,8 @@ type ServerFlags struct {
 	UnknownAE string        `name:"unknown-ae" enum:"refuse,park" default:"refuse" env:"TASVIR_UNKNOWN_AE" help:"What an unknown calling AE title gets: refuse, or park (accept; its studies belong to the facility UNASSIGNED)."`
 	Quiet     time.Duration `default:"60s" env:"TASVIR_QUIET" help:"A study is complete when nothing has arrived for so long (${default})."`
 
+	JournalQuota int64 `name:"journal-quota" env:"TASVIR_JOURNAL_QUOTA" placeholder:"GIB" help:"How many GiB may wait to be published before senders are told to try again later; 0 for as much as the disk takes."`
+
 	KeepChanges time.Duration `name:"keep-changes" default:"8760h" env:"TASVIR_KEEP_CHANGES" help:"How long the feed of changes goes back (${default}, a year); 0 keeps it for ever."`
 
 	VerifyFlags
@@ -58,6 +60,9 @@ func (f ServerFlags) check() error {
 	}
 	if f.VerifyRate < 0 || f.VerifyInterval < time.Hour {
 		return pacs.Errorf(pacs.Invalid, "--verify-rate is 0 or more megabytes a second, and --verify-interval an hour or more")
+	}
+	if f.JournalQuota < 0 || f.JournalQuota > 1<<30 {
+		return pacs.Errorf(pacs.Invalid, "--journal-quota %d is no size in GiB; 0 sets no limit but the disk's", f.JournalQuota)
 	}
 	if f.KeepChanges < 0 {
 		return pacs.Errorf(pacs.Invalid, "--keep-changes %s is negative; 0 keeps the feed of changes for ever", f.KeepChanges)

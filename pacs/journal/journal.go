@@ -27,6 +27,10 @@ type Options struct {
 	// MinFree is the free space in bytes below which nothing more is
 	// received, so that the disk is never filled to the brim. Default 512 MiB.
 	MinFree int64
+	// Quota is how many bytes of records may wait here at most, so that an
+	// outage of what comes behind doesn't take the whole disk. 0 for no limit
+	// but the disk's.
+	Quota int64
 	// AckPublished makes Receive wait until the record is published, for
 	// those who can't accept that one disk holds the only copy for a second.
 	AckPublished bool
@@ -53,6 +57,10 @@ type Journal struct {
 	closed   chan struct{} // nobody waits for the publisher any more
 	writers  sync.WaitGroup
 	space    spaceGauge
+	pressure pressure
+
+	recovering bool // what earlier runs have left is still being read
+	unreadable int  // segments of theirs that can't be
 
 	quarantine quarantine
 }
@@ -133,46 +141,10 @@ func Open(o Options) (*Journal, error) {
 		space:    spaceGauge{dir: o.Dir},
 	}
 	if err := j.recover(); err != nil {
-		for s := range j.segments {
-			_ = s.file.Close()
-		}
 		_ = lock.Close()
 		return nil, err
 	}
 	return j, nil
-}
-
-func (j *Journal) recover() error {
-	started := time.Now()
-	names, err := filepath.Glob(filepath.Join(j.options.Dir, "*.segment"))
-	if err != nil {
-		return err
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		number, id, err := parseSegmentName(name)
-		if err != nil {
-			return pacs.Wrap(pacs.Internal, err, "The journal has a file that no Tasvir of this version made; move it elsewhere: "+name)
-		}
-		j.names.next = max(j.names.next, number)
-		s, err := openSegment(name, id, func(r Record) {
-			j.queue = append(j.queue, &r)
-			j.count(&r, 1)
-		})
-		if err != nil {
-			return pacs.Wrap(pacs.Internal, err, "The journal can't be read: "+filepath.Base(name))
-		}
-		if s.damaged {
-			j.options.Log.Error("a journal segment has damaged records; it will be kept", "segment", filepath.Base(name))
-		}
-		j.segments[s] = struct{}{}
-		j.settle(s)
-	}
-	if len(j.queue) > 0 {
-		j.options.Log.Info("journal recovered", "records", len(j.queue), "bytes", j.bytes, "segments", len(names), "took", time.Since(started).Round(time.Millisecond))
-		j.signal()
-	}
-	return nil
 }
 
 // lease gives a segment to one receiver.
@@ -259,9 +231,11 @@ func (j *Journal) settle(s *segment) {
 	delete(j.segments, s)
 	_ = s.file.Close()
 	var err error
-	if s.damaged {
+	switch {
+	case s.keep:
+	case s.damaged:
 		err = os.Rename(s.path, s.path+".damaged")
-	} else {
+	default:
 		err = os.Remove(s.path)
 	}
 	if err != nil {
@@ -381,30 +355,35 @@ type Stats struct {
 	Held    int       // kept because they can't be published
 	Bytes   int64     // of both
 	Oldest  time.Time // when the oldest of Records was received
+
+	Unfit      int64   // bytes of what is on its way to quarantine
+	Fill       float64 // 0 to 1: at 1 nothing more is taken
+	Recovering bool    // there may be more Records, of an earlier run
+	Unreadable int     // segments of earlier runs that can't be read
 }
 
 // Stats counts what waits. Oldest is zero when nothing does.
 func (j *Journal) Stats() Stats {
+	fill := j.fill()
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	st := Stats{Records: len(j.queue) + len(j.taken), Held: len(j.held), Bytes: j.bytes}
+	st := Stats{
+		Records: len(j.queue) + len(j.taken), Held: len(j.held), Bytes: j.bytes,
+		Unfit: j.unfit, Fill: fill, Recovering: j.recovering, Unreadable: j.unreadable,
+	}
 	older := func(r *Record) {
 		if st.Oldest.IsZero() || r.ReceivedAt.Before(st.Oldest) {
 			st.Oldest = r.ReceivedAt
 		}
 	}
-	if len(j.queue) > 0 {
-		older(j.queue[0])
+	for _, r := range j.queue {
+		older(r)
 	}
 	for r := range j.taken {
 		older(r)
 	}
 	return st
 }
-
-// Ready says whether the journal takes records: OutOfResources when its disk
-// is nearly full.
-func (j *Journal) Ready() error { return j.space.check(j.options.MinFree, 0) }
 
 // Close waits for receivers in progress and closes all files. Sealed records
 // stay on disk for the next Open. Who waits for a record to be published

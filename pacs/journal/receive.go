@@ -103,7 +103,9 @@ func (j *Journal) receive(w *writer, in pacs.Incoming) (Record, error) {
 		}
 		entry.DatasetOffset = int64(len(meta))
 	}
-	stream := &tee{source: in.Data, sink: w, room: func(written int64) error { return j.space.check(j.options.MinFree, written) }}
+	claimed := &claim{j: j}
+	defer claimed.release()
+	stream := &tee{source: in.Data, sink: w, room: claimed.more}
 	limits := limits
 	limits.TransferSyntax = in.TransferSyntaxUID
 	header, err := dicom.Scan(stream, limits)

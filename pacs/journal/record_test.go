@@ -153,11 +153,12 @@ func FuzzOpenSegment(f *testing.F) {
 					t.Fatal(err)
 				}
 			}
-			s, err := openSegment(path, goldenSegment, func(r Record) {
+			s, err := openSegment(path, goldenSegment, func(r Record) error {
 				found[i] = append(found[i], r.SOPInstanceUID)
 				if r.offset+r.Length > int64(len(content)) || r.DatasetOffset > r.Length {
 					t.Errorf("a record at %d of %d bytes, data set at %d, in a file of %d", r.offset, r.Length, r.DatasetOffset, len(content))
 				}
+				return nil
 			})
 			if err != nil {
 				t.Fatal(err)

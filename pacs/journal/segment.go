@@ -32,6 +32,7 @@ type segment struct {
 	closed      bool // takes no more records
 	spoilt      bool // writing has failed, or it is of an earlier run: not used again
 	damaged     bool // has a record that fails its checksums: never remove
+	keep        bool // has not been read to its end: stays for the next start
 	removed     bool
 	renamed     bool // the folder must be synced before anything is written
 }
@@ -97,52 +98,57 @@ func (s *segment) reserve(end int64) {
 }
 
 // openSegment reads a segment left by an earlier run: its sealed records, and
-// the torn tail cut off. found is called for each sealed record.
-func openSegment(path string, id uint64, found func(Record)) (_ *segment, err error) {
+// the torn tail cut off. found is called for each sealed record; its error ends
+// the reading. The segment is returned leased, also with an error, unless it
+// can't be opened at all.
+func openSegment(path string, id uint64, found func(Record) error) (*segment, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			_ = f.Close()
-		}
-	}()
 	info, err := f.Stat()
 	if err != nil {
+		_ = f.Close()
 		return nil, err
 	}
-	s := &segment{path: path, id: id, file: f, size: info.Size(), closed: true, spoilt: true}
-	for size := s.size; s.end < size; {
-		h, entry, next, err := readRecord(f, id, size, s.end)
+	s := &segment{path: path, id: id, file: f, size: info.Size(), leased: true, closed: true, spoilt: true}
+	return s, s.read(found)
+}
+
+func (s *segment) read(found func(Record) error) error {
+	for s.end < s.size {
+		h, entry, next, err := readRecord(s.file, s.id, s.size, s.end)
 		switch {
 		case err == nil:
-			s.unpublished++
-			found(Record{Entry: entry, Length: h.bodyLength, CRC32: h.bodyCRC, segment: s, offset: s.end + headerLength})
+			if err := found(Record{Entry: entry, Length: h.bodyLength, CRC32: h.bodyCRC, segment: s, offset: s.end + headerLength}); err != nil {
+				return err
+			}
 		case errors.Is(err, errDamaged):
 			s.damaged = true
 		case errors.Is(err, errTorn):
-			if next, err = findRecord(f, id, size, s.end+1); err != nil {
-				return nil, err
+			if next, err = findRecord(s.file, s.id, s.size, s.end+1); err != nil {
+				return err
 			}
 			if next < 0 {
 				// Nothing sealed comes any more: what was being received when
-				// this ended. Nobody has been told that it is safe.
-				if !s.damaged {
-					if err := f.Truncate(s.end); err != nil {
-						return nil, fmt.Errorf("cutting the torn tail of %s: %w", path, err)
-					}
+				// this ended, or what was there before the segment was used
+				// again. Nobody has been told that it is safe.
+				if s.damaged {
+					return nil
 				}
-				return s, nil
+				if err := s.file.Truncate(s.end); err != nil {
+					return fmt.Errorf("cutting the torn tail: %w", err)
+				}
+				return nil
 			}
 			// Records were sealed behind this one, so it was too.
 			s.damaged = true
 		default:
-			return nil, err
+			return err
 		}
 		s.end = next
 	}
-	return s, nil
+	return nil
 }
 
 // bufferLength is how much of a record is gathered before it is written: most
