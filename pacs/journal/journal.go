@@ -59,8 +59,9 @@ type Journal struct {
 	space    spaceGauge
 	pressure pressure
 
-	recovering bool // what earlier runs have left is still being read
-	unreadable int  // segments of theirs that can't be
+	recovered  chan struct{} // closed when nothing of earlier runs is left to be read
+	recovering bool          // what earlier runs have left is still being read
+	unreadable int           // segments of theirs that can't be
 
 	quarantine quarantine
 }
@@ -137,8 +138,10 @@ func Open(o Options) (*Journal, error) {
 		taken:    map[*Record]struct{}{},
 		held:     map[*Record]string{},
 		closed:   make(chan struct{}),
-		wake:     make(chan struct{}, 1),
-		space:    spaceGauge{dir: o.Dir},
+
+		recovered: make(chan struct{}),
+		wake:      make(chan struct{}, 1),
+		space:     spaceGauge{dir: o.Dir},
 	}
 	if err := j.recover(); err != nil {
 		_ = lock.Close()

@@ -58,6 +58,7 @@ func open(t testing.TB, o Options) *Journal {
 	if err != nil {
 		t.Fatal(err)
 	}
+	<-j.recovered
 	t.Cleanup(func() {
 		if err := j.Close(); err != nil {
 			t.Error(err)
@@ -229,6 +230,7 @@ func recovered(t testing.TB, dir string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	<-j.recovered
 	var uids []string
 	for _, r := range j.queue {
 		uids = append(uids, r.SOPInstanceUID)

@@ -117,11 +117,14 @@ func readRecord(f io.ReaderAt, id uint64, size, offset int64) (h header, e Entry
 	if size-offset < headerLength {
 		return h, e, 0, errTorn
 	}
-	var raw [headerLength]byte
-	if _, err := f.ReadAt(raw[:], offset); err != nil {
+	buffer := buffers.Get().(*[bufferLength]byte)
+	defer buffers.Put(buffer)
+	// Small records come whole with the first read.
+	start := buffer[:min(firstRead, size-offset)]
+	if _, err := f.ReadAt(start, offset); err != nil {
 		return h, e, 0, fmt.Errorf("reading the journal: %w", err)
 	}
-	if h, err = decodeHeader(raw[:]); err != nil {
+	if h, err = decodeHeader(start); err != nil {
 		return h, e, 0, err
 	}
 	if h.segment != id || h.offset != offset {
@@ -133,22 +136,44 @@ func readRecord(f io.ReaderAt, id uint64, size, offset int64) (h header, e Entry
 	}
 	bodyAt := offset + headerLength
 	next = bodyAt + h.bodyLength + int64(h.trailerLength)
-	trailer := make([]byte, h.trailerLength)
-	if _, err := f.ReadAt(trailer, bodyAt+h.bodyLength); err != nil {
-		return h, e, 0, fmt.Errorf("reading the journal: %w", err)
+	var trailer []byte
+	if next-offset <= int64(len(start)) {
+		trailer = start[headerLength+h.bodyLength:][:h.trailerLength]
+	} else {
+		trailer = make([]byte, h.trailerLength)
+		if _, err := f.ReadAt(trailer, bodyAt+h.bodyLength); err != nil {
+			return h, e, 0, fmt.Errorf("reading the journal: %w", err)
+		}
 	}
 	if crc32.Checksum(trailer, castagnoli) != h.trailerCRC {
 		return h, e, next, errDamaged
 	}
-	sum := crc32.NewIEEE()
-	if _, err := io.Copy(sum, io.NewSectionReader(f, bodyAt, h.bodyLength)); err != nil {
-		return h, e, 0, fmt.Errorf("reading the journal: %w", err)
+	e, err = readEntry(trailer, h.bodyLength)
+	sum := crc32.ChecksumIEEE(start[headerLength:][:min(h.bodyLength, int64(len(start)-headerLength))])
+	for at := int64(len(start) - headerLength); at < h.bodyLength; at += bufferLength {
+		more := buffer[:min(bufferLength, h.bodyLength-at)]
+		if _, err := f.ReadAt(more, bodyAt+at); err != nil {
+			return h, Entry{}, 0, fmt.Errorf("reading the journal: %w", err)
+		}
+		sum = crc32.Update(sum, crc32.IEEETable, more)
 	}
-	if sum.Sum32() != h.bodyCRC || json.Unmarshal(trailer, &e) != nil || !e.plausible(h.bodyLength) {
+	if err != nil || sum != h.bodyCRC {
 		return h, Entry{}, next, errDamaged
 	}
-	e.intern()
 	return h, e, next, nil
+}
+
+// firstRead is how much of a record is read to learn how long it is.
+const firstRead = 16 << 10
+
+// readEntry decodes a trailer.
+func readEntry(trailer []byte, bodyLength int64) (Entry, error) {
+	var e Entry
+	if json.Unmarshal(trailer, &e) != nil || !e.plausible(bodyLength) {
+		return Entry{}, errDamaged
+	}
+	e.intern()
+	return e, nil
 }
 
 // plausible is false for an entry that this program can't have written.

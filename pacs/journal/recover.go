@@ -30,16 +30,16 @@ func (j *Journal) recover() error {
 		j.names.next, ids[i] = max(j.names.next, number), id
 	}
 	if len(names) == 0 {
+		close(j.recovered)
 		return nil
 	}
 	j.recovering = true
-	done := make(chan struct{})
 	j.writers.Go(func() {
-		defer close(done)
+		defer close(j.recovered)
 		j.readBacklog(names, ids)
 	})
 	select {
-	case <-done:
+	case <-j.recovered:
 	case <-time.After(recoveryPatience):
 		j.options.Log.Info("the journal has a large backlog, which is read while the archive works", "segments", len(names))
 	}
@@ -82,7 +82,7 @@ func (j *Journal) readBacklog(names []string, ids []uint64) {
 			unreadable++
 		}
 		if s != nil && s.damaged {
-			j.options.Log.Error("a journal segment has records that don't match their checksums; it will be kept as *.damaged", "segment", filepath.Base(name))
+			j.options.Log.Error("a journal segment has a record that doesn't match its checksum; the segment will be kept as *.damaged. The last record may also have been on its way when the power failed", "segment", filepath.Base(name))
 		}
 		j.readEnd(s, unreadable)
 	}

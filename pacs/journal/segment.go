@@ -152,7 +152,7 @@ func (s *segment) read(found func(Record) error) error {
 }
 
 // bufferLength is how much of a record is gathered before it is written: most
-// images go to the disk in one piece, together with header and trailer.
+// images go to the disk in one piece.
 const bufferLength = 1 << 20
 
 var buffers = sync.Pool{New: func() any { return new([bufferLength]byte) }}
@@ -245,17 +245,13 @@ func (w *writer) seal(e Entry) (Record, error) {
 		}
 	}
 	w.n += copy(w.buffer[w.n:], trailer)
-	whole := !w.flushed
-	if whole {
-		copy(w.buffer[:], h.encode())
-	}
 	if err := w.flush(); err != nil {
 		return Record{}, err
 	}
-	if !whole {
-		if err := w.write(h.encode(), w.s.end); err != nil {
-			return Record{}, err
-		}
+	// Last, so that a process that ends in the middle of a write leaves no
+	// header to a record that isn't all there.
+	if err := w.write(h.encode(), w.s.end); err != nil {
+		return Record{}, err
 	}
 	if err := w.s.disk.sync(w.s.file); err != nil {
 		// The kernel may have dropped the dirty pages, and says so only once.
