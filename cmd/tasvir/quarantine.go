@@ -50,7 +50,7 @@ func (b *byteSize) UnmarshalText(text []byte) error {
 			continue
 		}
 		n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-		if err != nil || n*unit.bytes < 1 || n*unit.bytes > 1<<62 {
+		if err != nil || !(n*unit.bytes >= 1 && n*unit.bytes <= 1<<62) {
 			break
 		}
 		*b = byteSize(n * unit.bytes)
@@ -104,4 +104,19 @@ func (w *ward) register(registry *prometheus.Registry) {
 func (w *ward) status() gin.H {
 	bytes, items, quota := w.Usage()
 	return gin.H{"items": items, "bytes": bytes, "quota": quota}
+}
+
+// wardRestorer brings the quarantine's list back from object storage.
+type wardRestorer struct {
+	index *index.Index
+	store storage.Store
+}
+
+// Restore implements publish.Restorer.
+func (w *wardRestorer) Restore(ctx context.Context) (int, error) {
+	q, err := quarantine.Open(ctx, quarantine.Options{Index: w.index, Store: w.store})
+	if err != nil {
+		return 0, err
+	}
+	return q.Restore(ctx)
 }

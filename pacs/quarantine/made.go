@@ -34,6 +34,9 @@ func makeUIDs(item Item, h *dicom.Header, p pacs.Patient, facility string, newSt
 	ds := h.Dataset
 	valid := func(tag dicom.Tag) string { return onlyUID(ds.String(tag)) }
 	m := made{}
+	if onlyUID(ds.String(dicom.TagSOPClassUID), item.SOPClassUID) == mediaStorageDirectory {
+		return nil, pacs.Errorf(pacs.Conflict, "This is a DICOMDIR: it lists the files of a medium and is no instance. Discard it, and import the files")
+	}
 	if valid(dicom.TagSOPClassUID) == "" {
 		if item.SOPClassUID == "" {
 			return nil, pacs.Errorf(pacs.Conflict, "The data set does not say what it is: it has no SOP Class UID, and none came with it. Download the file, have it put right and send it again")
@@ -61,6 +64,10 @@ func makeUIDs(item Item, h *dicom.Header, p pacs.Patient, facility string, newSt
 	}
 	return m, nil
 }
+
+// mediaStorageDirectory is the SOP class that a DICOMDIR has in its file meta
+// information (PS3.10 8.6).
+const mediaStorageDirectory = "1.2.840.10008.1.3.10"
 
 // derivedUID is a UID that follows from parts: "2.25." and the decimal value of
 // a UUID (PS3.5 B.2) made of their hash (RFC 9562, version 8).
