@@ -59,7 +59,9 @@ func (l *facilityList) run(ctx context.Context, log *slog.Logger) error {
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			return errors.Join(ctx.Err(), l.keep(last))
 		case <-tick.C:
 		}
 	}

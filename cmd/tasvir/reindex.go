@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs/index"
+	"github.com/tasvir-pacs/tasvir/pacs/index/cluster"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
 )
 
@@ -46,7 +48,7 @@ func (c *ReindexCmd) Run(ctx context.Context) error {
 		Progress: func(p publish.ReindexProgress) { progress.reindex(p) },
 	}
 	if !c.DryRun {
-		ix, closeDatabase, err := openDatabase(ctx, c.DatabaseFlags)
+		ix, closeDatabase, err := openOrMakeDatabase(ctx, c.DatabaseFlags)
 		if err != nil {
 			return err
 		}
@@ -61,6 +63,31 @@ func (c *ReindexCmd) Run(ctx context.Context) error {
 		return err
 	}
 	return c.tell(report, progress)
+}
+
+// openOrMakeDatabase is openDatabase, and makes the private database when it
+// is gone: that is why the index is rebuilt.
+func openOrMakeDatabase(ctx context.Context, flags DatabaseFlags) (*index.Index, func(), error) {
+	if flags.Database != "" {
+		return openDatabase(ctx, flags)
+	}
+	if _, err := os.Stat(filepath.Join(flags.clusterDir(), "data", "PG_VERSION")); err == nil {
+		return openDatabase(ctx, flags)
+	}
+	if err := os.MkdirAll(flags.dir(), 0o755); err != nil {
+		return nil, nil, err
+	}
+	c, err := cluster.Start(ctx, cluster.Options{Dir: flags.clusterDir(), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return nil, nil, err
+	}
+	stop := func() { _ = c.Stop(context.WithoutCancel(ctx)) }
+	ix, err := index.Open(ctx, c.URL(cluster.Database))
+	if err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return ix, func() { ix.Close(); stop() }, nil
 }
 
 // prepare brings the tables of those up to date that take part.

@@ -126,8 +126,11 @@ func TestDamage(t *testing.T) {
 		"missing":        {func(k *kept, a, _ string) { _ = k.store.Delete(k.Context(), a) }, []string{"missing"}, false},
 		"empty":          {func(k *kept, a, _ string) { write(k, k.store, a, nil) }, []string{"damaged_directory", "damaged_instance", "damaged_metadata"}, false},
 		"cut at the end": {func(k *kept, a, _ string) { b := read(k, k.store, a); write(k, k.store, a, b[:len(b)-5]) }, []string{"damaged_directory"}, true},
-		"cut in half": {func(k *kept, a, _ string) { b := read(k, k.store, a); write(k, k.store, a, b[:len(b)/2]) },
-			[]string{"damaged_directory", "damaged_instance", "damaged_metadata"}, false},
+		"cut in half": {
+			func(k *kept, a, _ string) { b := read(k, k.store, a); write(k, k.store, a, b[:len(b)/2]) },
+			[]string{"damaged_directory", "damaged_instance", "damaged_metadata"},
+			false,
+		},
 		"longer": {func(k *kept, a, _ string) { write(k, k.store, a, append(read(k, k.store, a), 0)) }, []string{"damaged_directory"}, true},
 		"swapped": {func(k *kept, a, b string) {
 			one, two := read(k, k.store, a), read(k, k.store, b)

@@ -60,28 +60,35 @@ type object struct {
 	number int64
 }
 
-// identify reads SOP Instance UID and Instance Number. A sender may have given
-// them any VR, so their values may be strings or numbers.
+// jsonAttribute is an attribute in DICOM JSON. A sender may have given it any
+// VR, so its values may be strings or numbers, or bytes with the VR UN.
+type jsonAttribute struct {
+	Value        []json.RawMessage
+	InlineBinary []byte
+}
+
+func (a *jsonAttribute) first() string {
+	if len(a.Value) == 0 {
+		return strings.Trim(string(a.InlineBinary), " \x00")
+	}
+	var s string
+	if json.Unmarshal(a.Value[0], &s) == nil {
+		return s
+	}
+	return string(a.Value[0])
+}
+
+// identify reads SOP Instance UID and Instance Number.
 func (o *object) identify() error {
 	var of struct {
-		SOP    struct{ Value []json.RawMessage } `json:"00080018"`
-		Number struct{ Value []json.RawMessage } `json:"00200013"`
+		SOP    jsonAttribute `json:"00080018"`
+		Number jsonAttribute `json:"00200013"`
 	}
 	if err := json.Unmarshal(o.raw, &of); err != nil {
 		return err
 	}
-	first := func(values []json.RawMessage) string {
-		if len(values) == 0 {
-			return ""
-		}
-		var s string
-		if json.Unmarshal(values[0], &s) == nil {
-			return s
-		}
-		return string(values[0])
-	}
-	o.sop = first(of.SOP.Value)
-	if n, err := strconv.ParseInt(strings.TrimSpace(first(of.Number.Value)), 10, 32); err == nil {
+	o.sop = of.SOP.first()
+	if n, err := strconv.ParseInt(strings.TrimSpace(of.Number.first()), 10, 32); err == nil {
 		o.number = n // else 0, as the index orders it
 	}
 	return nil

@@ -110,8 +110,12 @@ func (r Reindex) mustRun(t testing.TB) *ReindexReport {
 func hospital(rng *rand.Rand) (batches [][]image) {
 	type person struct{ id, name, birth, sex string }
 	people := []person{
-		{"12345", "Karimov^Ali", "19700101", "M"}, {"12345", "Каримов^Али", "", ""}, {"12345", "Umarova^Zilola", "19880505", "F"},
-		{"", "Nobody^Knows", "", ""}, {"77", "", "", ""}, {"77", "Olimov^Bek", "19600606", "M"},
+		{"12345", "Karimov^Ali", "19700101", "M"},
+		{"12345", "Каримов^Али", "", ""},
+		{"12345", "Umarova^Zilola", "19880505", "F"},
+		{"", "Nobody^Knows", "", ""},
+		{"77", "", "", ""},
+		{"77", "Olimov^Bek", "19600606", "M"},
 	}
 	study := 0
 	for range 3 + rng.IntN(4) {
