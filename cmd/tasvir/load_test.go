@@ -174,20 +174,30 @@ func (l *load) associate(sender int, next *int, random *rand.Rand) error {
 }
 
 // published waits until the archive has as many instances as are acknowledged
-// by now.
+// by now: for as long as they become more.
 func (l *load) published(database string) {
 	t := l.t
 	t.Helper()
 	want := l.count()
 	conn := connect(t, database)
 	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
-	eventually(t, "all that was acknowledged is published", func() bool {
+	last, progress := 0, time.Now()
+	for {
 		var have int
 		if err := conn.QueryRow(t.Context(), `SELECT count(DISTINCT sop_uid) FROM instance`).Scan(&have); err != nil {
 			t.Fatal(err)
 		}
-		return have >= want
-	})
+		if have >= want {
+			return
+		}
+		if have > last {
+			last, progress = have, time.Now()
+		}
+		if time.Since(progress) > patience {
+			t.Fatalf("%d of %d acknowledged instances are published, and no more for %s", have, want, patience)
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
 }
 
 func connect(t *testing.T, database string) *pgx.Conn {

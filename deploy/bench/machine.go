@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -133,4 +135,42 @@ func (r *run) noteLoad(what string) {
 	text, _ := os.ReadFile("/proc/loadavg")
 	_, _ = fmt.Sscan(string(text), &load)
 	r.report.Load = append(r.report.Load, loadAverage{what, load})
+}
+
+// processorTime is the time that processes and their children, ended ones
+// too, have taken of the processors.
+func processorTime(pids []int) time.Duration {
+	const ticks = 100 // a second, in /proc: USER_HZ
+	var sum int64
+	for _, pid := range pids {
+		dir := fmt.Sprintf("/proc/%d", pid)
+		stat, _ := os.ReadFile(dir + "/stat")
+		// The name, in brackets, may hold anything; utime is the 14th field.
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		if len(fields) < 15 {
+			continue // it has just ended
+		}
+		for _, text := range fields[11:15] { // utime, stime, cutime, cstime
+			n, _ := strconv.ParseInt(text, 10, 64)
+			sum += n
+		}
+		for _, child := range childrenOf(pid) {
+			sum += int64(processorTime([]int{child}) * ticks / time.Second)
+		}
+	}
+	return time.Duration(sum) * time.Second / ticks
+}
+
+// childrenOf are the processes that a process has started and that run.
+func childrenOf(pid int) (children []int) {
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, list := range lists {
+		text, _ := os.ReadFile(list)
+		for _, child := range strings.Fields(string(text)) {
+			if id, err := strconv.Atoi(child); err == nil {
+				children = append(children, id)
+			}
+		}
+	}
+	return children
 }

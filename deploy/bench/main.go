@@ -21,6 +21,8 @@ type run struct {
 	corpus *corpus
 	report *report
 	own    map[string]time.Duration // storescu's own time, by batch
+	// The processors' time that the last sending cost receiver and senders.
+	lastServer, lastSender time.Duration
 }
 
 // options are what the environment asks for.

@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -224,15 +223,9 @@ func residentOf(pid int) (ours, postgres int64) {
 	} else {
 		ours = kilobytes(dir+"/status", "VmRSS")
 	}
-	lists, _ := filepath.Glob(dir + "/task/*/children")
-	for _, list := range lists {
-		children, _ := os.ReadFile(list)
-		for _, child := range strings.Fields(string(children)) {
-			if id, err := strconv.Atoi(child); err == nil {
-				a, b := residentOf(id)
-				ours, postgres = ours+a, postgres+b
-			}
-		}
+	for _, child := range childrenOf(pid) {
+		a, b := residentOf(child)
+		ours, postgres = ours+a, postgres+b
 	}
 	return ours, postgres
 }

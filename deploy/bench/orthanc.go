@@ -108,6 +108,8 @@ func (o *orthanc) qido() string { return "http://" + loopback(o.web) + "/dicom-w
 
 func (o *orthanc) count(ctx context.Context) (int, error) { return countInQIDO(ctx, o.qido()) }
 
+func (o *orthanc) pids() []int { return []int{o.server.pid(), o.database.PID()} }
+
 func (o *orthanc) stop() error {
 	err := o.server.stop()
 	if o.database != nil {

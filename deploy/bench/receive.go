@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -15,6 +18,10 @@ type scenario struct {
 	nagle        bool
 	targets      []target
 	batches      []batch
+
+	// Milliseconds of the processors per instance until the last is
+	// acknowledged, by system.
+	server, sender map[string][]float64
 }
 
 // receive measures how fast instances are acknowledged: CT and MR, one
@@ -42,6 +49,7 @@ func receive(ctx context.Context, r *run) error {
 			return err
 		}
 		defer remove(s.batches) //nolint:errcheck // the whole folder goes at the end
+		s.server, s.sender = map[string][]float64{}, map[string][]float64{}
 	}
 	warm, err := r.corpus.batches(mr, 1, 50, 1)
 	if err != nil {
@@ -55,18 +63,27 @@ func receive(ctx context.Context, r *run) error {
 			}
 		}
 	}
+	for _, s := range scenarios {
+		var texts []string
+		for _, system := range slices.Sorted(maps.Keys(s.server)) {
+			texts = append(texts, fmt.Sprintf("%s %s ms and storescu %s ms", system, figure(median(s.server[system])), figure(median(s.sender[system]))))
+		}
+		r.report.note("%s: processors' time per instance until all are acknowledged: %s.", s.what, strings.Join(texts, "; "))
+	}
 	return nil
 }
 
 func (r *run) receiveOn(ctx context.Context, s system, repetition int, warm []batch, scenarios []*scenario) error {
 	r.noteLoad(fmt.Sprintf("receive %d on %s", repetition+1, s.name()))
 	sent := 0
+	var server, sender time.Duration
 	send := func(batches []batch, nagle bool) (time.Duration, error) {
 		settle()
 		took, err := r.storescu(ctx, s, batches, nagle)
 		if err != nil {
 			return 0, err
 		}
+		server, sender = r.lastServer, r.lastSender
 		sent += total(batches)
 		_, err = awaitCount(ctx, s, sent, 50*time.Millisecond)
 		return took, err
@@ -79,7 +96,10 @@ func (r *run) receiveOn(ctx context.Context, s system, repetition int, warm []ba
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.what, err)
 		}
-		rate := float64(total(c.batches)) / took.Seconds()
+		n := float64(total(c.batches))
+		rate := n / took.Seconds()
+		c.server[s.name()] = append(c.server[s.name()], 1000*server.Seconds()/n)
+		c.sender[s.name()] = append(c.sender[s.name()], 1000*sender.Seconds()/n)
 		r.report.row(c.what, "instances/s", "tasvir", c.targets...).add(s.name(), rate)
 		r.say("  %-9s %-40s %7s instances/s", s.name(), c.what, figure(rate))
 	}

@@ -66,7 +66,7 @@ func (p *report) row(what, unit, subject string, targets ...target) *row {
 			return have
 		}
 	}
-	made := &row{What: what, Unit: unit, Subject: subject, Samples: map[string][]float64{}, Targets: targets}
+	made := &row{What: what, Unit: unit, Subject: subject, Samples: map[string][]float64{}, Targets: slices.Clone(targets)}
 	p.Rows = append(p.Rows, made)
 	return made
 }

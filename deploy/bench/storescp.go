@@ -58,4 +58,6 @@ func (s *storescp) count(context.Context) (int, error) {
 	return len(entries), err
 }
 
+func (s *storescp) pids() []int { return []int{s.server.pid()} }
+
 func (s *storescp) stop() error { return errors.Join(s.server.stop(), removeHome(s.home)) }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,19 +23,23 @@ func (r *run) storescu(ctx context.Context, s system, batches []batch, nagle boo
 		return 0, err
 	}
 	address, aet := s.dicom()
-	took, errs := sendAll(ctx, address, aet, batches, nagle)
+	before := processorTime(s.pids())
+	took, sender, errs := sendAll(ctx, address, aet, batches, nagle)
 	if err := errors.Join(errs...); err != nil {
 		return 0, fmt.Errorf("sending to %s: %w", s.name(), err)
 	}
+	r.lastServer, r.lastSender = processorTime(s.pids())-before, sender
 	if took <= own {
 		return 0, fmt.Errorf("sending %d files to %s took %s, no longer than looking through them (%s): send more", total(batches), s.name(), took, own)
 	}
 	return took - own, nil
 }
 
-func sendAll(ctx context.Context, address, aet string, batches []batch, nagle bool) (time.Duration, []error) {
+// sendAll also returns the processors' time that the senders took.
+func sendAll(ctx context.Context, address, aet string, batches []batch, nagle bool) (took, processors time.Duration, errs []error) {
 	host, port, _ := strings.Cut(address, ":")
-	errs := make([]error, len(batches))
+	errs = make([]error, len(batches))
+	var used atomic.Int64
 	var senders sync.WaitGroup
 	began := time.Now()
 	for i, b := range batches {
@@ -44,10 +49,13 @@ func sendAll(ctx context.Context, address, aet string, batches []batch, nagle bo
 			if out, err := cmd.CombinedOutput(); err != nil {
 				errs[i] = fmt.Errorf("storescu: %w: %.1000s", err, out)
 			}
+			if state := cmd.ProcessState; state != nil {
+				used.Add(int64(state.UserTime() + state.SystemTime()))
+			}
 		})
 	}
 	senders.Wait()
-	return time.Since(began), errs
+	return time.Since(began), time.Duration(used.Load()), errs
 }
 
 // withoutNagle is the environment with TCP_NODELAY=1, or without that variable.
@@ -87,7 +95,7 @@ func (r *run) ownTime(ctx context.Context, batches []batch) (time.Duration, erro
 	}()
 	var samples []float64
 	for range 3 { // the first also brings the files into memory
-		took, errs := sendAll(ctx, l.Addr().String(), "NOBODY", batches, false)
+		took, _, errs := sendAll(ctx, l.Addr().String(), "NOBODY", batches, false)
 		for _, err := range errs {
 			var exit *exec.ExitError
 			if !errors.As(err, &exit) {

@@ -25,6 +25,8 @@ type system interface {
 	// count is how many instances it shows: in QIDO-RS, or as files where there
 	// is no index.
 	count(ctx context.Context) (int, error)
+	// pids are the processes whose time, with that of their children, is its.
+	pids() []int
 	// stop ends it and removes its data.
 	stop() error
 }

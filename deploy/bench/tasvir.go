@@ -102,6 +102,13 @@ func (t *tasvir) qido() string { return strings.TrimSuffix(t.web, "/") + "/dicom
 
 func (t *tasvir) count(ctx context.Context) (int, error) { return countInQIDO(ctx, t.qido()) }
 
+func (t *tasvir) pids() []int {
+	if t.store != nil {
+		return []int{t.server.pid(), t.store.server.pid()}
+	}
+	return []int{t.server.pid()}
+}
+
 func (t *tasvir) stop() error {
 	err := t.server.stop()
 	if t.store != nil {
