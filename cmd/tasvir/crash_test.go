@@ -38,7 +38,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	a := startArchive(t, []string{"TASVIR_DATABASE=" + database}, "--unknown-ae", "park", "--trusted-loopback")
 	store := filepath.Join(a.dir, "data", "store")
 	l := newLoad(t)
-	l.pause = 10 * time.Millisecond
+	l.pause = 25 * time.Millisecond
 	l.to(a)
 	l.start(1, 2, 3)
 	sweeping := startSweeping(t, database, store)
