@@ -96,8 +96,12 @@ func TestAmendedStudy(t *testing.T) {
 	}
 	const anySyntax = `application/dicom;transfer-syntax=*`
 	paths := []struct{ path, accept string }{
-		{one, anySyntax}, {two, anySyntax}, {study, `multipart/related;type="application/dicom";transfer-syntax=*`},
-		{series + "/metadata", "application/dicom+json"}, {study + "/metadata", "application/dicom+json"}, {two + "/metadata", "application/dicom+json"},
+		{one, anySyntax},
+		{two, anySyntax},
+		{study, `multipart/related;type="application/dicom";transfer-syntax=*`},
+		{series + "/metadata", "application/dicom+json"},
+		{study + "/metadata", "application/dicom+json"},
+		{two + "/metadata", "application/dicom+json"},
 		{"/studies?StudyInstanceUID=2.25.7", "application/dicom+json"},
 	}
 	pixels := []string{one + "/frames/1", two + "/frames/2", two + "/bulkdata/7FE00010"}

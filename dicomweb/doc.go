@@ -48,6 +48,11 @@
 // Implicit, Explicit and Deflated (inflated here), so frames of all three are
 // sent as Explicit VR Little Endian, the default of application/octet-stream.
 //
+// The instances of a study whose patient an administrator has corrected, merged
+// or moved are sent with the demographics of the patient it belongs to now, in
+// files and metadata alike (TestAmendedStudy). Frames and bulk data are the
+// stored bytes all the same.
+//
 // A search that finds nothing is 200 with an empty list. Attributes that are
 // known but not matched are named in a Warning header (299), because an ignored
 // key makes a result larger than what was meant; what can't be understood at

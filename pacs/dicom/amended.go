@@ -151,7 +151,7 @@ func (a *Amended) Open(offset, n int64, stored OpenRange) (io.ReadCloser, error)
 	if offset > 0 || n > 0 {
 		return nil, errors.New("dicom: the range is not within the amended file")
 	}
-	var src io.ReadCloser = io.NopCloser(bytes.NewReader(nil))
+	src := io.NopCloser(bytes.NewReader(nil))
 	if first >= 0 {
 		var err error
 		if src, err = stored(first, last-first); err != nil {

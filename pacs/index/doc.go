@@ -9,6 +9,9 @@
 //     nothing reads without one. One query builder serves QIDO-RS, C-FIND and
 //     the client's lists.
 //
+// Whose an image is says patient.go: it knows what administrators have done to
+// patients (package patients), so that images go on finding their patient.
+//
 // The index can be thrown away and rebuilt from object storage: each pack
 // carries what its rows need.
 package index

@@ -34,6 +34,12 @@
 // damaged is held in the journal and counted, never dropped; the others of its
 // group are published. Anything else that fails will pass, and is repeated.
 //
+// # Amended studies
+//
+// A pack never changes because a patient does. What administrators have done to
+// patients (package patients) is applied on the way out: to files in amend.go,
+// to DICOM JSON in amend_json.go.
+//
 // # Completion
 //
 // No protocol says when a study is complete. Publishing enqueues a job that
