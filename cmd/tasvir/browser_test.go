@@ -14,7 +14,8 @@ import (
 
 // The client in a real browser on a real archive: viewer/browser/real.test.mjs
 // signs in as the radiologist, checks pixels of the right slice, changes the
-// window, signs, and reads the report as the clinician.
+// window, signs, reads the report as the clinician, and looks after the archive
+// as its administrator.
 func TestBrowser(t *testing.T) {
 	for what, missing := range map[string]bool{
 		"Chromium is not installed":                         !installed("chromium") && os.Getenv("CHROMIUM") == "",
@@ -47,7 +48,7 @@ func TestBrowser(t *testing.T) {
 
 	cmd := exec.Command("node", "browser/run.mjs", "real")
 	cmd.Dir = filepath.Join("..", "..", "viewer")
-	cmd.Env = append(os.Environ(), "TASVIR_URL="+a.web, "TASVIR_RADIOLOGIST=radiolog:"+password, "TASVIR_CLINICIAN=shifokor:"+password,
+	cmd.Env = append(os.Environ(), "TASVIR_URL="+a.web, "TASVIR_RADIOLOGIST=radiolog:"+password, "TASVIR_CLINICIAN=shifokor:"+password, "TASVIR_ADMINISTRATOR=admin:"+adminPassword,
 		"TASVIR_STUDY="+studies[1].StudyInstanceUID())
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)

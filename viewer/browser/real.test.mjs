@@ -142,3 +142,65 @@ test('a clinician of the facility reads it, on a phone', { timeout: 120_000 }, a
   assert.deepEqual(errors, []);
   await page.context().close();
 });
+
+test('an administrator looks after records, quarantine, storage and retention', { timeout: 180_000 }, async () => {
+  const { page, errors, shot } = await open('TASVIR_ADMINISTRATOR', { width: 1600, height: 900 });
+  await page.click('nav a[href="#/administration"]');
+  const panel = page.locator('.side-panel');
+  const tab = async (name) => {
+    await page.click(`.administration nav a[href="#/administration/${name}"]`);
+    await page.getByRole('heading', { level: 1 }).waitFor();
+  };
+  const because = async (why, button) => {
+    const dialog = page.locator('dialog[open]');
+    await dialog.locator('input[required]').fill(why);
+    await dialog.getByRole('button', { name: button, exact: true }).click();
+    await dialog.waitFor({ state: 'detached' });
+  };
+  const sound = async (name) => {
+    assert.equal(await page.locator('.note.problem, p.problem[role=alert]').count(), 0, name);
+    await assertAccessible(page, name);
+    await shot(`admin-${name}`);
+  };
+
+  await tab('records');
+  await page.getByRole('searchbox').fill(study.patient.id);
+  await page.locator('tbody tr', { hasText: study.patient.id }).first().getByRole('button').click();
+  await panel.locator('.care-study').first().waitFor();
+  await panel.getByRole('button', { name: 'Maʼlumotni toʻgʻrilash' }).click();
+  await panel.getByLabel('Familiya').fill('Sinovov');
+  await panel.getByRole('button', { name: 'Maʼlumotni toʻgʻrilash' }).click();
+  await because('Brauzer sinovi', 'Maʼlumotni toʻgʻrilash');
+  await panel.getByRole('heading', { name: 'Sinovov' }).waitFor();
+  const shown = () => page.evaluate(async (uid) => (await (await fetch(`/api/studies/${uid}`)).json()).patient.name, study.study_uid);
+  assert.match(await shown(), /^Sinovov/);
+  await panel.locator('.care-study button').first().click();
+  await panel.getByText('Har bir tasvir bir marta kelgan.').waitFor();
+  await sound('records');
+  await panel.getByRole('button', { name: 'Orqaga qaytarish' }).first().click();
+  await because('Sinov tugadi', 'Orqaga qaytarish');
+  await page.waitForFunction(async ([uid, name]) => (await (await fetch(`/api/studies/${uid}`)).json()).patient.name === name, [study.study_uid, study.patient.name]);
+
+  await tab('quarantine');
+  await page.getByText('Karantin boʻsh.').waitFor();
+  await sound('quarantine');
+
+  await tab('storage');
+  await page.locator('.facts').waitFor();
+  await page.getByRole('button', { name: 'Hammasini hozir tekshirish' }).click();
+  await page.getByText('Oʻqilgan hamma narsa butun.').waitFor();
+  await sound('storage');
+
+  await tab('retention');
+  await page.getByRole('button', { name: 'Saqlash qoidasini qoʻshish' }).click();
+  await panel.getByLabel('Nomi').fill('KT, 5 yil');
+  await panel.getByLabel('Kunlar').fill('1825');
+  await panel.locator('select').last().selectOption('delete_pixels');
+  await panel.locator('button[type=submit]').click();
+  await page.locator('tbody tr', { hasText: 'KT, 5 yil' }).getByRole('button').click();
+  await panel.getByRole('button', { name: 'Sinov hisobi: bugun nima boʻlardi' }).click();
+  await panel.getByText('Tekshiruvlar: 0').waitFor();
+  await sound('retention');
+  assert.deepEqual(errors, []);
+  await page.context().close();
+});

@@ -1,6 +1,6 @@
 // npm run test:browser: builds nothing, drives what is in dist/. Against the
 // mock always; against a real server too when TASVIR_URL is set
-// (TASVIR_RADIOLOGIST and TASVIR_CLINICIAN are login:password).
+// (TASVIR_RADIOLOGIST, TASVIR_CLINICIAN and TASVIR_ADMINISTRATOR are login:password).
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
