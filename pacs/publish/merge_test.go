@@ -22,6 +22,8 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/index"
+	"github.com/tasvir-pacs/tasvir/storage/s3"
+	"github.com/tasvir-pacs/tasvir/storage/s3/miniotest"
 )
 
 // merging is an archive with a Merger and a Sweeper.
@@ -202,10 +204,10 @@ func TestMerge(t *testing.T) {
 		t.Error("the instances are not as they were:", diff)
 	}
 	// In instance order; the superseded version last.
-	var names, sops []string
+	var names []string
 	f := m.readPack(p.Key)
 	for i, entry := range f.Manifest.Instances {
-		names, sops = append(names, f.Instances[i].Name), append(sops, entry.SOPInstanceUID)
+		names = append(names, f.Instances[i].Name)
 		if entry.Channel != string(pacs.ChannelDIMSE) || entry.Sender != "CT1" || entry.ReceivedAt.IsZero() {
 			t.Errorf("%+v", entry)
 		}
@@ -657,5 +659,45 @@ func TestSeriesThatGrowsByALittle(t *testing.T) {
 		if got := notWorthIt(s); got != c.skip {
 			t.Errorf("%v: %v", c.bytes, got)
 		}
+	}
+}
+
+// TestMergeInMinIO merges in a real object store, through an outage of it.
+func TestMergeInMinIO(t *testing.T) {
+	t.Parallel()
+	server := miniotest.Start(t)
+	store, err := s3.Open(t.Context(), server.Config("tasvir-merge"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMerging(t)
+	m.store.Store = store
+	for n := range 6 {
+		m.pack(image{number: 10 - n, pixels: 512 * 512 * 2}, image{number: 20 + n})
+	}
+	m.pack(image{number: 7, more: described("newer")})
+	want := m.versions()
+	server.Stop()
+	short, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	err = m.merger.Study(short, m.study())
+	cancel()
+	if err == nil || len(m.damaged) > 0 {
+		t.Fatalf("during the outage: %v, damaged %v", err, m.damaged)
+	}
+	server.Restart()
+	m.merge()
+	p := m.inUse()
+	m.sweeper.Grace = time.Nanosecond
+	m.exec(`UPDATE pack SET retired_at = retired_at - interval '1 day'`)
+	m.sweep()
+	if keys := m.keys(); !slices.Equal(keys, []string{p.Key}) {
+		t.Errorf("objects %v, want %s", keys, p.Key)
+	}
+	if diff := cmp.Diff(want, m.versions()); diff != "" {
+		t.Error(diff)
+	}
+	m.checkSound()
+	if err := m.sweeper.Orphans(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
