@@ -29,10 +29,13 @@
 // content, so a repeated Put overwrites the same object; rows already there
 // are recognised by SOP Instance UID and content hash.
 //
-// What contradicts the index (a study UID that belongs to another patient or
-// facility), what the database can't hold and what the journal's disk has
-// damaged is held in the journal and counted, never dropped; the others of its
-// group are published. Anything else that fails will pass, and is repeated.
+// What the journal could not identify, what contradicts the index (a study UID
+// that belongs to another patient or facility), what the database can't hold
+// and what the journal's disk has damaged goes to quarantine (quarantine.go),
+// one at a time and beside the workers; the others of its group are published.
+// What the quarantine has no room for is held in the journal and offered again.
+// What comes from there, with an administrator's Correction, is published like
+// anything else. Anything else that fails will pass, and is repeated.
 //
 // # Amended studies
 //
