@@ -85,10 +85,10 @@ func (q *Quarantine) Release(ctx context.Context, who *access.Identity, ids []st
 	}
 	for _, id := range ids {
 		err := q.release(ctx, who, id, c)
-		switch code := pacs.CodeOf(err); {
-		case code == "":
+		switch pacs.CodeOf(err) {
+		case "":
 			released = append(released, id)
-		case code == pacs.Unavailable || code == pacs.Internal:
+		case pacs.Unavailable, pacs.Internal:
 			return released, refused, err
 		default:
 			refused = append(refused, Refused{ID: id, Message: pacs.MessageOf(err)})
