@@ -3,17 +3,21 @@ package retention
 import (
 	"archive/zip"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
+	"github.com/tasvir-pacs/tasvir/storage"
 )
 
 const one = "1.2.826.0.1.3680043.10.79.1"
@@ -222,4 +226,225 @@ func (s *site) wantSoundPacks() {
 			}
 		}
 	}
+}
+
+func TestDeleteAll(t *testing.T) {
+	s := openSite(t)
+	s.receive(pictures()...)
+	s.age(one, 400)
+	before := s.study(one)
+	s.enabled(Policy{Name: "All goes", Action: DeleteAll, Days: 365})
+	s.pass()
+
+	// No read shows it, but what a report refers to by row.
+	ctx, scope := t.Context(), pacs.System("test")
+	wantGone := func(what string, n int, err error) {
+		t.Helper()
+		if err != nil && pacs.CodeOf(err) != pacs.NotFound || n != 0 {
+			t.Errorf("%s: %d, %v", what, n, err)
+		}
+	}
+	only := pacs.StudyFilter{StudyInstanceUIDs: []string{one}}
+	_, err := s.ix.Study(ctx, scope, one)
+	wantCode(t, err, pacs.NotFound, "")
+	for what, f := range map[string]pacs.StudyFilter{
+		"by UID": only, "all": {}, "by name": {PatientName: "Karimov*"}, "by text": {Text: "karimov"}, "by ID": {PatientID: "P1"},
+		"by patient": {PatientRowID: before.Patient.ID}, "by arrival": {Sort: pacs.ByReceived}, "sorted by name": {Sort: pacs.ByName},
+	} {
+		studies, _, err := s.ix.Studies(ctx, scope, f)
+		wantGone(what, len(studies), err)
+	}
+	series, _, err := s.ix.Series(ctx, scope, pacs.SeriesFilter{Study: only})
+	wantGone("series", len(series), err)
+	wantGone("instances", len(s.instances(one)), nil)
+	packs, err := s.ix.PacksOf(ctx, scope, one, one+".1")
+	wantGone("packs", len(packs), err)
+	_, err = s.packs.Metadata(ctx, scope, one, one+".1")
+	wantCode(t, err, pacs.NotFound, "")
+	totals, err := s.ix.Totals(ctx, scope)
+	wantGone("totals", int(totals.Studies), err)
+	byID, err := s.ix.StudiesByID(ctx, scope, []int64{before.ID})
+	if err != nil || byID[before.ID].StudyInstanceUID != one || byID[before.ID].Patient.Name != "Karimov^Ali" {
+		t.Errorf("a report would find %+v, %v", byID, err)
+	}
+	// Its objects are swept when readers are gone, and not before.
+	sweeper := &publish.Sweeper{Index: s.ix, Store: s.o.Store}
+	if n, err := sweeper.Retired(ctx); n != 0 || err != nil {
+		t.Errorf("%d were swept at once, %v", n, err)
+	}
+	s.exec(`UPDATE pack SET retired_at = retired_at - interval '2 hours' WHERE retired_at IS NOT NULL`)
+	if n, err := sweeper.Retired(ctx); n != 4 || err != nil || len(keys(t, s.hot, "packs/")) != 0 {
+		t.Errorf("%d were swept, %v; %q are left", n, err, keys(t, s.hot, "packs/"))
+	}
+
+	// Sent again, it is there again: the same row, as new.
+	s.receive(pictures()...)
+	now := s.study(one)
+	if now.ID != before.ID || now.InstanceCount != before.InstanceCount || now.Bytes != before.Bytes || now.SeriesCount != 4 || !now.CompletedAt.IsZero() {
+		t.Errorf("the study is %+v", now)
+	}
+	if now.ReceivedAt.Before(before.ReceivedAt) || noon.AddDate(0, 0, -399).After(now.ReceivedAt) {
+		t.Errorf("it was received at %s", now.ReceivedAt)
+	}
+	for uid, i := range s.instances(one) {
+		if i.Version != 1 || len(s.file(i)) == 0 {
+			t.Errorf("%s is %+v", uid, i)
+		}
+	}
+}
+
+func TestMoveToCold(t *testing.T) {
+	s := openSite(t)
+	s.receive(pictures()...)
+	s.age(one, 400)
+	before := s.instances(one)
+	files := map[string][]byte{}
+	for uid, i := range before {
+		files[uid] = s.file(i)
+	}
+	s.enabled(Policy{Name: "Cold", Action: MoveToCold, Days: 365})
+	s.pass()
+	wantServed := func() {
+		t.Helper()
+		for uid, i := range s.instances(one) {
+			if !bytes.Equal(s.file(i), files[uid]) {
+				t.Errorf("%s is served with other bytes", uid)
+			}
+		}
+		s.wantMetadata(one+".1", one+".1.1", one+".1.2")
+		s.wantSoundPacks()
+	}
+	for uid, i := range s.instances(one) {
+		if !strings.HasPrefix(i.Location.PackKey, "cold/packs/") {
+			t.Errorf("%s is in %s", uid, i.Location.PackKey)
+		}
+	}
+	wantServed()
+	if n := len(keys(t, s.cold, "cold/packs/")); n != 4 {
+		t.Errorf("%d objects are in the cold store", n)
+	}
+	// Who has found the old place still reads there.
+	for uid, i := range before {
+		if !bytes.Equal(s.file(i), files[uid]) {
+			t.Errorf("a reader of %s has fallen into a gap", uid)
+		}
+	}
+	s.exec(`UPDATE pack SET retired_at = retired_at - interval '2 hours' WHERE retired_at IS NOT NULL`)
+	if _, err := (&publish.Sweeper{Index: s.ix, Store: s.o.Store}).Retired(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := keys(t, s.hot, "packs/"); len(got) != 0 {
+		t.Errorf("the hot store still has %q", got)
+	}
+	wantServed()
+	s.wantAudited("retention.move_to_cold", "system:retention study:"+one)
+	s.pass()
+	if runs, err := s.Runs(t.Context()); err != nil || len(runs) != 1 || runs[0].Studies != 1 || runs[0].Bytes == 0 {
+		t.Errorf("the runs are %+v, %v", runs, err)
+	}
+
+	// From there the pixel data can go, and stay cold.
+	s.enabled(Policy{Name: "Pixels", Position: -1, Action: DeletePixels, Days: 365})
+	s.pass()
+	for uid, i := range s.instances(one) {
+		if !strings.HasPrefix(i.Location.PackKey, "cold/packs/") || i.Location.PixelData != nil {
+			t.Errorf("%s is in %s", uid, i.Location.PackKey)
+		}
+	}
+	s.wantSoundPacks()
+}
+
+// Whatever call to the store fails or is the last before the process dies: the
+// study is as it was, or all is done, and the next pass does what is left.
+func TestEveryStepCanFail(t *testing.T) {
+	for _, action := range []Action{DeletePixels, MoveToCold} {
+		store := &failing{}
+		s := openSite(t, func(o *Options) { store.Store = o.Store; o.Store = store })
+		s.receive(pictures()...)
+		s.age(one, 400)
+		before := s.instances(one)
+		s.enabled(Policy{Action: action, Days: 365})
+		steps := 0
+		for ; ; steps++ {
+			store.after(steps)
+			s.pass()
+			if !store.failed() {
+				break
+			}
+			for uid, i := range s.instances(one) {
+				if i.Location.PackKey != before[uid].Location.PackKey || len(s.file(i)) == 0 {
+					t.Fatalf("%s: step %d has changed %s", action, steps, uid)
+				}
+			}
+		}
+		s.wantSoundPacks()
+		if steps < 8 {
+			t.Errorf("%s: only %d steps", action, steps)
+		}
+		for uid, i := range s.instances(one) {
+			if action == MoveToCold && !strings.HasPrefix(i.Location.PackKey, "cold/") || action == DeletePixels && i.Location.PixelData != nil {
+				t.Errorf("%s: %s is in %s", action, uid, i.Location.PackKey)
+			}
+		}
+		s.wantAudited("retention."+string(action), "system:retention study:"+one)
+		// What the attempts have left is swept.
+		s.exec(`UPDATE pack SET retired_at = now() - interval '2 hours' WHERE retired_at IS NOT NULL`)
+		if _, err := (&publish.Sweeper{Index: s.ix, Store: store.Store}).Retired(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		used := s.query(`SELECT key FROM pack WHERE retired_at IS NULL ORDER BY key`)
+		if got := slices.Concat(keys(t, store.Store, "cold/packs/"), keys(t, store.Store, "packs/")); !slices.Equal(got, used) {
+			t.Errorf("%s: the store has %q, used are %q", action, got, used)
+		}
+		s.wantSoundPacks()
+	}
+}
+
+// failing is a store whose nth call to come fails, and those behind it.
+type failing struct {
+	storage.Store
+	mu         sync.Mutex
+	left, down int
+	armed      bool
+}
+
+func (f *failing) after(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.armed, f.left, f.down = true, n, 0
+}
+
+// failed says whether a call has failed, and mends the store.
+func (f *failing) failed() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.armed = false
+	return f.down > 0
+}
+
+func (f *failing) step() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.armed {
+		return nil
+	}
+	if f.left--; f.left >= 0 {
+		return nil
+	}
+	f.down++
+	return errors.New("the store is down")
+}
+
+func (f *failing) Put(ctx context.Context, key string, size int64, body io.Reader) error {
+	if err := f.step(); err != nil {
+		return err
+	}
+	return f.Store.Put(ctx, key, size, body)
+}
+
+func (f *failing) Get(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
+	if err := f.step(); err != nil {
+		return nil, err
+	}
+	return f.Store.Get(ctx, key, offset, length)
 }

@@ -189,6 +189,9 @@ func (s *site) policy(p Policy) Policy {
 	if p.Name == "" {
 		p.Name = "Policy"
 	}
+	if p.Position == 0 {
+		p.Position = Unplaced
+	}
 	added, err := s.AddPolicy(s.Context(), s.admin, p)
 	if err != nil {
 		s.Fatal(err)

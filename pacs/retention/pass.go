@@ -80,11 +80,13 @@ func (r *Retention) Pass(ctx context.Context, name string, deadline time.Time) e
 	if err != nil {
 		return failure(err)
 	}
-	// Never back to the pool with the lock: closing ends it in any case.
 	defer func() {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		_ = conn.Hijack().Close(closing)
+		// Never back to the pool with the lock: its end ends that in any case.
+		own := conn.Hijack()
+		_, _ = own.Exec(closing, `SELECT pg_advisory_unlock_all()`)
+		_ = own.Close(closing)
 	}()
 	var ours bool
 	if err := conn.QueryRow(ctx, `SELECT pg_try_advisory_lock($1)`, int64(passLock)).Scan(&ours); err != nil {

@@ -43,6 +43,10 @@ type Policy struct {
 	behind    []string
 }
 
+// Unplaced is the Position of a policy that has none: a new one comes last, one
+// that is changed stays where it is.
+const Unplaced = -1 << 31
+
 // maxDays is a hundred years.
 const maxDays = 36_500
 
@@ -60,7 +64,7 @@ func (p *Policy) check(ctx context.Context, tx pgx.Tx) error {
 		return invalid("The action is keep, move_to_cold, delete_pixels or delete_all")
 	case len(p.Modality) > 16 || strings.Trim(p.Modality, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_ ") != "":
 		return invalid("The modality is a code such as CT, MR or US (PS3.3 C.7.3.1.1.1)")
-	case p.Position < -1<<31 || p.Position > 1<<31-1:
+	case p.Position < Unplaced || p.Position > 1<<31-2:
 		return invalid("The position is a small number")
 	}
 	if p.Facility == "" {
@@ -187,7 +191,7 @@ func audit(ctx context.Context, tx pgx.Tx, who *access.Identity, action string, 
 	return access.Audit(ctx, tx, who.Event(action, "retention_policy:"+strconv.FormatInt(p.ID, 10), 0).Because(why))
 }
 
-// AddPolicy adds a policy, disabled. One without a position comes last.
+// AddPolicy adds a policy, disabled.
 //
 //	Invalid  what was given can't be
 func (r *Retention) AddPolicy(ctx context.Context, who *access.Identity, p Policy) (Policy, error) {
@@ -195,7 +199,7 @@ func (r *Retention) AddPolicy(ctx context.Context, who *access.Identity, p Polic
 		if err := p.check(ctx, tx); err != nil {
 			return 0, err
 		}
-		if p.Position == 0 {
+		if p.Position == Unplaced {
 			p.Position = 1
 			if n := len(list); n > 0 {
 				p.Position = list[n-1].Position + 1
@@ -218,7 +222,7 @@ func (r *Retention) AddPolicy(ctx context.Context, who *access.Identity, p Polic
 const maxPolicies = 200
 
 // ChangePolicy replaces what a policy says. A change of conditions or action
-// disables it. A position of 0 leaves it where it is.
+// disables it.
 //
 //	NotFound   there is no such policy
 //	Invalid    what was given can't be; no_cold_store: there is nowhere to move to
@@ -233,7 +237,7 @@ func (r *Retention) ChangePolicy(ctx context.Context, who *access.Identity, p Po
 		if err := p.check(ctx, tx); err != nil {
 			return 0, err
 		}
-		if p.Position == 0 {
+		if p.Position == Unplaced {
 			p.Position = was.Position
 		}
 		changed := p.fingerprint() != was.fingerprint()

@@ -31,7 +31,7 @@ func (k *keeping) register(r gin.IRouter) {
 
 type policyJSON struct {
 	ID        string           `json:"id"`
-	Position  int              `json:"position"`
+	Position  *int             `json:"position"`
 	Name      string           `json:"name"`
 	Facility  string           `json:"facility"`
 	Modality  string           `json:"modality"`
@@ -43,14 +43,18 @@ type policyJSON struct {
 
 func policyOf(p retention.Policy) policyJSON {
 	return policyJSON{
-		ID: strconv.FormatInt(p.ID, 10), Position: p.Position, Name: p.Name, Facility: p.Facility, Modality: p.Modality,
+		ID: strconv.FormatInt(p.ID, 10), Position: &p.Position, Name: p.Name, Facility: p.Facility, Modality: p.Modality,
 		Days: p.Days, Action: p.Action, Enabled: p.Enabled, Previewed: p.Previewed,
 	}
 }
 
 func (p policyJSON) policy(id int64) retention.Policy {
+	position := retention.Unplaced
+	if p.Position != nil {
+		position = *p.Position
+	}
 	return retention.Policy{
-		ID: id, Position: p.Position, Name: p.Name, Facility: p.Facility, Modality: p.Modality, Days: p.Days, Action: p.Action, Enabled: p.Enabled,
+		ID: id, Position: position, Name: p.Name, Facility: p.Facility, Modality: p.Modality, Days: p.Days, Action: p.Action, Enabled: p.Enabled,
 	}
 }
 
