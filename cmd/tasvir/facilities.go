@@ -46,7 +46,7 @@ func restorers(ctx context.Context, ix *index.Index, store storage.Store) ([]pub
 	if err != nil {
 		return nil, err
 	}
-	return []publish.Restorer{&facilityList{ix, store}, people, &wardRestorer{ix, store}}, nil
+	return []publish.Restorer{&facilityList{ix, store}, people, &wardRestorer{ix, store}, holdList{ix, store}}, nil
 }
 
 // run writes the object whenever it is not what the database says.

@@ -21,11 +21,12 @@ const notInStorage = `Object storage does not hold users, passwords, tokens, dev
 // ReindexCmd rebuilds the index from object storage.
 type ReindexCmd struct {
 	DatabaseFlags
-	Store    string        `env:"TASVIR_STORE" placeholder:"URL" help:"Where images are kept; as for serve."`
-	Add      bool          `help:"Add what is missing to an index that is not empty."`
-	DryRun   bool          `help:"Read and check all packs, and change nothing."`
-	Parallel int           `default:"4" help:"Packs read at once (${default})."`
-	Quiet    time.Duration `default:"60s" env:"TASVIR_QUIET" help:"With --add, a study to which images are added is complete when nothing has arrived for so long."`
+	Store     string        `env:"TASVIR_STORE" placeholder:"URL" help:"Where images are kept; as for serve."`
+	ColdStore string        `name:"cold-store" env:"TASVIR_COLD_STORE" placeholder:"URL" help:"The cold store; as for serve."`
+	Add       bool          `help:"Add what is missing to an index that is not empty."`
+	DryRun    bool          `help:"Read and check all packs, and change nothing."`
+	Parallel  int           `default:"4" help:"Packs read at once (${default})."`
+	Quiet     time.Duration `default:"60s" env:"TASVIR_QUIET" help:"With --add, a study to which images are added is complete when nothing has arrived for so long."`
 }
 
 // Help is shown by --help.
@@ -38,7 +39,7 @@ func (*ReindexCmd) Help() string {
 // Run rebuilds the index.
 func (c *ReindexCmd) Run(ctx context.Context) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	store, err := openStore(ctx, ServerFlags{DatabaseFlags: c.DatabaseFlags, Store: c.Store})
+	store, err := openStore(ctx, ServerFlags{DatabaseFlags: c.DatabaseFlags, Store: c.Store, RetentionFlags: RetentionFlags{ColdStore: c.ColdStore}})
 	if err != nil {
 		return err
 	}

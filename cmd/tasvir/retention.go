@@ -9,6 +9,7 @@ import (
 	"github.com/riverqueue/river"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/retention"
 	"github.com/tasvir-pacs/tasvir/storage"
 	"github.com/tasvir-pacs/tasvir/storage/tiered"
@@ -67,4 +68,15 @@ func retentionMetrics(registry *prometheus.Registry) (studies, bytes *prometheus
 func (m *metrics) retained(action retention.Action, bytes int64) {
 	m.retainedStudies.WithLabelValues(string(action)).Inc()
 	m.retainedBytes.WithLabelValues(string(action)).Add(float64(max(bytes, 0)))
+}
+
+// holdList brings legal holds back into an index that is rebuilt.
+type holdList struct {
+	index *index.Index
+	store storage.Store
+}
+
+// Restore implements publish.Restorer.
+func (l holdList) Restore(ctx context.Context) (int, error) {
+	return retention.RestoreHolds(ctx, l.index, l.store)
 }

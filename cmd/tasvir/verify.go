@@ -63,13 +63,14 @@ func (n *Node) orphan(ctx context.Context, key string, size int64, why error) er
 // VerifyCmd reads all packs once.
 type VerifyCmd struct {
 	DatabaseFlags
-	Store  string        `env:"TASVIR_STORE" placeholder:"URL" help:"Where images are kept; as for serve."`
-	Copy   string        `env:"TASVIR_COPY" placeholder:"URL" help:"A copy of the store under the same keys, to repair damage from: a folder or s3://…"`
-	Repair bool          `help:"Repair what can be, and index packs that the index does not know."`
-	Study  string        `placeholder:"UID" help:"Only the packs of this study."`
-	Rate   int64         `placeholder:"MB" help:"Read no more than so many megabytes a second."`
-	JSON   bool          `name:"json" help:"Print the problems as JSON."`
-	Quiet  time.Duration `default:"60s" env:"TASVIR_QUIET" hidden:""`
+	Store     string        `env:"TASVIR_STORE" placeholder:"URL" help:"Where images are kept; as for serve."`
+	ColdStore string        `name:"cold-store" env:"TASVIR_COLD_STORE" placeholder:"URL" help:"The cold store; as for serve."`
+	Copy      string        `env:"TASVIR_COPY" placeholder:"URL" help:"A copy of the store under the same keys, to repair damage from: a folder or s3://…"`
+	Repair    bool          `help:"Repair what can be, and index packs that the index does not know."`
+	Study     string        `placeholder:"UID" help:"Only the packs of this study."`
+	Rate      int64         `placeholder:"MB" help:"Read no more than so many megabytes a second."`
+	JSON      bool          `name:"json" help:"Print the problems as JSON."`
+	Quiet     time.Duration `default:"60s" env:"TASVIR_QUIET" hidden:""`
 }
 
 // Help is shown by --help.
@@ -82,7 +83,7 @@ A repair stores a new pack beside the damaged one, reads it back, and only then 
 // Run verifies.
 func (c *VerifyCmd) Run(ctx context.Context) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError + 1}))
-	store, err := openStore(ctx, ServerFlags{DatabaseFlags: c.DatabaseFlags, Store: c.Store})
+	store, err := openStore(ctx, ServerFlags{DatabaseFlags: c.DatabaseFlags, Store: c.Store, RetentionFlags: RetentionFlags{ColdStore: c.ColdStore}})
 	if err != nil {
 		return err
 	}

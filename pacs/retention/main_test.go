@@ -11,7 +11,6 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -58,7 +57,6 @@ type site struct {
 	ix        *index.Index
 	hot, cold storage.Store
 	admin     *access.Identity
-	log       *bytes.Buffer
 	passes    int
 	studies   int
 	busyWith  map[int64]bool
@@ -405,13 +403,6 @@ func keys(t testing.TB, store storage.Store, prefix string) (list []string) {
 			t.Fatal(err)
 		}
 		list = append(list, info.Key)
-	}
-	return list
-}
-
-func short(uids []string) (list []string) {
-	for _, uid := range uids {
-		list = append(list, uid[strings.LastIndex(uid, ".")+1:])
 	}
 	return list
 }

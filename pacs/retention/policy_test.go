@@ -190,8 +190,13 @@ func TestEnablingNeedsAPreview(t *testing.T) {
 	_, err = s.Preview(ctx, s.admin, 12345)
 	wantCode(t, err, pacs.NotFound, "")
 	for _, bad := range []Policy{
-		{Name: " ", Days: 1, Action: Keep}, {Name: "x", Days: 0, Action: Keep}, {Name: "x", Days: 1, Action: "burn"}, {Name: "x", Days: 1 << 30, Action: Keep},
-		{Name: "x", Days: 1, Action: Keep, Facility: "NONE"}, {Name: "x", Days: 1, Action: Keep, Facility: "A\x00"}, {Name: "x", Days: 1, Action: Keep, Modality: "CT'"},
+		{Name: " ", Days: 1, Action: Keep},
+		{Name: "x", Days: 0, Action: Keep},
+		{Name: "x", Days: 1, Action: "burn"},
+		{Name: "x", Days: 1 << 30, Action: Keep},
+		{Name: "x", Days: 1, Action: Keep, Facility: "NONE"},
+		{Name: "x", Days: 1, Action: Keep, Facility: "A\x00"},
+		{Name: "x", Days: 1, Action: Keep, Modality: "CT'"},
 	} {
 		_, err := s.AddPolicy(ctx, s.admin, bad)
 		wantCode(t, err, pacs.Invalid, "refused")

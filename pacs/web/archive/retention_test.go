@@ -99,8 +99,12 @@ func TestRetention(t *testing.T) {
 	// For administrators of everything only.
 	for _, who := range []*webtest.Caller{a.Person("fa", pacs.FacilityAdministrator, "A"), a.Person("rad", pacs.Radiologist), a.Machine("m", "", "api")} {
 		for _, request := range [][2]string{
-			{"GET", "/api/admin/retention/policies"}, {"GET", "/api/admin/retention/runs"}, {"GET", "/api/admin/holds"},
-			{"DELETE", at}, {"POST", at + "/preview"}, {"DELETE", hold},
+			{"GET", "/api/admin/retention/policies"},
+			{"GET", "/api/admin/retention/runs"},
+			{"GET", "/api/admin/holds"},
+			{"DELETE", at},
+			{"POST", at + "/preview"},
+			{"DELETE", hold},
 		} {
 			who.Do(request[0], request[1], nil).Want(http.StatusForbidden)
 		}
