@@ -22,6 +22,20 @@
 // records come after it. The records around it are published, and the segment
 // is kept under the name *.damaged.
 //
+// Segments are reserved ahead and used again, under another name and number,
+// when all in them is published: fdatasync then has no metadata to write. What
+// is left in one from before has the former number and is no record. A segment
+// whose writing or syncing has failed is never appended to again.
+//
+// Open reads what earlier runs have left. A large backlog goes on being read
+// while new records are received; they go to segments of their own.
+//
+// # How much is taken
+//
+// Receive refuses with OutOfResources when Options.Quota is used up, when only
+// Options.MinFree is left on the disk, or when the disk says that it is full.
+// Stats.Fill tells how near that is, and receiving resumes by itself.
+//
 // # What can't be published
 //
 // Everything that is a DICOM data set is kept, also one without UIDs, one that
@@ -32,7 +46,7 @@
 // # From here on
 //
 // The publisher calls Take for sealed records, publishes them, and calls Drop;
-// a segment whose records are all dropped is removed. Publishing is
+// a segment whose records are all dropped is removed or used again. Publishing is
 // idempotent, so a crash between the two only repeats work. Hold keeps a
 // record that can't be published (it contradicts the index) in the journal;
 // it is offered again at the next start.
