@@ -2,9 +2,14 @@ package index
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
+	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
 )
 
 // BenchmarkAdd publishes packs of CT series, two to a study: into an empty
@@ -43,4 +48,108 @@ func openBench(b *testing.B) *Index {
 	}
 	b.Cleanup(ix.Close)
 	return ix
+}
+
+// BenchmarkSearches asks the index of TASVIR_BENCH_DATABASE for pages of 50
+// studies by values that it has, and shows the median and the 95th percentile.
+func BenchmarkSearches(b *testing.B) {
+	if os.Getenv("TASVIR_BENCH_DATABASE") == "" {
+		b.Skip("TASVIR_BENCH_DATABASE names no index")
+	}
+	ix := openBench(b)
+	var last int64
+	if err := ix.pool.QueryRow(b.Context(), `SELECT max(id) FROM study`).Scan(&last); err != nil {
+		b.Fatal(err)
+	}
+	var known []pacs.Study
+	for len(known) < 300 {
+		ids := make([]int64, 100)
+		for i := range ids {
+			ids[i] = 1 + rand.Int64N(last)
+		}
+		some, err := ix.StudiesByID(b.Context(), system, ids)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, s := range some {
+			if s.AccessionNumber != "" && s.Date != "" && len(s.Modalities) > 0 {
+				known = append(known, s)
+			}
+		}
+	}
+	deep := ""
+	for range 4 { // 1000 pages of 50, in larger steps
+		_, next, err := ix.Studies(b.Context(), system, pacs.StudyFilter{Page: pacs.Page{Limit: 5000, After: deep}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		deep = next
+	}
+	family := func(s pacs.Study) string { name, _, _ := pacs.NameParts(s.Patient.Name); return name }
+	part := func(s pacs.Study, from, n int) string {
+		r := []rune(family(s))
+		from = min(from, max(0, len(r)-n))
+		return string(r[from:min(from+n, len(r))])
+	}
+	for _, shape := range []struct {
+		name   string
+		filter func(pacs.Study) pacs.StudyFilter
+	}{
+		{"UID", func(s pacs.Study) pacs.StudyFilter {
+			return pacs.StudyFilter{StudyInstanceUIDs: []string{s.StudyInstanceUID}}
+		}},
+		{"patient ID", func(s pacs.Study) pacs.StudyFilter { return pacs.StudyFilter{PatientID: s.Patient.PatientID} }},
+		{"accession", func(s pacs.Study) pacs.StudyFilter { return pacs.StudyFilter{AccessionNumber: s.AccessionNumber} }},
+		{"day and modality", func(s pacs.Study) pacs.StudyFilter {
+			return pacs.StudyFilter{Date: pacs.DateRange{From: s.Date, To: s.Date}, Modalities: s.Modalities[:1]}
+		}},
+		{"month", func(s pacs.Study) pacs.StudyFilter {
+			return pacs.StudyFilter{Date: pacs.DateRange{From: s.Date[:6] + "01", To: s.Date[:6] + "31"}}
+		}},
+		{"month and modality", func(s pacs.Study) pacs.StudyFilter {
+			return pacs.StudyFilter{Date: pacs.DateRange{From: s.Date[:6] + "01", To: s.Date[:6] + "31"}, Modalities: s.Modalities[:1]}
+		}},
+		{"family name", func(s pacs.Study) pacs.StudyFilter { return pacs.StudyFilter{PatientName: family(s) + "*"} }},
+		{"name prefix of 4", func(s pacs.Study) pacs.StudyFilter { return pacs.StudyFilter{PatientName: part(s, 0, 4) + "*"} }},
+		{"name contains 4", func(s pacs.Study) pacs.StudyFilter { return pacs.StudyFilter{PatientName: "*" + part(s, 2, 4) + "*"} }},
+		{"name, fuzzy", func(s pacs.Study) pacs.StudyFilter { return pacs.StudyFilter{PatientName: family(s), Fuzzy: true} }},
+		{"typed name", func(s pacs.Study) pacs.StudyFilter { return pacs.StudyFilter{Text: part(s, 0, 5)} }},
+		{"typed, 2 letters", func(s pacs.Study) pacs.StudyFilter { return pacs.StudyFilter{Text: part(s, 1, 2)} }},
+		{"priors", func(s pacs.Study) pacs.StudyFilter {
+			return pacs.StudyFilter{PatientRowID: s.Patient.ID, ExcludeStudyInstanceUID: s.StudyInstanceUID}
+		}},
+		{"none", func(pacs.Study) pacs.StudyFilter { return pacs.StudyFilter{} }},
+		{"page 1000", func(pacs.Study) pacs.StudyFilter { return pacs.StudyFilter{Page: pacs.Page{After: deep}} }},
+		{"offset 50000", func(pacs.Study) pacs.StudyFilter { return pacs.StudyFilter{Page: pacs.Page{Offset: 50_000}} }},
+		{"by name", func(pacs.Study) pacs.StudyFilter { return pacs.StudyFilter{Sort: pacs.ByName} }},
+	} {
+		for who, sees := range map[string]int{"all": 0, "one facility": 1, "five facilities": 5} {
+			b.Run(strings.ReplaceAll(shape.name, " ", "_")+"/"+strings.ReplaceAll(who, " ", "_"), func(b *testing.B) {
+				var took []float64
+				var found, n int
+				for b.Loop() {
+					s := known[n%len(known)]
+					scope := pacs.Scope{Who: "bench", All: sees == 0}
+					for i := range sees {
+						scope.FacilityIDs = append(scope.FacilityIDs, known[(n+i)%len(known)].Facility.ID)
+					}
+					f := shape.filter(s)
+					f.Limit = 50
+					began := time.Now()
+					studies, _, err := ix.Studies(b.Context(), scope, f)
+					if err != nil {
+						b.Fatal(err)
+					}
+					took = append(took, time.Since(began).Seconds()*1000)
+					found += len(studies)
+					n++
+				}
+				slices.Sort(took)
+				b.ReportMetric(took[len(took)/2], "p50-ms")
+				b.ReportMetric(took[len(took)*95/100], "p95-ms")
+				b.ReportMetric(float64(found)/float64(n), "studies")
+				b.ReportMetric(0, "ns/op")
+			})
+		}
+	}
 }

@@ -29,7 +29,7 @@ func TestPlans(t *testing.T) {
 		INSERT INTO pack (key, series_row, bytes, meta_offset, meta_length) SELECT series_uid, id, 1, 1, 1 FROM series;
 		INSERT INTO instance (study_row, series_row, sop_uid, version, sop_class, transfer_syntax, sha256, pack_row, pack_offset, length, dataset_offset, channel, received_at)
 			SELECT e.study_row, e.id, e.series_uid || '.1', 1, '1', '1', '', k.id, 0, 0, 0, 'dimse', now() FROM series e JOIN pack k ON k.series_row = e.id;
-		ANALYZE`, rows)); err != nil {
+		ANALYZE facility, patient, study, series, pack, instance`, rows)); err != nil {
 		t.Fatal(err)
 	}
 	scope := facilityOf(t, ix, "F3")
@@ -43,18 +43,40 @@ func TestPlans(t *testing.T) {
 	}
 	t.Cleanup(pool.Close)
 	spy := &Index{pool: pool}
-	// plan is how the last query would be run.
+	// plan is how the queries since the last time would be run.
 	plan := func(name string, err error) string {
 		t.Helper()
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		rows, _ := ix.pool.Query(t.Context(), `EXPLAIN `+traced.sql, traced.args...)
-		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
+		var all []string
+		for _, q := range traced.queries {
+			rows, _ := ix.pool.Query(t.Context(), `EXPLAIN `+q.sql, q.args...)
+			lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			all = append(all, lines...)
 		}
-		return strings.Join(lines, "\n")
+		traced.queries = nil
+		return strings.Join(all, "\n")
+	}
+	// walks wants an index read in the order of the list: nothing is sorted
+	// but the rows of a page.
+	walks := func(name, plan, index string) {
+		t.Helper()
+		if !strings.Contains(plan, index) {
+			t.Errorf("%s: does not walk %s\n%s", name, index, plan)
+		}
+		for _, line := range strings.Split(plan, "\n") {
+			_, rest, sorts := strings.Cut(line, "Sort  (cost=")
+			if _, rows, _ := strings.Cut(rest, "rows="); sorts && !strings.Contains(line, "Incremental") {
+				var n int
+				if _, err := fmt.Sscan(strings.Fields(rows)[0], &n); err != nil || n > 51*manyFacilities {
+					t.Errorf("%s: sorts %d rows\n%s", name, n, plan)
+				}
+			}
+		}
 	}
 	scans := func(name, plan string, tables ...string) {
 		t.Helper()
@@ -86,6 +108,38 @@ func TestPlans(t *testing.T) {
 			scans(name+", "+who, plan(name, err), "study", "patient")
 		}
 	}
+	five := pacs.Scope{Who: "test", FacilityIDs: append(facilityOf(t, ix, "F4").FacilityIDs, facilityOf(t, ix, "F5").FacilityIDs...)}
+	month := pacs.DateRange{From: "20220101", To: "20220131"}
+	page := pacs.Page{Limit: 50}
+	for name, f := range map[string]pacs.StudyFilter{
+		"newest":              {Page: page},
+		"a later page":        {Page: pacs.Page{Limit: 50, After: cursor{Text: "20220101", ID: 700}.String()}},
+		"a page by offset":    {Page: pacs.Page{Limit: 50, Offset: 2000}},
+		"day and modality":    {Date: day, Modalities: []string{"CT"}, Page: page},
+		"month":               {Date: month, Page: page},
+		"month and modality":  {Date: month, Modalities: []string{"CT"}, Page: page},
+		"a common name":       {PatientName: "a", Fuzzy: true, Page: page},
+		"a not so rare name":  {PatientName: "a1*", Page: pacs.Page{Limit: 3}},
+		"a common beginning":  {PatientName: "a*", Page: page},
+		"a common typed text": {Text: "b", Page: page},
+	} {
+		for who, of := range map[string]struct {
+			pacs.Scope
+			index string
+		}{
+			"all": {system, "study_order"}, "one facility": {scope, "study_facility_order"}, "some facilities": {five, "study_facility_order"},
+		} {
+			if who == "some facilities" && f.Offset > 0 {
+				continue // one list of all is walked
+			}
+			_, _, err := spy.Studies(t.Context(), of.Scope, f)
+			walks(name+", "+who, plan(name, err), of.index)
+		}
+	}
+	_, _, err = spy.Studies(t.Context(), system, pacs.StudyFilter{Sort: pacs.ByName, Page: page})
+	walks("by name", plan("by name", err), "patient_name_order")
+	_, _, err = spy.Studies(t.Context(), system, pacs.StudyFilter{Sort: pacs.ByReceived, Page: page})
+	walks("by arrival", plan("by arrival", err), "study_pkey")
 	of := pacs.StudyFilter{StudyInstanceUIDs: []string{"1.2.782"}}
 	_, _, err = spy.Series(t.Context(), scope, pacs.SeriesFilter{Study: of})
 	scans("series of a study", plan("series", err), "study", "patient", "series")
@@ -99,14 +153,21 @@ func TestPlans(t *testing.T) {
 	scans("packs of a series", plan("packs", err), "study", "series", "instance", "pack")
 }
 
-// tracer remembers the last query.
+// tracer remembers queries.
 type tracer struct {
-	sql  string
-	args []any
+	queries []struct {
+		sql  string
+		args []any
+	}
 }
 
 func (r *tracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
-	r.sql, r.args = data.SQL, data.Args
+	if strings.HasPrefix(strings.TrimSpace(data.SQL), "SELECT") {
+		r.queries = append(r.queries, struct {
+			sql  string
+			args []any
+		}{data.SQL, data.Args})
+	}
 	return ctx
 }
 

@@ -10,8 +10,7 @@ ALTER TABLE study
     ALTER accession_number TYPE text COLLATE "C";
 ALTER TABLE patient
     ALTER patient_id TYPE text COLLATE "C",
-    ALTER birth_date TYPE text COLLATE "C",
-    ALTER name_fold  TYPE text COLLATE "C";
+    ALTER birth_date TYPE text COLLATE "C";
 ALTER TABLE series   ALTER series_uid TYPE text COLLATE "C";
 ALTER TABLE instance ALTER sop_uid    TYPE text COLLATE "C";
 
@@ -44,8 +43,7 @@ ALTER TABLE instance ALTER sop_uid    TYPE text;
 ALTER TABLE series   ALTER series_uid TYPE text;
 ALTER TABLE patient
     ALTER patient_id TYPE text,
-    ALTER birth_date TYPE text,
-    ALTER name_fold  TYPE text;
+    ALTER birth_date TYPE text;
 ALTER TABLE study
     ALTER study_uid        TYPE text,
     ALTER study_date       TYPE text,
