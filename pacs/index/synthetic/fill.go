@@ -282,14 +282,20 @@ func (f *filler) copyStudies(ctx context.Context, tx pgx.Tx, from, to int) error
 		all = append(all, f.make(n))
 	}
 	if _, err := tx.CopyFrom(ctx, pgx.Identifier{"study"},
-		[]string{"id", "study_uid", "patient_row", "facility_row", "study_date", "study_time", "accession_number", "study_id", "description",
+		[]string{
+			"id", "study_uid", "patient_row", "facility_row", "study_date", "study_time", "accession_number", "study_id", "description",
 			"referring_physician", "modalities", "body_parts", "series_count", "instance_count", "bytes", "received_at", "updated_at",
-			"completed_at", "completions", "merged", "attributes"},
+			"completed_at", "completions", "merged", "attributes",
+		},
 		rows(0, len(all), func(i int) []any {
 			m := &all[i]
-			return []any{m.row, m.uid, f.firstPatient + int64(m.patient), f.facilities[m.home], m.at.Format("20060102"), m.at.Format("150405"),
-				m.accession, fmt.Sprint(m.n%100_000 + 1), m.text, m.referring, m.modalities(), []string{m.body}, len(m.series), m.instances(),
-				int64(m.instances()) * m.size, m.received, m.received, m.received.Add(time.Minute), 1, 1, m.attributes}
+			return []any{
+				m.row, m.uid, f.firstPatient + int64(m.patient), f.facilities[m.home], m.at.Format("20060102"), m.at.Format("150405"),
+				m.accession, fmt.Sprint(m.n%100_000 + 1), m.text, m.referring, m.modalities(),
+				[]string{m.body},
+				len(m.series), m.instances(),
+				int64(m.instances()) * m.size, m.received, m.received, m.received.Add(time.Minute), 1, 1, m.attributes,
+			}
 		})); err != nil {
 		return err
 	}
@@ -325,14 +331,18 @@ func (f *filler) copyStudies(ctx context.Context, tx pgx.Tx, from, to int) error
 		return err
 	}
 	_, err := tx.CopyFrom(ctx, pgx.Identifier{"instance"},
-		[]string{"study_row", "series_row", "sop_uid", "version", "sop_class", "transfer_syntax", "number", "rows", "columns", "frames", "sha256",
-			"pack_row", "pack_offset", "length", "dataset_offset", "sender", "channel", "received_at"},
+		[]string{
+			"study_row", "series_row", "sop_uid", "version", "sop_class", "transfer_syntax", "number", "rows", "columns", "frames", "sha256",
+			"pack_row", "pack_offset", "length", "dataset_offset", "sender", "channel", "received_at",
+		},
 		rows(0, len(instances), func(i int) []any {
 			p := &instances[i]
 			uid := p.uids[p.index]
 			sum := sha256.Sum256([]byte(uid))
-			return []any{p.made.row, p.madeSeries.row, uid, 1, p.class, p.syntax, p.index + 1, p.examination.rows, p.examination.rows, 1, sum[:],
-				p.pack, int64(p.index) * p.size, p.size, 300, facilityCode(p.home)[4:] + p.modality, string(pacs.ChannelDIMSE), p.received}
+			return []any{
+				p.made.row, p.madeSeries.row, uid, 1, p.class, p.syntax, p.index + 1, p.examination.rows, p.examination.rows, 1, sum[:],
+				p.pack, int64(p.index) * p.size, p.size, 300, facilityCode(p.home)[4:] + p.modality, string(pacs.ChannelDIMSE), p.received,
+			}
 		}))
 	return err
 }
