@@ -103,4 +103,13 @@
 // that is being swept at this moment. The row settles it: it stays for a week
 // after the object, and an addition that finds its key retired stores the pack
 // under another key (index.ErrRetired).
+//
+// # Recovery
+//
+// Examine (examine.go, unzip.go) reads every byte of a pack and says what is
+// sound: there is one way in which a pack can be written, so that no flipped
+// bit passes. Package patrol builds on it, and Reindex (reindex.go), which makes
+// the index anew from the packs alone: staging.go keeps what was read until
+// resolve.go has looked at all packs of a study together. Rebuild (rebuild.go)
+// puts a pack together from instances wherever they are.
 package publish
