@@ -11,12 +11,3 @@ type CodecsCmd struct{}
 
 // Run serves until standard input ends.
 func (c *CodecsCmd) Run() error { return pixel.ServeCodecs(os.Stdin, os.Stdout, pixel.CodecMemory) }
-
-// newCodecs is a worker that runs this program as that process.
-func newCodecs() (*pixel.Worker, error) {
-	program, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	return &pixel.Worker{Command: []string{program, "codecs"}}, nil
-}
