@@ -152,8 +152,10 @@ func TestAmendedStudy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := []string{h.Dataset.String(dicom.TagPatientName), h.Dataset.String(dicom.TagPatientID), h.Dataset.String(dicom.TagPatientSex), h.Dataset.String(dicom.TagPatientBirthDate),
-			h.Dataset.Item(dicom.TagOriginalAttributesSequence).Item(dicom.TagModifiedAttributesSequence).String(dicom.TagPatientName)}
+		got := []string{
+			h.Dataset.String(dicom.TagPatientName), h.Dataset.String(dicom.TagPatientID), h.Dataset.String(dicom.TagPatientSex), h.Dataset.String(dicom.TagPatientBirthDate),
+			h.Dataset.Item(dicom.TagOriginalAttributesSequence).Item(dicom.TagModifiedAttributesSequence).String(dicom.TagPatientName),
+		}
 		if diff := cmp.Diff([]string{name, id, sex, "19700102", "Каримов^Алишер"}, got); diff != "" {
 			t.Errorf("%s: %s", path, diff)
 		}
