@@ -9,7 +9,7 @@
 //	1.2.3.4.dcm          one PS3.10 file per instance, exactly as received
 //	…
 //	metadata.json.gz     DICOM JSON (PS3.18 Annex F) of all instances, one array
-//	manifest.json        what the index knows beside that: facility, sender,
+//	manifest.json.gz     what the index knows beside that: facility, sender,
 //	                     time, version, hash (see Manifest)
 //
 // zip.go writes the format, pack.go fills it, packs.go and metadata.go read it
@@ -59,7 +59,7 @@
 //	1.2.3.1.v1.dcm       versions that were superseded, as they came
 //	metadata.json.gz     the current instances only: a series' metadata is served
 //	                     as one range of this object
-//	manifest.json
+//	manifest.json.gz
 //
 // The bytes are copied, never interpreted, and on the way compared with the
 // CRC of the old pack and the hash in the index (mergesource.go); metadata is

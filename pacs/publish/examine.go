@@ -92,10 +92,6 @@ func (x *Examination) Problems() (all []error) {
 // the call, in the order of their places. An error ends the examination.
 type Visit func(in *ExaminedInstance, h *dicom.Header) error
 
-// longestManifest bounds what is allocated for a manifest: some 400 bytes an
-// instance.
-const longestManifest = 64 << 20
-
 // maxMetadata bounds how much metadata is unpacked.
 const maxMetadata = 8 << 30
 
@@ -195,12 +191,12 @@ func (x *examination) readManifest(ctx context.Context, members []member) error 
 		x.ManifestError = damaged("%s does not have its CRC", manifestName)
 		return nil
 	}
-	var manifest Manifest
-	if err := json.Unmarshal(b, &manifest); err != nil {
+	manifest, err := decodeManifest(b)
+	if err != nil {
 		x.ManifestError = damaged("%s can't be read: %v", manifestName, err)
 		return nil
 	}
-	x.Manifest = &manifest
+	x.Manifest = manifest
 	x.entries, x.sops = map[string]*ManifestEntry{}, map[string]bool{}
 	for i := range manifest.Instances {
 		e := &manifest.Instances[i]

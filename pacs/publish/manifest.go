@@ -1,6 +1,12 @@
 package publish
 
 import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
@@ -9,11 +15,11 @@ import (
 // manifestName and metadataName are the members of a pack that are not
 // instances. Neither is a UID, so they can't collide with one.
 const (
-	manifestName = "manifest.json"
+	manifestName = "manifest.json.gz"
 	metadataName = "metadata.json.gz"
 )
 
-// Manifest is the pack's member manifest.json: what the index knows of the
+// Manifest is the pack's member manifest.json.gz: what the index knows of the
 // instances that is not in the instances themselves. Together they are enough
 // to rebuild the index.
 type Manifest struct {
@@ -53,4 +59,38 @@ func (e ManifestEntry) MemberName() string {
 		return e.Member
 	}
 	return e.SOPInstanceUID + ".dcm"
+}
+
+// encode makes the member of a pack, and the text that the pack's key follows
+// from.
+func (m *Manifest) encode() (_ member, text []byte, err error) {
+	if text, err = json.MarshalIndent(m, "", " "); err != nil {
+		return member{}, nil, err
+	}
+	var content bytes.Buffer
+	w := gzip.NewWriter(&content)
+	_, err = w.Write(text)
+	err = errors.Join(err, w.Close()) // what is still inside comes out here
+	return inMemory(manifestName, content.Bytes()), text, err
+}
+
+// longestManifest bounds what is allocated for a manifest: some 400 bytes an
+// instance.
+const longestManifest = 64 << 20
+
+// decodeManifest reads the content of the member.
+func decodeManifest(content []byte) (*Manifest, error) {
+	r, err := gzip.NewReader(bytes.NewReader(content))
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(io.LimitReader(r, longestManifest+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > longestManifest {
+		return nil, fmt.Errorf("it has more than %d bytes", longestManifest)
+	}
+	m := &Manifest{}
+	return m, json.Unmarshal(text, m)
 }

@@ -3,7 +3,6 @@ package publish
 import (
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -122,18 +121,18 @@ func (m *Merger) once(ctx context.Context, seriesID int64) error {
 		return err
 	}
 	defer joined.close()
-	manifestJSON, err := json.MarshalIndent(manifest, "", " ")
+	manifestMember, manifestText, err := manifest.encode()
 	if err != nil {
 		return err
 	}
-	members = append(members, joined.member(), inMemory(manifestName, manifestJSON))
+	members = append(members, joined.member(), manifestMember)
 	pack := index.Pack{Bytes: layout(members), Described: joined.count}
 	meta := members[len(members)-2]
 	pack.MetaOffset, pack.MetaLength = meta.offset, meta.size
 	// The key follows from the content; one that exists is not used again.
 	var id int64
 	for attempt, err := 0, index.ErrRetired; errors.Is(err, index.ErrRetired); attempt++ {
-		pack.Key = packKey(*manifest, manifestJSON, attempt)
+		pack.Key = packKey(*manifest, manifestText, attempt)
 		if id, err = m.Index.PreparePack(ctx, seriesID, pack, mergeTime); err != nil && !errors.Is(err, index.ErrRetired) {
 			return err
 		}

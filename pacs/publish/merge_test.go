@@ -286,7 +286,7 @@ func TestMergeLongSeries(t *testing.T) {
 	if keys := m.keys(); len(keys) != 1 || keys[0] != p.Key {
 		t.Errorf("objects %v", keys)
 	}
-	if p.Bytes > data*102/100 {
+	if p.Bytes > data*101/100 {
 		t.Errorf("%d bytes for %d", p.Bytes, data)
 	}
 	t.Logf("%d slices of %d bytes: %d bytes in the pack, %.4f of the data", slices, size, p.Bytes, float64(p.Bytes)/float64(data))

@@ -6,7 +6,6 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -124,27 +123,27 @@ func build(facility string, candidates []*candidate, attempt int) (*pack, error)
 	if err != nil {
 		return nil, err
 	}
-	manifestJSON, err := json.MarshalIndent(manifest, "", " ")
+	manifestMember, manifestText, err := manifest.encode()
 	if err != nil {
 		return nil, err
 	}
-	members = append(members, inMemory(metadataName, meta), inMemory(manifestName, manifestJSON))
+	members = append(members, inMemory(metadataName, meta), manifestMember)
 	size := layout(members)
 	return &pack{
 		size:     size,
 		body:     func() io.Reader { return zipReader(members) },
-		addition: addition(facility, candidates, members, packKey(manifest, manifestJSON, attempt), size),
+		addition: addition(facility, candidates, members, packKey(manifest, manifestText, attempt), size),
 	}, nil
 }
 
 // packKey follows from the content, so that publishing the same records again
 // overwrites the same object. The object of a retired pack is about to be
 // deleted: attempt makes another key for the same content.
-func packKey(m Manifest, manifestJSON []byte, attempt int) string {
+func packKey(m Manifest, manifestText []byte, attempt int) string {
 	if attempt > 0 {
-		manifestJSON = strconv.AppendInt(slices.Clone(manifestJSON), int64(attempt), 10)
+		manifestText = strconv.AppendInt(slices.Clone(manifestText), int64(attempt), 10)
 	}
-	sum := sha256.Sum256(manifestJSON)
+	sum := sha256.Sum256(manifestText)
 	return "packs/" + m.Study + "/" + m.Series + "/" + hex.EncodeToString(sum[:16]) + ".zip"
 }
 

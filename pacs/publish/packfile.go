@@ -2,7 +2,6 @@ package publish
 
 import (
 	"context"
-	"encoding/json"
 	"hash/crc32"
 
 	"github.com/tasvir-pacs/tasvir/storage"
@@ -46,10 +45,11 @@ func ReadPack(ctx context.Context, store storage.Store, key string, size int64) 
 	if crc32.ChecksumIEEE(content) != members[n+1].crc32 {
 		return nil, damaged("%s does not have its CRC", manifestName)
 	}
-	f := &PackFile{Metadata: members[n].packMember()}
-	if err := json.Unmarshal(content, &f.Manifest); err != nil {
+	manifest, err := decodeManifest(content)
+	if err != nil {
 		return nil, damaged("%s can't be read: %v", manifestName, err)
 	}
+	f := &PackFile{Metadata: members[n].packMember(), Manifest: *manifest}
 	if f.Manifest.Format != 1 {
 		return nil, damaged("its format is %d; this version knows 1", f.Manifest.Format)
 	}

@@ -78,10 +78,15 @@ func TestPackFormat(t *testing.T) {
 // FuzzReadPack: no bytes make ReadPack allocate without bound or fail with
 // anything but ErrDamaged, and what it finds lies in the object.
 func FuzzReadPack(f *testing.F) {
-	members := []member{
-		inMemory("1.2.dcm", []byte("one")), inMemory("1.2.v1.dcm", []byte("two")), inMemory(metadataName, nil),
-		inMemory(manifestName, []byte(`{"format":1,"instances":[{"sop":"1.2","version":2},{"sop":"1.2","version":1,"member":"1.2.v1.dcm","superseded":true}]}`)),
+	manifest := Manifest{Format: 1, Instances: []ManifestEntry{
+		{SOPInstanceUID: "1.2", Version: 2},
+		{SOPInstanceUID: "1.2", Version: 1, Member: "1.2.v1.dcm", Superseded: true},
+	}}
+	last, _, err := manifest.encode()
+	if err != nil {
+		f.Fatal(err)
 	}
+	members := []member{inMemory("1.2.dcm", []byte("one")), inMemory("1.2.v1.dcm", []byte("two")), inMemory(metadataName, nil), last}
 	layout(members)
 	sound, err := io.ReadAll(zipReader(members))
 	if err != nil {

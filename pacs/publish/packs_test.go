@@ -266,15 +266,19 @@ func TestPackTellsAll(t *testing.T) {
 	for _, f := range r.File {
 		names = append(names, f.Name)
 	}
-	if diff := cmp.Diff([]string{"1.2.3.1.1.dcm", "1.2.3.1.2.dcm", "metadata.json.gz", "manifest.json"}, names); diff != "" {
+	if diff := cmp.Diff([]string{"1.2.3.1.1.dcm", "1.2.3.1.2.dcm", "metadata.json.gz", "manifest.json.gz"}, names); diff != "" {
 		t.Fatal(diff)
 	}
-	in, err := r.Open("manifest.json")
+	packed, err := r.Open("manifest.json.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := gzip.NewReader(packed)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var m Manifest
-	if err := json.NewDecoder(in).Decode(&m); err != nil {
+	if err := json.NewDecoder(text).Decode(&m); err != nil {
 		t.Fatal(err)
 	}
 	want := Manifest{Format: 1, Facility: "TMA", Study: "1.2.3", Series: "1.2.3.1"}
@@ -289,7 +293,7 @@ func TestPackTellsAll(t *testing.T) {
 	if diff := cmp.Diff(want, m); diff != "" {
 		t.Error(diff)
 	}
-	in, err = r.Open("metadata.json.gz")
+	in, err := r.Open("metadata.json.gz")
 	if err != nil {
 		t.Fatal(err)
 	}

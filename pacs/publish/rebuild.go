@@ -3,7 +3,6 @@ package publish
 import (
 	"compress/gzip"
 	"context"
-	"encoding/json"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -68,10 +67,12 @@ func Rebuild(ctx context.Context, facility, study, series string, parts []Part) 
 	if err != nil {
 		return nil, err
 	}
-	if r.text, err = json.MarshalIndent(r.manifest, "", " "); err != nil {
+	manifest, text, err := r.manifest.encode()
+	if err != nil {
 		return nil, err
 	}
-	r.members = append(r.members, inMemory(metadataName, meta), inMemory(manifestName, r.text))
+	r.text = text
+	r.members = append(r.members, inMemory(metadataName, meta), manifest)
 	r.Pack.Bytes = layout(r.members)
 	last := r.members[len(parts)]
 	r.Pack.MetaOffset, r.Pack.MetaLength, r.Pack.Described = last.offset, last.size, metadata.count

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -516,11 +515,11 @@ func FuzzPack(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	text, err := json.Marshal(manifest)
+	last, _, err := manifest.encode()
 	if err != nil {
 		f.Fatal(err)
 	}
-	members = append(members, inMemory(metadataName, meta), inMemory(manifestName, text))
+	members = append(members, inMemory(metadataName, meta), last)
 	layout(members)
 	sound, err := io.ReadAll(zipReader(members))
 	if err != nil {

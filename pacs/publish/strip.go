@@ -70,11 +70,11 @@ func (p *Packs) WithoutPixels(ctx context.Context, old index.StudyPack, at time.
 		members = append(members, m.member)
 		manifest.Instances = append(manifest.Instances, m.entry)
 	}
-	manifestJSON, err := json.MarshalIndent(manifest, "", " ")
+	manifestMember, manifestText, err := manifest.encode()
 	if err != nil {
 		return swap, err
 	}
-	members = append(members, inMemory(metadataName, meta), inMemory(manifestName, manifestJSON))
+	members = append(members, inMemory(metadataName, meta), manifestMember)
 	swap.New = index.Pack{Bytes: layout(members), Described: described}
 	last := members[len(s.members)]
 	swap.New.MetaOffset, swap.New.MetaLength = last.offset, last.size
@@ -84,7 +84,7 @@ func (p *Packs) WithoutPixels(ctx context.Context, old index.StudyPack, at time.
 		swap.Instances = append(swap.Instances, in)
 	}
 	tier, _, _ := strings.Cut(old.Key, packPrefix)
-	swap.New, err = p.prepare(ctx, old.SeriesID, swap.New, func(attempt int) string { return tier + packKey(manifest, manifestJSON, attempt) })
+	swap.New, err = p.prepare(ctx, old.SeriesID, swap.New, func(attempt int) string { return tier + packKey(manifest, manifestText, attempt) })
 	if err != nil {
 		return swap, err
 	}

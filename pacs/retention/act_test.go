@@ -3,6 +3,7 @@ package retention
 import (
 	"archive/zip"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -197,8 +198,12 @@ func (s *site) wantSoundPacks() {
 			if err != nil {
 				s.Fatalf("%s in %s: %v", f.Name, key, err)
 			}
-			if f.Name == "manifest.json" {
-				if err := json.Unmarshal(content, &manifest); err != nil {
+			if f.Name == "manifest.json.gz" {
+				text, err := gzip.NewReader(bytes.NewReader(content))
+				if err == nil {
+					err = json.NewDecoder(text).Decode(&manifest)
+				}
+				if err != nil {
 					s.Fatal(err)
 				}
 			}
