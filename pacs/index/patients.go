@@ -66,7 +66,7 @@ func (ix *Index) Patients(ctx context.Context, scope pacs.Scope, f PatientFilter
 	}
 	rows, err := collect(ctx, ix.pool, `
 		SELECT p.id, p.issuer, p.patient_id, p.name, p.name_fold, p.sex, p.birth_date, p.pinfl, p.variant, p.revision, f.id, f.code, f.name, f.tax_id,
-			(SELECT count(*) FROM study s WHERE s.patient_row = p.id),
+			(SELECT count(*) FROM study s WHERE s.patient_row = p.id AND `+undeleted+`),
 			EXISTS (SELECT FROM study s WHERE s.patient_row = p.id AND s.amended),
 			p.patient_id <> '' AND EXISTS (SELECT FROM patient o WHERE o.facility_row = p.facility_row AND o.issuer = p.issuer
 				AND o.patient_id = p.patient_id AND o.id <> p.id AND o.merged_into IS NULL)

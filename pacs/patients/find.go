@@ -93,7 +93,7 @@ func (p *Patients) fill(ctx context.Context, scope pacs.Scope, d *Detail) error 
 		d.Received = &first[0]
 	}
 	rows, err = p.pool.Query(ctx, `
-		SELECT id, received_patient IS NOT NULL FROM study WHERE patient_row = $1 ORDER BY study_date DESC, id DESC LIMIT $2`, d.ID, maxListed)
+		SELECT id, received_patient IS NOT NULL FROM study WHERE patient_row = $1 AND deleted_at IS NULL ORDER BY study_date DESC, id DESC LIMIT $2`, d.ID, maxListed)
 	if err != nil {
 		return err
 	}

@@ -6,11 +6,15 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/tasvir-pacs/tasvir/pacs/index"
 )
 
 const (
-	// fillEvery is how often new packs are added to the walk.
+	// fillEvery is how often new packs are added to the walk, tidyEvery how
+	// often those that are gone are taken out of it: that reads all of them.
 	fillEvery = time.Minute
+	tidyEvery = time.Hour
 	// settling is how long after it was written a pack is first read: most are
 	// merged into others before.
 	settling = 24 * time.Hour
@@ -19,36 +23,54 @@ const (
 	lease = 2 * time.Hour
 )
 
+// addPacks adds packs to the walk. Numbers are given before transactions end,
+// so a pack may become visible behind later ones; nobody is 100,000 behind.
+// Packs of synthetic studies name no object.
+const addPacks = `
+	INSERT INTO patrol_pack (pack_row, due_at)
+	SELECT k.id, k.created_at + least($1::interval, $2::interval) FROM pack k
+	WHERE k.retired_at IS NULL AND k.key NOT LIKE '` + index.SyntheticPrefix + `%'
+		AND k.id > (SELECT coalesce(max(pack_row), 0) - 100000 FROM patrol_pack)
+		AND NOT EXISTS (SELECT 1 FROM patrol_pack v WHERE v.pack_row = k.id)
+	ON CONFLICT DO NOTHING`
+
 // fill adds new packs to the walk and removes those that are gone, now and
 // then.
 func (p *Patrol) fill(ctx context.Context) error {
 	p.mu.Lock()
-	due := time.Since(p.filledAt) >= fillEvery
+	due, tidy := time.Since(p.filledAt) >= fillEvery, time.Since(p.tidiedAt) >= tidyEvery
 	p.mu.Unlock()
+	if tidy {
+		return p.fillAll(ctx)
+	}
 	if !due {
 		return nil
 	}
-	return p.fillAll(ctx)
+	if _, err := p.pool.Exec(ctx, addPacks, settling, p.o.Interval); err != nil {
+		return failure(err)
+	}
+	p.mu.Lock()
+	p.filledAt = time.Now()
+	p.mu.Unlock()
+	return nil
 }
 
 func (p *Patrol) fillAll(ctx context.Context) error {
+	if _, err := p.pool.Exec(ctx, addPacks, settling, p.o.Interval); err != nil {
+		return failure(err)
+	}
 	for _, sql := range []string{
-		`INSERT INTO patrol_pack (pack_row, due_at)
-			SELECT k.id, k.created_at + least($1::interval, $2::interval) FROM pack k
-			WHERE k.retired_at IS NULL AND NOT EXISTS (SELECT 1 FROM patrol_pack v WHERE v.pack_row = k.id)
-			ON CONFLICT DO NOTHING`,
-		`DELETE FROM patrol_pack v WHERE NOT EXISTS (SELECT 1 FROM pack k WHERE k.id = v.pack_row AND k.retired_at IS NULL)
-			AND ($1::interval, $2::interval) IS NOT NULL`,
+		`DELETE FROM patrol_pack v WHERE NOT EXISTS (SELECT 1 FROM pack k WHERE k.id = v.pack_row AND k.retired_at IS NULL)`,
 		`UPDATE patrol_problem q SET state = 'gone', checked_at = clock_timestamp()
 			WHERE state = 'open' AND kind NOT IN ('orphan', 'not_indexed')
-			AND NOT EXISTS (SELECT 1 FROM pack k WHERE k.key = q.key AND k.retired_at IS NULL) AND ($1::interval, $2::interval) IS NOT NULL`,
+			AND NOT EXISTS (SELECT 1 FROM pack k WHERE k.key = q.key AND k.retired_at IS NULL)`,
 	} {
-		if _, err := p.pool.Exec(ctx, sql, settling, p.o.Interval); err != nil {
+		if _, err := p.pool.Exec(ctx, sql); err != nil {
 			return failure(err)
 		}
 	}
 	p.mu.Lock()
-	p.filledAt = time.Now()
+	p.filledAt, p.tidiedAt = time.Now(), time.Now()
 	p.mu.Unlock()
 	return nil
 }

@@ -56,8 +56,8 @@ type Patrol struct {
 	store storage.Store // paced
 	wake  chan struct{}
 
-	mu       sync.Mutex
-	filledAt time.Time
+	mu                 sync.Mutex
+	filledAt, tidiedAt time.Time
 }
 
 // New brings the patrol's tables up to date.
