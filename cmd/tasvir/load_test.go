@@ -73,8 +73,11 @@ type load struct {
 
 func newLoad(t *testing.T) *load { return &load{t: t, stopped: make(chan struct{})} }
 
-// to points the senders at an archive.
-func (l *load) to(a *archive) { l.address.Store(&a.dicom) }
+// to points the senders at an archive as it runs now.
+func (l *load) to(a *archive) {
+	address := a.dicom
+	l.address.Store(&address)
+}
 
 func (l *load) start(senders ...int) {
 	for _, sender := range senders {
