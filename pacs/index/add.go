@@ -242,7 +242,7 @@ func addStudy(ctx context.Context, tx pgx.Tx, a Addition, of owner, out *Added) 
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, nullif($13, 0), $14, CASE WHEN $14 THEN clock_timestamp() END)
 		ON CONFLICT (study_uid) DO UPDATE SET updated_at = study.updated_at,
 			amended = study.amended OR EXCLUDED.amended, amended_at = coalesce(study.amended_at, EXCLUDED.amended_at),
-			deleted_at = NULL, received_at = CASE WHEN study.deleted_at IS NULL THEN study.received_at ELSE EXCLUDED.received_at END
+			deleted_at = NULL, received_at = CASE WHEN study.deleted_at IS NULL THEN least(study.received_at, EXCLUDED.received_at) ELSE EXCLUDED.received_at END
 		RETURNING id, patient_row, facility_row, completions`,
 		s.StudyInstanceUID, of.patient, out.FacilityID, text(s.Date, maxCode), text(s.Time, maxCode), identity(s.AccessionNumber), identity(s.StudyID),
 		text(s.Description, maxDescription), text(s.ReferringPhysician, maxName), text(s.Question, maxQuestion), s.ReceivedAt, object(s.Attributes),
