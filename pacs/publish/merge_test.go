@@ -434,7 +434,9 @@ func TestMergeStopsAtDamage(t *testing.T) {
 		{"the end of the metadata", func(b []byte, f *PackFile) []byte { b[f.Metadata.Offset+f.Metadata.Length-6] ^= 1; return b }},
 		{"the directory", func(b []byte, _ *PackFile) []byte { b[len(b)-30] ^= 1; return b }},
 		{"the manifest", func(b []byte, f *PackFile) []byte {
-			return bytes.Replace(b, []byte(`"sop": "1.2.3.1.1"`), []byte(`"sop": "1.2.3.1.7"`), 1)
+			end := int(f.Metadata.Offset + f.Metadata.Length)
+			b[end+bytes.Index(b[end:], []byte(manifestName))+len(manifestName)+20] ^= 1
+			return b
 		}},
 		{"cut off", func(b []byte, _ *PackFile) []byte { return b[:len(b)-1] }},
 		{"gone", func([]byte, *PackFile) []byte { return nil }},
