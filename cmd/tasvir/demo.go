@@ -50,18 +50,7 @@ func (c *DemoCmd) Run(ctx context.Context) error {
 	defer sandbox.stop()
 	fmt.Println("  FHIR sandbox     ", sandbox.page())
 
-	flags := ServerFlags{
-		DatabaseFlags: DatabaseFlags{Data: dir},
-		HTTP:          freeAddress(c.HTTP), DICOM: freeAddress(c.DICOM),
-		QuarantineFlags: QuarantineFlags{Quota: 10 << 30},
-		AET:             "TASVIR", Ack: "received", UnknownAE: "refuse", Quiet: 4 * time.Second,
-		FHIR: sandbox.url, FHIRNamespace: "https://tasvir.example.uz/fhir/sid",
-		AdminPassword: demoPassword, LogFormat: "text", LogLevel: "warn",
-		RetentionFlags: RetentionFlags{RetentionLimit: retention.DefaultLimit},
-	}
-	if c.Verbose {
-		flags.LogLevel = "info"
-	}
+	flags := c.server(dir, sandbox.url)
 	log := flags.logger()
 	slog.SetDefault(log)
 	if _, err := os.Stat(filepath.Join(dir, "postgres")); errors.Is(err, fs.ErrNotExist) {
@@ -90,6 +79,25 @@ type demoState struct {
 	Now time.Time `json:"now"`
 	// Sent are the studies whose last image was acknowledged.
 	Sent map[string]bool `json:"sent"`
+}
+
+// server is what the demo's archive is told. The environment has no say.
+func (c *DemoCmd) server(dir, platform string) ServerFlags {
+	flags := ServerFlags{
+		DatabaseFlags: DatabaseFlags{Data: dir},
+		HTTP:          freeAddress(c.HTTP), DICOM: freeAddress(c.DICOM),
+		AET: "TASVIR", Ack: "received", UnknownAE: "refuse", Quiet: 4 * time.Second,
+		QuarantineFlags: QuarantineFlags{Quota: 10 << 30},
+		RetentionFlags:  RetentionFlags{RetentionLimit: retention.DefaultLimit},
+		VerifyFlags:     VerifyFlags{VerifyRate: 20, VerifyInterval: 30 * 24 * time.Hour},
+		KeepChanges:     365 * 24 * time.Hour,
+		FHIR:            platform, FHIRNamespace: "https://tasvir.example.uz/fhir/sid",
+		AdminPassword: demoPassword, LogFormat: "text", LogLevel: "warn",
+	}
+	if c.Verbose {
+		flags.LogLevel = "info"
+	}
+	return flags
 }
 
 // fill makes people and studies that are not there yet.
