@@ -11,6 +11,10 @@
 //	publish                  -- rows     -->  index             one transaction
 //	index                    -- Study …  -->  dicomweb, web, worklist
 //
+// What is kept is looked after by quarantine (what can't be indexed), patients
+// (whose a study is), patrol (whether it is still sound) and retention (how
+// long it is kept); publish also merges packs and rebuilds the index.
+//
 // Each hand-over is one call in one direction. Package pacs imports none of
 // its subpackages; they all import it.
 package pacs
