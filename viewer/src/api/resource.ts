@@ -69,3 +69,44 @@ export function useResource<T>(key: string | undefined, load: () => Promise<T>):
   const set = useCallback((data: T) => setState({ key, data, loading: false }), [key]);
   return { data: state.data, error: state.error, loading: state.loading, reload, set };
 }
+
+export interface Pages<P, T> extends Resource<P> {
+  /** What the pages fetched so far list, in order. */
+  items: T[];
+  /** Fetches the next page; undefined after the last. */
+  more: (() => Promise<void>) | undefined;
+  /** Fetches the first page again and forgets the others. */
+  restart: () => Promise<void>;
+}
+
+/** A list that comes in pages: data is the first. `load` gets the `next` of the page before. */
+export function usePages<P extends { next?: string }, T>(key: string | undefined, load: (after?: string) => Promise<P>, itemsOf: (page: P) => T[]): Pages<P, T> {
+  const first = useResource(key, () => load());
+  const [further, setFurther] = useState<{ key?: string; items: T[]; next?: string }>();
+  // Pages of another question are none of this one.
+  const behind = further?.key === key ? further : undefined;
+  const next = behind ? behind.next : first.data?.next;
+  const more = async () => {
+    const page = await load(next);
+    setFurther({ key, items: [...(behind?.items ?? []), ...itemsOf(page)], next: page.next });
+  };
+  return {
+    ...first,
+    items: [...(first.data ? itemsOf(first.data) : []), ...(behind?.items ?? [])],
+    more: next ? more : undefined,
+    restart: () => {
+      setFurther(undefined);
+      return first.reload();
+    },
+  };
+}
+
+/** A value that is being typed, once the typing pauses. */
+export function useSettled(typed: string): string {
+  const [settled, setSettled] = useState(typed);
+  useEffect(() => {
+    const timer = setTimeout(() => setSettled(typed), 250);
+    return () => clearTimeout(timer);
+  }, [typed]);
+  return settled;
+}

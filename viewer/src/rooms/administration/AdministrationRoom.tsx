@@ -2,6 +2,7 @@ import { type ReactNode, useEffect } from 'react';
 import { api } from '../../api/client';
 import { useResource } from '../../api/resource';
 import type { Device, Facility, GroupRecord, Priority, Role, Rule, UserRecord } from '../../api/schema';
+import { FacilitySelect } from '../../parts/facility';
 import { goTo, href } from '../../parts/route';
 import { useUser } from '../../parts/session';
 import { languageNames, languages, useWords } from '../../words';
@@ -112,13 +113,7 @@ function Devices() {
             <input value={d.ae_title} disabled={!isNew} required maxLength={16} spellCheck={false} onChange={(e) => change({ ae_title: e.target.value })} />
           </Field>
           <Field label={t('study.facility')}>
-            <select value={d.facility} required onChange={(e) => change({ facility: e.target.value })}>
-              {facilities.map((f) => (
-                <option key={f.code} value={f.code}>
-                  {f.name}
-                </option>
-              ))}
-            </select>
+            <FacilitySelect value={d.facility} onChange={(facility) => change({ facility })} />
           </Field>
           <Field label={t('admin.description')}>
             <input value={d.description ?? ''} onChange={(e) => change({ description: e.target.value })} />

@@ -1,10 +1,12 @@
 import { useState } from 'react';
 import { api } from '../../api/client';
-import { useResource } from '../../api/resource';
+import { usePages } from '../../api/resource';
 import { type Demographics, type Quarantined, quarantineReasons, type Released } from '../../api/schema';
+import { FacilitySelect } from '../../parts/facility';
 import { Icon } from '../../parts/icons';
 import { explain, ProblemNote } from '../../parts/problem';
 import { useUser } from '../../parts/session';
+import { TableScroll } from '../../parts/table';
 import { useWords } from '../../words';
 import { bytes, dicomDate, moment, number } from '../../words/dates';
 import { Ask } from './Ask';
@@ -18,26 +20,21 @@ export function QuarantinePage() {
   const [facility, setFacility] = useState('');
   const [reason, setReason] = useState('');
   const [chosen, setChosen] = useState<string[]>([]);
-  const [more, setMore] = useState<{ key: string; items: Quarantined[]; next?: string }>();
-  const key = `quarantine ${facility} ${reason}`;
-  const page = useResource(key, () => api.quarantine({ facility, reason, limit: 100 }));
-  const further = more?.key === key ? more : undefined;
-  const items = [...(page.data?.items ?? []), ...(further?.items ?? [])];
-  const next = further ? further.next : page.data?.next;
+  const page = usePages(
+    `quarantine ${facility} ${reason}`,
+    (after) => api.quarantine({ facility, reason, limit: 100, after }),
+    (answer) => answer.items,
+  );
+  const { items } = page;
   const selected = items.filter((item) => chosen.includes(item.id));
 
-  const reload = async () => {
+  const restart = () => {
     setChosen([]);
-    setMore(undefined);
-    await page.reload();
+    return page.restart();
   };
-  const loadMore = async () => {
-    const answer = await api.quarantine({ facility, reason, limit: 100, after: next });
-    setMore({ key, items: [...(further?.items ?? []), ...answer.items], next: answer.next });
-  };
-  const filter = (set: (value: string) => void) => (event: React.ChangeEvent<HTMLSelectElement>) => {
+  const filter = (set: (value: string) => void) => (value: string) => {
     setChosen([]);
-    set(event.target.value);
+    set(value);
   };
 
   return (
@@ -46,7 +43,7 @@ export function QuarantinePage() {
         <div className="room-head">
           <h1>{t('admin.quarantine.title')}</h1>
           <span className="spread" />
-          <select aria-label={t('quarantine.reason')} value={reason} onChange={filter(setReason)}>
+          <select aria-label={t('quarantine.reason')} value={reason} onChange={(event) => filter(setReason)(event.target.value)}>
             <option value="">{t('quarantine.anyReason')}</option>
             {quarantineReasons.map((name) => (
               <option key={name} value={name}>
@@ -54,16 +51,7 @@ export function QuarantinePage() {
               </option>
             ))}
           </select>
-          {facilities.length > 1 && (
-            <select aria-label={t('study.facility')} value={facility} onChange={filter(setFacility)}>
-              <option value="">{t('worklist.anyFacility')}</option>
-              {facilities.map((f) => (
-                <option key={f.code} value={f.code}>
-                  {f.name}
-                </option>
-              ))}
-            </select>
-          )}
+          {facilities.length > 1 && <FacilitySelect label={t('study.facility')} none={t('worklist.anyFacility')} value={facility} onChange={filter(setFacility)} />}
         </div>
         <p className="secondary lead">{t('admin.quarantine.lead')}</p>
         {page.data && (
@@ -72,8 +60,7 @@ export function QuarantinePage() {
           </p>
         )}
         <ProblemNote error={page.error} retry={() => void page.reload()} />
-        {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard */}
-        <section className="table-scroll" tabIndex={0} aria-label={t('admin.quarantine.title')}>
+        <TableScroll label={t('admin.quarantine.title')}>
           <table>
             <thead>
               <tr>
@@ -119,14 +106,14 @@ export function QuarantinePage() {
             </tbody>
           </table>
           {page.data && items.length === 0 && <p className="empty">{t('quarantine.empty')}</p>}
-        </section>
-        {next && (
-          <button type="button" onClick={() => void loadMore()}>
+        </TableScroll>
+        {page.more && (
+          <button type="button" onClick={() => void page.more?.()}>
             {t('do.more')}
           </button>
         )}
       </div>
-      {selected.length > 0 && <ReleasePanel key={selected.map((item) => item.id).join()} items={selected} onDone={reload} onClose={() => setChosen([])} />}
+      {selected.length > 0 && <ReleasePanel key={selected.map((item) => item.id).join()} items={selected} onDone={restart} onClose={() => setChosen([])} />}
     </>
   );
 }
@@ -184,14 +171,7 @@ function ReleasePanel({ items, onDone, onClose }: { items: Quarantined[]; onDone
         <p className="secondary">{t('quarantine.releaseMeaning')}</p>
         {facilities.length > 1 && (
           <Field label={t('study.facility')}>
-            <select value={facility} onChange={(event) => setFacility(event.target.value)}>
-              <option value="">{t('quarantine.asReceived')}</option>
-              {facilities.map((f) => (
-                <option key={f.code} value={f.code}>
-                  {f.name}
-                </option>
-              ))}
-            </select>
+            <FacilitySelect value={facility} none={t('quarantine.asReceived')} onChange={setFacility} />
           </Field>
         )}
         <label className="check">

@@ -1,10 +1,12 @@
-import { useEffect, useState } from 'react';
+import { useState } from 'react';
 import { api } from '../../api/client';
-import { useResource } from '../../api/resource';
+import { usePages, useSettled } from '../../api/resource';
 import type { PatientRecord } from '../../api/schema';
+import { FacilitySelect } from '../../parts/facility';
 import { Icon } from '../../parts/icons';
 import { ProblemNote } from '../../parts/problem';
 import { useUser } from '../../parts/session';
+import { TableScroll } from '../../parts/table';
 import { useWords } from '../../words';
 import { number } from '../../words/dates';
 import { Who } from './demographics';
@@ -23,21 +25,11 @@ export function RecordsPage() {
         <div className="room-head">
           <h1>{t('admin.records.title')}</h1>
           <RecordSearch search={search} />
-          {facilities.length > 1 && (
-            <select aria-label={t('study.facility')} value={search.facility} onChange={(event) => search.setFacility(event.target.value)}>
-              <option value="">{t('worklist.anyFacility')}</option>
-              {facilities.map((f) => (
-                <option key={f.code} value={f.code}>
-                  {f.name}
-                </option>
-              ))}
-            </select>
-          )}
+          {facilities.length > 1 && <FacilitySelect label={t('study.facility')} none={t('worklist.anyFacility')} value={search.facility} onChange={search.setFacility} />}
         </div>
         <p className="secondary lead">{t('admin.records.lead')}</p>
         <ProblemNote error={page.error} retry={() => void page.reload()} />
-        {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard */}
-        <section className="table-scroll" tabIndex={0} aria-label={t('admin.records.title')}>
+        <TableScroll label={t('admin.records.title')}>
           <table>
             <thead>
               <tr>
@@ -75,9 +67,9 @@ export function RecordsPage() {
             </tbody>
           </table>
           {search.q === '' ? <p className="empty">{t('records.searchFirst')}</p> : page.data && search.records.length === 0 && <p className="empty">{t('patients.notFound')}</p>}
-        </section>
-        {search.next && (
-          <button type="button" onClick={() => void search.more()}>
+        </TableScroll>
+        {search.more && (
+          <button type="button" onClick={() => void search.more?.()}>
             {t('do.more')}
           </button>
         )}
@@ -100,23 +92,15 @@ export function Marks({ record }: { record: PatientRecord }) {
 /** A search for patients' records that waits until the typing pauses. */
 export function useRecordSearch(only = '') {
   const [typed, setTyped] = useState('');
-  const [q, setQ] = useState('');
   const [facility, setFacility] = useState(only);
-  const [further, setFurther] = useState<{ key: string; records: PatientRecord[]; next?: string }>();
-  useEffect(() => {
-    const timer = setTimeout(() => setQ(typed.trim()), 250);
-    return () => clearTimeout(timer);
-  }, [typed]);
-  const key = `records ${facility} ${q}`;
-  const page = useResource(q === '' ? undefined : key, () => api.patientRecords({ q, facility, limit: 50 }));
-  const mine = further?.key === key ? further : undefined;
-  const records = q === '' ? [] : [...(page.data?.patients ?? []), ...(mine?.records ?? [])];
-  const next = q === '' ? undefined : mine ? mine.next : page.data?.next;
-  const more = async () => {
-    const answer = await api.patientRecords({ q, facility, limit: 50, after: next });
-    setFurther({ key, records: [...(mine?.records ?? []), ...answer.patients], next: answer.next });
-  };
-  return { typed, setTyped, q, facility, setFacility, page, records, next, more };
+  const q = useSettled(typed).trim();
+  const page = usePages(
+    q === '' ? undefined : `records ${facility} ${q}`,
+    (after) => api.patientRecords({ q, facility, limit: 50, after }),
+    (answer) => answer.patients,
+  );
+  // What was found before is not shown to who has typed nothing.
+  return { typed, setTyped, q, facility, setFacility, page, records: q === '' ? [] : page.items, more: q === '' ? undefined : page.more };
 }
 
 export function RecordSearch({ search }: { search: ReturnType<typeof useRecordSearch> }) {

@@ -2,6 +2,7 @@ import { useState } from 'react';
 import { api } from '../../api/client';
 import { useResource } from '../../api/resource';
 import { type LegalHold, type RetentionPolicy, type RetentionPreview, retentionActions } from '../../api/schema';
+import { FacilitySelect } from '../../parts/facility';
 import { Icon } from '../../parts/icons';
 import { explain, ProblemNote } from '../../parts/problem';
 import { href } from '../../parts/route';
@@ -46,14 +47,7 @@ export function RetentionPage() {
             <input type="number" min={1} value={p.position ?? 1} onChange={(e) => change({ position: Number(e.target.value) })} />
           </Field>
           <Field label={t('study.facility')}>
-            <select value={p.facility ?? ''} onChange={(e) => change({ facility: e.target.value })}>
-              <option value="">{t('retention.any')}</option>
-              {facilities.map((f) => (
-                <option key={f.code} value={f.code}>
-                  {f.name}
-                </option>
-              ))}
-            </select>
+            <FacilitySelect value={p.facility ?? ''} none={t('retention.any')} onChange={(facility) => change({ facility })} />
           </Field>
           <Field label={t('retention.modality')} hint={t('retention.modalityHint')}>
             <input value={p.modality ?? ''} maxLength={16} spellCheck={false} onChange={(e) => change({ modality: e.target.value.toUpperCase() })} />

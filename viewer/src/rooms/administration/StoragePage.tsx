@@ -4,6 +4,7 @@ import { useResource } from '../../api/resource';
 import type { StorageProblem } from '../../api/schema';
 import { explain, ProblemNote } from '../../parts/problem';
 import { href } from '../../parts/route';
+import { TableScroll } from '../../parts/table';
 import { useWords } from '../../words';
 import { bytes, moment, number } from '../../words/dates';
 import { Fact } from './Fact';
@@ -73,8 +74,7 @@ export function StoragePage() {
               </span>
             </label>
           )}
-          {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard */}
-          <section className="table-scroll" tabIndex={0} aria-label={t('storage.problems')}>
+          <TableScroll label={t('storage.problems')}>
             <table>
               <thead>
                 <tr>
@@ -94,7 +94,7 @@ export function StoragePage() {
               </tbody>
             </table>
             {v.problems.length === 0 && <p className="empty">{t('storage.none')}</p>}
-          </section>
+          </TableScroll>
         </>
       )}
     </div>

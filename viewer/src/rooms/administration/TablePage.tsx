@@ -4,6 +4,7 @@ import { useResource } from '../../api/resource';
 import { Dialog } from '../../parts/dialog';
 import { Icon } from '../../parts/icons';
 import { explain, ProblemNote } from '../../parts/problem';
+import { TableScroll } from '../../parts/table';
 import { useWords } from '../../words';
 
 interface Column<T> {
@@ -76,8 +77,7 @@ export function TablePage<T extends object>({ name, load, columns, keyOf, make, 
         </div>
         <p className="secondary lead">{t(`admin.${name}.lead`)}</p>
         <ProblemNote error={list.error} retry={() => void list.reload()} />
-        {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard */}
-        <section className="table-scroll" tabIndex={0} aria-label={t(`admin.${name}.title`)}>
+        <TableScroll label={t(`admin.${name}.title`)}>
           <table>
             <thead>
               <tr>
@@ -107,7 +107,7 @@ export function TablePage<T extends object>({ name, load, columns, keyOf, make, 
             </tbody>
           </table>
           {list.data?.length === 0 && <p className="empty">{t('admin.empty')}</p>}
-        </section>
+        </TableScroll>
         {below}
       </div>
       {edited && (

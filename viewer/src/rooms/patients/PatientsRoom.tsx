@@ -1,8 +1,8 @@
 import { useEffect, useState } from 'react';
 import { api } from '../../api/client';
 import { listen } from '../../api/events';
-import { useResource } from '../../api/resource';
-import type { Study } from '../../api/schema';
+import { usePages, useSettled } from '../../api/resource';
+import { FacilitySelect } from '../../parts/facility';
 import { Icon } from '../../parts/icons';
 import { describe, Sex } from '../../parts/patient';
 import { ProblemNote } from '../../parts/problem';
@@ -16,17 +16,15 @@ export function PatientsRoom() {
   const { t } = useWords();
   const user = useUser();
   const [typed, setTyped] = useState('');
-  const [q, setQ] = useState('');
   const [facility, setFacility] = useState('');
-  const [more, setMore] = useState<{ key: string; studies: Study[]; next?: string }>();
-  const key = `studies ${q} ${facility}`;
-  const page = useResource(key, () => api.studies({ q, facility, limit: 50 }));
-  const { reload } = page;
+  const q = useSettled(typed);
+  const page = usePages(
+    `studies ${q} ${facility}`,
+    (after) => api.studies({ q, facility, limit: 50, after }),
+    (answer) => answer.studies,
+  );
+  const { items: studies, reload } = page;
 
-  useEffect(() => {
-    const timer = setTimeout(() => setQ(typed), 250);
-    return () => clearTimeout(timer);
-  }, [typed]);
   useEffect(() => {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const stop = listen(() => {
@@ -41,14 +39,6 @@ export function PatientsRoom() {
     };
   }, [reload]);
 
-  const further = more?.key === key ? more : undefined;
-  const studies = [...(page.data?.studies ?? []), ...(further?.studies ?? [])];
-  const next = further ? further.next : page.data?.next;
-  const loadMore = async () => {
-    const answer = await api.studies({ q, facility, limit: 50, after: next });
-    setMore({ key, studies: [...(further?.studies ?? []), ...answer.studies], next: answer.next });
-  };
-
   return (
     <main className="room patients">
       <div className="room-head">
@@ -57,16 +47,7 @@ export function PatientsRoom() {
           <Icon name="search" />
           <input type="search" placeholder={t('worklist.search')} aria-label={t('worklist.search')} value={typed} onChange={(event) => setTyped(event.target.value)} />
         </div>
-        {user.facilities.length > 1 && (
-          <select aria-label={t('study.facility')} value={facility} onChange={(event) => setFacility(event.target.value)}>
-            <option value="">{t('worklist.anyFacility')}</option>
-            {user.facilities.map((f) => (
-              <option key={f.code} value={f.code}>
-                {f.name}
-              </option>
-            ))}
-          </select>
-        )}
+        {user.facilities.length > 1 && <FacilitySelect label={t('study.facility')} none={t('worklist.anyFacility')} value={facility} onChange={setFacility} />}
       </div>
       <ProblemNote error={page.error} retry={() => void reload()} />
       <ul className="study-list">
@@ -107,8 +88,8 @@ export function PatientsRoom() {
         ))}
       </ul>
       {page.data && studies.length === 0 && <p className="empty">{t(q ? 'patients.notFound' : 'patients.empty')}</p>}
-      {next && (
-        <button type="button" onClick={() => void loadMore()}>
+      {page.more && (
+        <button type="button" onClick={() => void page.more?.()}>
           {t('do.more')}
         </button>
       )}

@@ -1,13 +1,14 @@
 import { useEffect, useState } from 'react';
 import { api } from '../../api/client';
 import { listen } from '../../api/events';
-import { useResource } from '../../api/resource';
+import { useResource, useSettled } from '../../api/resource';
 import type { DeliveryRow, DeliveryState } from '../../api/schema';
 import { DeliveryWords } from '../../parts/delivery';
 import { Icon } from '../../parts/icons';
 import { describe, Sex } from '../../parts/patient';
 import { explain, ProblemNote } from '../../parts/problem';
 import { href } from '../../parts/route';
+import { TableScroll } from '../../parts/table';
 import { useWords } from '../../words';
 import { dicomDate, moment } from '../../words/dates';
 
@@ -17,16 +18,12 @@ const states: DeliveryState[] = ['failed', 'retrying', 'queued', 'delivered'];
 export function ReportsRoom() {
   const { t } = useWords();
   const [state, setState] = useState<DeliveryState | ''>('');
-  const [q, setQ] = useState('');
   const [typed, setTyped] = useState('');
+  const q = useSettled(typed);
   const [problem, setProblem] = useState<unknown>();
   const page = useResource(`deliveries ${state} ${q}`, () => api.deliveries({ state, q, limit: 200 }));
   const { reload } = page;
 
-  useEffect(() => {
-    const timer = setTimeout(() => setQ(typed), 250);
-    return () => clearTimeout(timer);
-  }, [typed]);
   useEffect(() => {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const stop = listen((event) => {
@@ -77,8 +74,7 @@ export function ReportsRoom() {
           <Icon name="warn" /> <span>{explain(t, problem)}</span>
         </div>
       )}
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard */}
-      <section className="table-scroll" tabIndex={0} aria-label={t('rooms.reports')}>
+      <TableScroll label={t('rooms.reports')}>
         <table>
           <thead>
             <tr>
@@ -137,7 +133,7 @@ export function ReportsRoom() {
           </tbody>
         </table>
         {page.data?.deliveries.length === 0 && <p className="empty">{t('delivery.empty')}</p>}
-      </section>
+      </TableScroll>
     </main>
   );
 }
