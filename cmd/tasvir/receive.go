@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"log/slog"
-	"net"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/access"
@@ -19,16 +18,17 @@ type admission struct {
 }
 
 // admit is dimse.Server.Admit: the association's value is the access.Device.
-func (a *admission) admit(_ context.Context, rq *ul.AssociateRequest, remote net.Addr) (any, error) {
-	if device, ok := a.known.Lookup(rq.CallingAE); ok {
-		return device, nil
+func (a *admission) admit(_ context.Context, caller dimse.Caller) (dimse.Admission, error) {
+	calling := caller.Request.CallingAE
+	if device, ok := a.known.Lookup(calling); ok {
+		return dimse.Admission{Value: device}, nil
 	}
 	if a.park {
-		return access.Device{AETitle: rq.CallingAE, FacilityCode: pacs.Unassigned}, nil
+		return dimse.Admission{Value: access.Device{AETitle: calling, FacilityCode: pacs.Unassigned}}, nil
 	}
-	a.log.Warn("association refused: the calling AE title is not known; add it with tasvir device add", "calling", rq.CallingAE, "remote", remote.String())
+	a.log.Warn("association refused: the calling AE title is not known; add it with tasvir device add", "calling", calling, "remote", caller.RemoteAddr.String())
 	refusal := ul.RejectCallingAE
-	return nil, &refusal
+	return dimse.Admission{}, &refusal
 }
 
 // storeStatuses is the one table from error codes to C-STORE statuses, PS3.4

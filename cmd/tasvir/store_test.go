@@ -213,11 +213,11 @@ func TestStoreWithTooManyJobs(t *testing.T) {
 }
 
 func TestStoreAndEchoRefused(t *testing.T) {
-	address := startNode(t, &dimse.Server{Admit: func(_ context.Context, rq *ul.AssociateRequest, _ net.Addr) (any, error) {
-		if rq.CallingAE == "STRANGER" {
-			return nil, &ul.RejectCallingAE
+	address := startNode(t, &dimse.Server{Admit: func(_ context.Context, caller dimse.Caller) (dimse.Admission, error) {
+		if caller.Request.CallingAE == "STRANGER" {
+			return dimse.Admission{}, &ul.RejectCallingAE
 		}
-		return nil, nil
+		return dimse.Admission{}, nil
 	}}, &storeNode{})
 	dir := t.TempDir()
 	writeInstance(t, filepath.Join(dir, "a"), dicom.CTImageStorage, "1.2", dicom.ExplicitVRLittleEndian)

@@ -24,8 +24,18 @@ type Dialer struct {
 	Timeouts ul.Timeouts
 	// DialTimeout bounds the TCP connection. Default 30 s.
 	DialTimeout time.Duration
-	// Identity, when set, is the user identity to present.
+	// Identity, when set, is the user identity to present. Whether a peer that
+	// was asked to confirm it did so is in Client.Peer's IdentityResponse.
 	Identity *ul.UserIdentity
+	// Roles proposes roles other than the default, SCU; for C-GET, to be the SCP
+	// of the storage classes. Client.Contexts has what came of it.
+	Roles []ul.Role
+	// Extended and CommonExtended are sent as they are; Client.Peer has the
+	// answers to Extended.
+	Extended       []ul.ExtendedNegotiation
+	CommonExtended []ul.CommonExtendedNegotiation
+	// AsyncWindow, when set, proposes more than one outstanding operation.
+	AsyncWindow *ul.AsyncWindow
 	// DialContext, when set, makes the connection, for instance over TLS.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 }
@@ -54,7 +64,10 @@ func Dial(ctx context.Context, addr string, d Dialer) (*Client, error) {
 	}
 	rq := &ul.AssociateRequest{
 		CalledAE: d.CalledAE, CallingAE: d.CallingAE, Contexts: contexts,
-		User: ul.UserInformation{Identity: d.Identity},
+		User: ul.UserInformation{
+			Identity: d.Identity, Roles: d.Roles, Extended: d.Extended, CommonExtended: d.CommonExtended,
+			AsyncWindow: d.AsyncWindow,
+		},
 	}
 	assoc, err := ul.Request(ctx, nc, rq, ul.Config{
 		MaxPDU: d.MaxPDU, Timeouts: d.Timeouts,
@@ -79,6 +92,10 @@ func (c *Client) Contexts() []ul.Context { return c.assoc.Contexts() }
 
 // Peer returns what the peer said about its implementation.
 func (c *Client) Peer() ul.UserInformation { return c.assoc.Peer() }
+
+// Window returns how many operations may be outstanding at a time: Invoked by
+// this side and Performed by it; 0 is no limit.
+func (c *Client) Window() ul.AsyncWindow { return c.assoc.Window() }
 
 // Echo verifies that the peer answers: C-ECHO, PS3.7 section 9.1.5.
 func (c *Client) Echo(ctx context.Context) (Status, error) {
@@ -172,7 +189,7 @@ func (c *Client) Accepts(sopClass, transferSyntax string) bool {
 // syntax means any.
 func (c *Client) contextFor(abstract, ts string) (ul.Context, bool) {
 	for _, pc := range c.assoc.Contexts() {
-		if pc.RequestorSCU && pc.AbstractSyntax == abstract && (ts == "" || pc.TransferSyntax == ts) {
+		if pc.SCU && pc.AbstractSyntax == abstract && (ts == "" || pc.TransferSyntax == ts) {
 			return pc, true
 		}
 	}

@@ -20,11 +20,11 @@ func Example() {
 	}
 	srv := &dimse.Server{
 		AETitle: "TASVIR",
-		Admit: func(_ context.Context, req *ul.AssociateRequest, _ net.Addr) (any, error) {
-			if req.CallingAE != "CT01" {
-				return nil, &ul.RejectCallingAE
+		Admit: func(_ context.Context, caller dimse.Caller) (dimse.Admission, error) {
+			if caller.Request.CallingAE != "CT01" {
+				return dimse.Admission{}, &ul.RejectCallingAE
 			}
-			return "Urgut hospital", nil
+			return dimse.Admission{Value: "Urgut hospital"}, nil
 		},
 		Store: dimse.StoreHandlerFunc(func(_ context.Context, req *dimse.StoreRequest) dimse.Status {
 			n, err := io.Copy(io.Discard, req.Data)

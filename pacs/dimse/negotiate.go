@@ -17,17 +17,68 @@ type SOPClasses struct {
 	AcceptUnknown bool
 	// Only, when not empty, replaces the standard storage classes.
 	Only []string
+
+	related []string // of one association, see with
 }
 
 // accepts says whether instances of this SOP class are taken.
 func (s SOPClasses) accepts(uid string) bool {
 	switch {
-	case slices.Contains(s.Only, uid):
+	case slices.Contains(s.Only, uid), slices.Contains(s.related, uid):
 		return true
 	case dicom.IsStorageSOPClass(uid):
 		return len(s.Only) == 0
 	}
 	return s.AcceptUnknown && dicom.ValidUID(uid) == nil && !isService(uid)
+}
+
+// policy is how the server negotiates an admitted request.
+func (s *Server) policy(rq *ul.AssociateRequest, info *AssociationInfo, admission Admission) ul.AcceptorPolicy {
+	classes := s.SOPClasses.with(rq.User.CommonExtended)
+	// In these classes the requestor is to receive, not to send.
+	receives := make(map[string]bool)
+	for _, r := range rq.User.Roles {
+		if r.SCP && !r.SCU {
+			receives[r.SOPClassUID] = true
+		}
+	}
+	return ul.AcceptorPolicy{
+		Choose: func(abstract string, transferSyntaxes []string) (string, ul.Result) {
+			if s.Store == nil && abstract != dicom.VerificationSOPClass {
+				return "", ul.AbstractSyntaxNotSupported
+			}
+			return classes.choose(abstract, transferSyntaxes, receives[abstract])
+		},
+		Role: func(sopClass string, scu, scp bool) (bool, bool) {
+			if s.Role != nil {
+				return s.Role(info, sopClass, scu, scp)
+			}
+			return scu, scp && classes.accepts(sopClass)
+		},
+		Extended: func(sopClass string, proposed []byte) []byte {
+			if answer := classes.storageExtended(sopClass, proposed); answer != nil || s.Extended == nil {
+				return answer
+			}
+			return s.Extended(info, sopClass, proposed)
+		},
+		AsyncWindow: s.AsyncWindow, Identity: admission.Identity,
+	}
+}
+
+// with also accepts the classes that a requestor says are special cases of
+// accepted ones: SOP class common extended negotiation, PS3.7 Annex D.3.3.6 and
+// PS3.4 section B.3.1.4.
+func (s SOPClasses) with(common []ul.CommonExtendedNegotiation) SOPClasses {
+	s.related = nil
+	for _, x := range common {
+		if dicom.ValidUID(x.SOPClassUID) != nil || isService(x.SOPClassUID) {
+			continue
+		}
+		if slices.ContainsFunc(x.RelatedGeneral, s.accepts) {
+			s.related = append(s.related, x.SOPClassUID)
+		}
+	}
+	return s
 }
 
 // Under DICOM's own root only one branch holds storage classes, and in it some
@@ -49,8 +100,9 @@ func isService(uid string) bool {
 	return strings.HasPrefix(uid, dicomRoot) && !strings.HasPrefix(uid, storageBranch) || slices.Contains(servicesAmongStorage, uid)
 }
 
-// choose decides one proposed presentation context.
-func (s SOPClasses) choose(abstract string, transferSyntaxes []string) (string, ul.Result) {
+// choose decides one proposed presentation context. receives says that the
+// requestor is to receive in it, as in C-GET.
+func (s SOPClasses) choose(abstract string, transferSyntaxes []string, receives bool) (string, ul.Result) {
 	encoding := storageEncoding
 	switch {
 	case abstract == dicom.VerificationSOPClass:
@@ -59,7 +111,11 @@ func (s SOPClasses) choose(abstract string, transferSyntaxes []string) (string, 
 	case !s.accepts(abstract):
 		return "", ul.AbstractSyntaxNotSupported
 	}
-	ts, ok := ul.ChooseTransferSyntax(transferSyntaxes, encoding)
+	choose := ul.ChooseTransferSyntax
+	if receives {
+		choose = ul.ChooseToSend
+	}
+	ts, ok := choose(transferSyntaxes, encoding)
 	if !ok {
 		return "", ul.TransferSyntaxesNotSupported
 	}

@@ -45,7 +45,7 @@ func TestChoose(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, result := tt.classes.choose(tt.abstract, tt.proposed)
+			got, result := tt.classes.choose(tt.abstract, tt.proposed, false)
 			if got != tt.want || result != tt.result {
 				t.Errorf("got %q, %s, want %q, %s", got, result, tt.want, tt.result)
 			}
@@ -56,12 +56,12 @@ func TestChoose(t *testing.T) {
 // Every storage class and every transfer syntax that our scanner reads is taken.
 func TestEveryStorageClassIsAccepted(t *testing.T) {
 	for _, c := range dicom.StorageSOPClasses {
-		if _, r := (SOPClasses{}).choose(c.UID, []string{dicom.ImplicitVRLittleEndian}); r != ul.Acceptance {
+		if _, r := (SOPClasses{}).choose(c.UID, []string{dicom.ImplicitVRLittleEndian}, false); r != ul.Acceptance {
 			t.Errorf("%s: %s", c.Name, r)
 		}
 	}
 	for _, ts := range dicom.TransferSyntaxes {
-		_, r := (SOPClasses{}).choose(dicom.CTImageStorage, []string{ts.UID})
+		_, r := (SOPClasses{}).choose(dicom.CTImageStorage, []string{ts.UID}, false)
 		if ts.Encapsulated && r != ul.Acceptance {
 			t.Errorf("%s: %s", ts.Name, r)
 		}

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"sync"
@@ -25,8 +27,37 @@ type AssociationInfo struct {
 	RemoteAddr           net.Addr
 	ImplementationClass  string // the peer's
 	ImplementationString string // the peer's implementation version name
-	// Value is what Server.Admit returned.
+	// TLS is the state of the connection, nil without TLS.
+	TLS *tls.ConnectionState
+	// Proposed are the presentation contexts as the peer proposed them and
+	// Results the answers, in the same order. Results is nil until the
+	// association is established.
+	Proposed []ul.ProposedContext
+	Results  []ul.ContextResult
+	// Value is Admission.Value.
 	Value any
+}
+
+// Caller is who asks for an association.
+type Caller struct {
+	Request    *ul.AssociateRequest
+	RemoteAddr net.Addr
+	// TLS is the state of the connection after its handshake, nil without TLS.
+	TLS *tls.ConnectionState
+}
+
+// Admission is the leave to associate.
+type Admission struct {
+	// Value is kept as AssociationInfo.Value.
+	Value any
+	// MaxAssociations bounds the associations of this calling AE title at a time;
+	// the next one is rejected as "local limit exceeded". 0 leaves it to the
+	// Server's bound.
+	MaxAssociations int
+	// Identity answers the request's user identity, if it asks for an answer. It
+	// says that the identity was verified; nil leaves it unanswered, which says
+	// that it was not looked at.
+	Identity *ul.UserIdentityResponse
 }
 
 // Server is a DICOM provider: it answers C-ECHO and hands C-STORE to Store.
@@ -36,12 +67,25 @@ type Server struct {
 	AETitle string
 	// Admit is asked about each association before it is accepted, by then
 	// with the right called AE title. It returns nil to accept and *ul.Reject to
-	// refuse; any other error refuses with "temporary congestion". The value is
-	// kept as AssociationInfo.Value. Nil admits everybody.
-	Admit func(ctx context.Context, req *ul.AssociateRequest, remote net.Addr) (value any, err error)
+	// refuse; any other error refuses with "temporary congestion". Nil admits
+	// everybody.
+	Admit func(ctx context.Context, caller Caller) (Admission, error)
 	// Store takes the instances. Nil leaves only verification.
 	Store      StoreHandler
 	SOPClasses SOPClasses
+	// Role answers a role selection item with the roles that the requestor gets,
+	// never more than it proposes. Nil lets it be SCU of everything, and SCP of
+	// the storage classes, as C-GET needs. PS3.7 Annex D.3.3.4.
+	Role func(info *AssociationInfo, sopClass string, scu, scp bool) (bool, bool)
+	// Extended answers the SOP class extended negotiation of classes other than
+	// the storage ones with the bytes of PS3.4 for that class, for instance what
+	// of relational queries, date-time and fuzzy matching a C-FIND understands
+	// (PS3.4 Table C.5.1-1). A nil function or answer says that nothing beyond
+	// the class itself is supported.
+	Extended func(info *AssociationInfo, sopClass string, proposed []byte) []byte
+	// AsyncWindow is the most outstanding operations to agree to, in the
+	// requestor's words. Zero is one each way. PS3.7 Annex D.3.3.3.
+	AsyncWindow ul.AsyncWindow
 
 	// MaxAssociations bounds the associations served at a time; the next one is
 	// rejected as "local limit exceeded". Default 100.
@@ -61,6 +105,7 @@ type Server struct {
 	slots       chan struct{} // one per association
 	connections chan struct{} // one per connection
 	waiting     waiting
+	callers     census       // associations by calling AE title
 	dropLogged  atomic.Int64 // when, in Unix seconds
 }
 
@@ -185,14 +230,20 @@ func (s *Server) logger() *slog.Logger {
 func (s *Server) serveConn(ctx, hard context.Context, nc net.Conn, associated func()) {
 	info := &AssociationInfo{ID: newAssociationID(), RemoteAddr: nc.RemoteAddr()}
 	log := s.logger().With("association", info.ID, "remote", nc.RemoteAddr().String())
+	if tc, ok := nc.(*tls.Conn); ok {
+		if info.TLS, ok = s.handshake(ctx, tc, log); !ok {
+			return
+		}
+	}
 	// Only established associations may outlive ctx.
 	establishing, established := context.WithCancelCause(hard)
 	defer established(nil)
 	stop := context.AfterFunc(ctx, func() { established(errShutdown) })
 	defer stop()
 
-	holdsSlot := false
+	holdsSlot, leaveCaller := false, func() {}
 	release := func() {
+		leaveCaller()
 		if holdsSlot {
 			holdsSlot = false
 			<-s.slots
@@ -214,11 +265,13 @@ func (s *Server) serveConn(ctx, hard context.Context, nc net.Conn, associated fu
 			default:
 				return ul.AcceptorPolicy{}, &ul.RejectLocalLimit
 			}
-			policy, err := s.admit(establishing, req, info)
+			policy, leave, err := s.admit(establishing, req, info)
 			if err != nil {
 				release() // the peer may take its time to close
+				return policy, err
 			}
-			return policy, err
+			leaveCaller = leave
+			return policy, nil
 		},
 	})
 	if err != nil {
@@ -229,8 +282,28 @@ func (s *Server) serveConn(ctx, hard context.Context, nc net.Conn, associated fu
 		return
 	}
 	associated()
+	info.Results = assoc.Results()
 	log = log.With("calling", info.CallingAE)
 	s.serveAssociation(hard, assoc, info, log, release)
+}
+
+// handshake completes a TLS handshake within the time that a peer has for its
+// A-ASSOCIATE-RQ, or closes the connection.
+func (s *Server) handshake(ctx context.Context, tc *tls.Conn, log *slog.Logger) (*tls.ConnectionState, bool) {
+	ctx, cancel := context.WithTimeout(ctx, s.Timeouts.WithDefaults().ARTIM)
+	defer cancel()
+	if err := tc.HandshakeContext(ctx); err != nil {
+		_ = tc.Close()
+		if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			log.Warn("TLS handshake failed", "error", err)
+			if f := s.Observer.AssociationRejected; f != nil {
+				f(nil, tc.RemoteAddr(), fmt.Errorf("TLS handshake failed: %w", err))
+			}
+		}
+		return nil, false
+	}
+	state := tc.ConnectionState()
+	return &state, true
 }
 
 func logRejection(log *slog.Logger, rq *ul.AssociateRequest, err error) {
@@ -245,29 +318,27 @@ func logRejection(log *slog.Logger, rq *ul.AssociateRequest, err error) {
 	log.Warn("association not accepted", "calling", rq.CallingAE, "called", rq.CalledAE, "error", err)
 }
 
-func (s *Server) admit(ctx context.Context, rq *ul.AssociateRequest, info *AssociationInfo) (ul.AcceptorPolicy, error) {
+// admit decides on an association. leave must be called when it is over.
+func (s *Server) admit(ctx context.Context, rq *ul.AssociateRequest, info *AssociationInfo) (policy ul.AcceptorPolicy, leave func(), err error) {
 	if s.AETitle != "" && rq.CalledAE != s.AETitle {
-		return ul.AcceptorPolicy{}, &ul.RejectCalledAE
+		return policy, nil, &ul.RejectCalledAE
 	}
 	info.CallingAE, info.CalledAE = rq.CallingAE, rq.CalledAE
 	info.ImplementationClass, info.ImplementationString = rq.User.ImplementationClassUID, rq.User.ImplementationVersion
+	info.Proposed = rq.Contexts
+	var admission Admission
 	if s.Admit != nil {
-		value, err := s.Admit(ctx, rq, info.RemoteAddr)
-		if err != nil {
-			return ul.AcceptorPolicy{}, err
+		if admission, err = s.Admit(ctx, Caller{Request: rq, RemoteAddr: info.RemoteAddr, TLS: info.TLS}); err != nil {
+			return policy, nil, err
 		}
-		info.Value = value
+		info.Value = admission.Value
 	}
-	return ul.AcceptorPolicy{Choose: s.choose, Extended: s.SOPClasses.storageExtended}, nil
-}
-
-func (s *Server) choose(abstract string, transferSyntaxes []string) (string, ul.Result) {
-	if s.Store == nil && abstract != dicom.VerificationSOPClass {
-		return "", ul.AbstractSyntaxNotSupported
+	leave, ok := s.callers.enter(rq.CallingAE, admission.MaxAssociations)
+	if !ok {
+		return policy, nil, &ul.RejectLocalLimit
 	}
-	return s.SOPClasses.choose(abstract, transferSyntaxes)
+	return s.policy(rq, info, admission), leave, nil
 }
-
 func (s *Server) serveAssociation(ctx context.Context, assoc *ul.Association, info *AssociationInfo, log *slog.Logger, release func()) {
 	start := time.Now()
 	log.Info("association opened", "contexts", len(assoc.Contexts()), "implementation", info.ImplementationString)

@@ -102,11 +102,11 @@ func TestEchoAndStore(t *testing.T) {
 	count := func(n *int) func() { return func() { mu.Lock(); *n++; mu.Unlock() } }
 	addr, stop := start(t, &Server{
 		AETitle: "TASVIR", Store: &handler,
-		Admit: func(_ context.Context, req *ul.AssociateRequest, remote net.Addr) (any, error) {
-			if req.CallingAE != "CT01" || !remote.(*net.TCPAddr).IP.IsLoopback() {
-				return nil, &ul.RejectCallingAE
+		Admit: func(_ context.Context, caller Caller) (Admission, error) {
+			if caller.Request.CallingAE != "CT01" || !caller.RemoteAddr.(*net.TCPAddr).IP.IsLoopback() || caller.TLS != nil {
+				return Admission{}, &ul.RejectCallingAE
 			}
-			return "facility 7", nil
+			return Admission{Value: "facility 7"}, nil
 		},
 		Observer: Observer{
 			AssociationOpened: func(*AssociationInfo) { count(&got.opened)() },
@@ -157,14 +157,14 @@ func TestEchoAndStore(t *testing.T) {
 }
 
 func TestServerRejects(t *testing.T) {
-	admit := func(_ context.Context, req *ul.AssociateRequest, _ net.Addr) (any, error) {
-		switch req.CallingAE {
+	admit := func(_ context.Context, caller Caller) (Admission, error) {
+		switch caller.Request.CallingAE {
 		case "CT01":
-			return nil, nil
+			return Admission{}, nil
 		case "DOWN":
-			return nil, errors.New("no such table")
+			return Admission{}, errors.New("no such table")
 		}
-		return nil, fmt.Errorf("looking up: %w", &ul.RejectCallingAE)
+		return Admission{}, fmt.Errorf("looking up: %w", &ul.RejectCallingAE)
 	}
 	tests := []struct {
 		name, called, calling string
@@ -610,8 +610,8 @@ func TestOneHostCantTakeAllConnections(t *testing.T) {
 	for _, l := range leave {
 		l()
 	}
-	if len(w.byHost) != 0 {
-		t.Errorf("left behind: %v", w.byHost)
+	if len(w.hosts.byName) != 0 {
+		t.Errorf("left behind: %v", w.hosts.byName)
 	}
 
 	addr, _ := start(t, &Server{Timeouts: ul.Timeouts{ARTIM: time.Minute}})
@@ -711,7 +711,9 @@ func TestClientChecksResponses(t *testing.T) {
 					return
 				}
 				a, err := ul.Accept(context.Background(), nc, ul.AcceptorConfig{Decide: func(*ul.AssociateRequest) (ul.AcceptorPolicy, error) {
-					return ul.AcceptorPolicy{Choose: SOPClasses{}.choose}, nil
+					return ul.AcceptorPolicy{Choose: func(abstract string, proposed []string) (string, ul.Result) {
+						return SOPClasses{}.choose(abstract, proposed, false)
+					}}, nil
 				}})
 				if err != nil {
 					return

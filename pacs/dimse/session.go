@@ -53,6 +53,9 @@ func (s *session) handle(ctx context.Context, pc ul.Context, rq Command) error {
 	case !rq.Has(MessageID):
 		return fmt.Errorf("%s without Message ID", field)
 	}
+	if !pc.SCP {
+		return s.refuse(pc, rq, Statusf(SOPClassNotSupported, "%s in a presentation context where this side is not SCP", field))
+	}
 	switch field {
 	case CEchoRQ:
 		return s.echo(pc, rq)

@@ -12,10 +12,7 @@ import (
 const maxWaiting = 64
 
 // waiting counts connections that have not associated yet, by host.
-type waiting struct {
-	mu     sync.Mutex
-	byHost map[string]int
-}
+type waiting struct{ hosts census }
 
 // enter counts a connection, unless its host has too many. leave, which may be
 // called more than once, uncounts it.
@@ -24,20 +21,32 @@ func (w *waiting) enter(addr net.Addr) (leave func(), ok bool) {
 	if err != nil {
 		host = addr.String()
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.byHost[host] >= maxWaiting {
+	return w.hosts.enter(host, maxWaiting)
+}
+
+// census counts by name.
+type census struct {
+	mu     sync.Mutex
+	byName map[string]int
+}
+
+// enter counts one more of the name, unless there are limit of them already; 0
+// is no limit. leave, which may be called more than once, uncounts it.
+func (c *census) enter(name string, limit int) (leave func(), ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if limit > 0 && c.byName[name] >= limit {
 		return nil, false
 	}
-	if w.byHost == nil {
-		w.byHost = make(map[string]int)
+	if c.byName == nil {
+		c.byName = make(map[string]int)
 	}
-	w.byHost[host]++
+	c.byName[name]++
 	return sync.OnceFunc(func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if w.byHost[host]--; w.byHost[host] == 0 {
-			delete(w.byHost, host)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.byName[name]--; c.byName[name] == 0 {
+			delete(c.byName, name)
 		}
 	}), true
 }

@@ -25,7 +25,8 @@ type Timeouts struct {
 	Idle time.Duration
 }
 
-func (t Timeouts) withDefaults() Timeouts {
+// WithDefaults returns t with the defaults in place of zeros.
+func (t Timeouts) WithDefaults() Timeouts {
 	set := func(d *time.Duration, def time.Duration) {
 		if *d <= 0 {
 			*d = def
@@ -53,7 +54,7 @@ func (c Config) withDefaults() Config {
 		c.MaxPDU = DefaultMaxPDU
 	}
 	c.MaxPDU = max(c.MaxPDU, minMaxPDU)
-	c.Timeouts = c.Timeouts.withDefaults()
+	c.Timeouts = c.Timeouts.WithDefaults()
 	return c
 }
 
@@ -74,7 +75,9 @@ type Association struct {
 	peer      UserInformation
 	contexts  [256]*Context
 	accepted  []Context
-	sendMax   int // longest P-DATA-TF body to send
+	results   []ContextResult
+	window    AsyncWindow // in the requestor's words
+	sendMax   int         // longest P-DATA-TF body to send
 
 	mu      sync.Mutex
 	machine Machine
@@ -96,6 +99,18 @@ func (a *Association) Contexts() []Context { return a.accepted }
 
 // Context returns the accepted context with this ID, or nil.
 func (a *Association) Context(id byte) *Context { return a.contexts[id] }
+
+// Results returns the answers to all proposed contexts, refused ones included.
+func (a *Association) Results() []ContextResult { return a.results }
+
+// Window returns how many operations may be outstanding at a time: Invoked by
+// this side and Performed by it, which the peer invoked. 0 is no limit.
+func (a *Association) Window() AsyncWindow {
+	if a.requestor {
+		return a.window
+	}
+	return AsyncWindow{Invoked: a.window.Performed, Performed: a.window.Invoked}
+}
 
 // AssociateRequest returns the request that began the association.
 func (a *Association) AssociateRequest() *AssociateRequest { return a.request }

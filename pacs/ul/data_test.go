@@ -330,7 +330,7 @@ func (zeroReader) Read(p []byte) (int, error) { return len(p), nil }
 // fedAssociation is an established acceptor that reads from b.
 func fedAssociation(b []byte) *Association {
 	a := &Association{cfg: Config{}.withDefaults(), t: newTransport(&fedConn{r: bytes.NewReader(b)}), machine: Machine{State: Sta6}}
-	a.establish([]Context{{ID: 1, AbstractSyntax: ctStorage}, {ID: 3, AbstractSyntax: echoClass}}, 0)
+	a.establish([]Context{{ID: 1, AbstractSyntax: ctStorage}, {ID: 3, AbstractSyntax: echoClass}}, nil, 0)
 	return a // with the small buffer, which more often ends inside something
 }
 

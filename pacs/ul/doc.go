@@ -13,6 +13,13 @@
 // pure functions that decide it. It may also refuse the whole association with
 // a [Reject].
 //
+// The user information of both PDUs negotiates more (PS3.7 Annex D): who is SCU
+// and SCP of a SOP class, which a [Context] then says of this side; how many
+// operations may be outstanding, Association.Window; extended negotiation, as
+// bytes for those who know the class; and who the user is. An [AcceptorPolicy]
+// answers each; what a requestor sends and is answered is its request's
+// [UserInformation] and Association.Peer.
+//
 // What may happen when is the state machine of PS3.8 Table 9-10, kept as data
 // in fsm.go. An [Association] (association.go) runs it over one connection, from
 // [Accept] or [Request] (establish.go) to Release or Close (release.go):

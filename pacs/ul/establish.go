@@ -3,6 +3,7 @@ package ul
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 )
 
@@ -65,7 +66,15 @@ func (a *Association) accept(decide func(*AssociateRequest) (AcceptorPolicy, err
 		CalledAE: rq.CalledAE, CallingAE: rq.CallingAE, Contexts: results,
 		User: acceptUser(rq, policy, a.cfg.user()),
 	}
-	a.establish(accepted, rq.User.MaxPDU)
+	if err := ac.User.checkOutgoing(); err != nil {
+		rj := RejectCongestion
+		if e := a.reject(&rj); !errors.Is(e, &rj) {
+			return nil, e
+		}
+		return nil, fmt.Errorf("the acceptance can't be sent: %w", err)
+	}
+	a.window = agreedWindow(rq.User.AsyncWindow, ac.User.AsyncWindow)
+	a.establish(accepted, results, rq.User.MaxPDU)
 	if err := a.sendControl(Evt7, ac); err != nil {
 		return nil, err
 	}
@@ -81,8 +90,8 @@ func (a *Association) reject(rj *Reject) error {
 	return rj
 }
 
-func (a *Association) establish(accepted []Context, peerMax uint32) {
-	a.accepted = accepted
+func (a *Association) establish(accepted []Context, results []ContextResult, peerMax uint32) {
+	a.accepted, a.results = accepted, results
 	for i := range accepted {
 		a.contexts[accepted[i].ID] = &accepted[i]
 	}
@@ -93,7 +102,9 @@ func (a *Association) establish(accepted []Context, peerMax uint32) {
 }
 
 // Request sends rq over a new connection and waits for the answer. Fields of rq
-// that cfg knows better, such as the maximum length, are filled in. The error
+// that cfg knows better, such as the maximum length, are filled in; those that
+// negotiate more, such as roles, are sent as they are, see Association.Context,
+// Window and Peer for what became of them. The error
 // is a *Reject if the peer refused; then, as on any error, the connection is
 // closed. Canceling ctx aborts.
 func Request(ctx context.Context, nc net.Conn, rq *AssociateRequest, cfg Config) (*Association, error) {
@@ -105,6 +116,10 @@ func Request(ctx context.Context, nc net.Conn, rq *AssociateRequest, cfg Config)
 	rq.User.MaxPDU, rq.User.ImplementationClassUID = own.MaxPDU, own.ImplementationClassUID
 	rq.User.ImplementationVersion = own.ImplementationVersion
 	a.request = rq
+	if err := rq.checkOutgoing(); err != nil {
+		_ = nc.Close()
+		return nil, err
+	}
 	a.step(Evt1)
 	stop := a.AbortOn(ctx)
 	defer stop()
@@ -135,6 +150,7 @@ func (a *Association) associate(rq *AssociateRequest) (*AssociateAccept, error) 
 	if ac.User.MaxPDU != 0 && ac.User.MaxPDU < 64 {
 		return nil, a.abort(Evt19, invalid(TypeAssociateAC, "maximum length %d", ac.User.MaxPDU))
 	}
-	a.establish(accepted, ac.User.MaxPDU)
+	a.window = agreedWindow(rq.User.AsyncWindow, ac.User.AsyncWindow)
+	a.establish(accepted, ac.Contexts, ac.User.MaxPDU)
 	return ac, nil
 }

@@ -1,6 +1,11 @@
 package ul
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"strconv"
+)
 
 // User information sub-item types. PS3.8 Annex D.1 and PS3.7 Annex D.3.3.
 const (
@@ -71,13 +76,29 @@ const (
 	IdentityJWT              IdentityType = 5
 )
 
-// UserIdentity is who the requestor says is behind it. It holds secrets: never
-// log it.
+// UserIdentity is who the requestor says is behind it. It holds secrets, of at
+// most 64 KiB together: never log them.
 type UserIdentity struct {
 	Type              IdentityType
 	ResponseRequested bool
 	Primary           []byte
 	Secondary         []byte // the passcode, for IdentityUsernamePasscode only
+}
+
+// String and LogValue keep the secrets out of messages and logs.
+func (id UserIdentity) String() string {
+	kind := "identity type " + strconv.Itoa(int(id.Type))
+	if t, ok := identityTypes[id.Type]; ok {
+		kind = t
+	}
+	return fmt.Sprintf("%s of %d bytes", kind, len(id.Primary))
+}
+
+func (id UserIdentity) LogValue() slog.Value { return slog.StringValue(id.String()) }
+
+var identityTypes = map[IdentityType]string{
+	IdentityUsername: "user name", IdentityUsernamePasscode: "user name and passcode",
+	IdentityKerberos: "Kerberos ticket", IdentitySAML: "SAML assertion", IdentityJWT: "JSON web token",
 }
 
 // UserIdentityResponse is the acceptor's answer; empty for user names.
