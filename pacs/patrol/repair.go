@@ -207,7 +207,7 @@ func (p *Patrol) prepare(ctx context.Context, k *pack, r *publish.Rebuilt) (id i
 	err = index.ErrRetired
 	for attempt := 0; errors.Is(err, index.ErrRetired); attempt++ {
 		// A repair never has the key of the damaged pack: that has a row.
-		r.Pack.Key = r.Key(attempt)
+		r.Pack.Key = r.Key(k.Key, attempt)
 		id, err = p.o.Index.PreparePack(ctx, k.SeriesRow, r.Pack, repairTime)
 	}
 	return id, err
@@ -249,8 +249,8 @@ func (p *Patrol) fillEntries(ctx context.Context, k *pack, stored []index.Stored
 	for i, in := range stored {
 		e := &parts[i].Entry
 		if e.SOPInstanceUID == "" {
-			if err := p.pool.QueryRow(ctx, `SELECT sender, channel, received_at FROM instance WHERE study_row = $1 AND sop_uid = $2 AND version = $3`,
-				k.StudyRow, in.SOPInstanceUID, in.Version).Scan(&e.Sender, &e.Channel, &e.ReceivedAt); err != nil {
+			if err := p.pool.QueryRow(ctx, `SELECT sender, channel, received_at, pixels_deleted FROM instance WHERE study_row = $1 AND sop_uid = $2 AND version = $3`,
+				k.StudyRow, in.SOPInstanceUID, in.Version).Scan(&e.Sender, &e.Channel, &e.ReceivedAt, &e.PixelsDeleted); err != nil {
 				return failure(err)
 			}
 			e.ReceivedAt = e.ReceivedAt.UTC()

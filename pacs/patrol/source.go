@@ -30,7 +30,7 @@ func (p *Patrol) sources(ctx context.Context, k *pack) iter.Seq2[source, error] 
 			if in.store == nil {
 				continue
 			}
-			for info, err := range in.store.List(ctx, folder) {
+			for info, err := range publish.PacksUnder(ctx, in.store, folder) {
 				if err != nil {
 					if in.store == p.o.Copy {
 						break // a copy that is down is none
@@ -96,7 +96,7 @@ func (p *Patrol) orphans(ctx context.Context) ([]Problem, error) {
 		return nil
 	}
 	before := time.Now().Add(-p.o.OldEnough)
-	for info, err := range p.o.Store.List(ctx, "packs/") {
+	for info, err := range publish.AllPacks(ctx, p.o.Store) {
 		if err != nil {
 			return found, err
 		}

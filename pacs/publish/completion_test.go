@@ -36,26 +36,33 @@ func newCompletions(t *testing.T, quiet time.Duration, complete func(pacs.Study)
 		a.note(func() { c.seen = append(c.seen, s) })
 		return nil
 	}})
+	a.startJobs(workers, quiet, map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 4}})
+	return c
+}
+
+// startJobs starts a River client that works until the test ends, and enqueues
+// with it the completion of what is published.
+func (a *archive) startJobs(workers *river.Workers, quiet time.Duration, queues map[string]river.QueueConfig) *river.Client[pgx.Tx] {
+	a.t.Helper()
 	jobs, err := river.NewClient(riverpgxv5.New(a.index.Pool()), &river.Config{
-		Queues:  map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 4}},
-		Workers: workers, Logger: slog.New(slog.DiscardHandler), FetchPollInterval: 100 * time.Millisecond,
+		Queues: queues, Workers: workers, Logger: slog.New(slog.DiscardHandler), FetchPollInterval: 100 * time.Millisecond,
 		TestOnly: true, // starts without a stagger
 	})
 	if err != nil {
-		t.Fatal(err)
+		a.t.Fatal(err)
 	}
 	a.options.InTransaction = func(ctx context.Context, tx pgx.Tx, _ string, added index.Added) error {
 		return EnqueueCompletion(ctx, jobs, tx, added, quiet)
 	}
 	if err := jobs.Start(context.Background()); err != nil {
-		t.Fatal(err)
+		a.t.Fatal(err)
 	}
-	t.Cleanup(func() { // before the archive is closed
+	a.t.Cleanup(func() { // before the archive is closed
 		if err := jobs.StopAndCancel(context.Background()); err != nil {
-			t.Error(err)
+			a.t.Error(err)
 		}
 	})
-	return c
+	return jobs
 }
 
 func (c *completions) completed(n int) {

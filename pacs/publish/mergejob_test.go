@@ -2,16 +2,13 @@ package publish
 
 import (
 	"context"
-	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
-	"github.com/tasvir-pacs/tasvir/pacs/index"
 )
 
 // newMergeJobs is an archive whose studies are completed and merged by River,
@@ -27,25 +24,7 @@ func newMergeJobs(t *testing.T) (*merging, *river.Client[pgx.Tx]) {
 	river.AddWorker(workers, &CatchUpWorker{Index: m.index})
 	river.AddWorker(workers, &SweepWorker{Sweeper: m.sweeper})
 	river.AddWorker(workers, &FindOrphansWorker{Sweeper: m.sweeper})
-	jobs, err := river.NewClient(riverpgxv5.New(m.index.Pool()), &river.Config{
-		Queues:  map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 2}, PackQueue: {MaxWorkers: 1}},
-		Workers: workers, Logger: slog.New(slog.DiscardHandler), FetchPollInterval: 100 * time.Millisecond,
-		TestOnly: true, // starts without a stagger
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.options.InTransaction = func(ctx context.Context, tx pgx.Tx, _ string, added index.Added) error {
-		return EnqueueCompletion(ctx, jobs, tx, added, quiet)
-	}
-	if err := jobs.Start(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { // before the archive is closed
-		if err := jobs.StopAndCancel(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	jobs := m.startJobs(workers, quiet, map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 2}, PackQueue: {MaxWorkers: 1}})
 	return m, jobs
 }
 

@@ -82,9 +82,11 @@ func Rebuild(ctx context.Context, facility, study, series string, parts []Part) 
 	return r, nil
 }
 
-// Key is where the pack may be stored; attempt counts up while there is or was
-// a pack under the key before.
-func (r *Rebuilt) Key(attempt int) string { return packKey(r.manifest, r.text, attempt) }
+// Key is where the pack may be stored, in the tier of the one that it takes the
+// place of; attempt counts up while there is or was a pack under the key before.
+func (r *Rebuilt) Key(instead string, attempt int) string {
+	return tierOf(instead) + packKey(r.manifest, r.text, attempt)
+}
 
 // Store puts the pack under its Pack.Key. ErrDamaged when a part does not have
 // its CRC (any more).

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -140,7 +141,7 @@ func (r *reindexing) tell(change func(p *ReindexProgress)) {
 
 // read stages every pack that is not staged or indexed.
 func (r *reindexing) read(ctx context.Context) error {
-	for info, err := range allPacks(ctx, r.Store) {
+	for info, err := range AllPacks(ctx, r.Store) {
 		if err != nil {
 			return pacs.Wrap(pacs.Unavailable, err, "The object store does not list the packs")
 		}
@@ -149,7 +150,7 @@ func (r *reindexing) read(ctx context.Context) error {
 	}
 	work, ctx := errgroup.WithContext(ctx)
 	work.SetLimit(r.Parallel)
-	for info, err := range allPacks(ctx, r.Store) {
+	for info, err := range AllPacks(ctx, r.Store) {
 		if err != nil {
 			return errors.Join(pacs.Wrap(pacs.Unavailable, err, "The object store does not list the packs"), work.Wait())
 		}
@@ -172,17 +173,28 @@ func (r *reindexing) read(ctx context.Context) error {
 // store (storage/tiered).
 const packPrefix = "packs/"
 
-// allPacks lists the packs of all tiers.
-func allPacks(ctx context.Context, store storage.Store) iter.Seq2[storage.Info, error] {
+// AllPacks lists the packs of all tiers. After an error nothing more is yielded.
+func AllPacks(ctx context.Context, store storage.Store) iter.Seq2[storage.Info, error] {
+	return PacksUnder(ctx, store, packPrefix)
+}
+
+// PacksUnder is AllPacks of one folder, packs/…, in all tiers.
+func PacksUnder(ctx context.Context, store storage.Store, folder string) iter.Seq2[storage.Info, error] {
 	return func(yield func(storage.Info, error) bool) {
 		for _, tier := range []string{"", tiered.Prefix} {
-			for info, err := range store.List(ctx, tier+packPrefix) {
-				if !yield(info, err) {
+			for info, err := range store.List(ctx, tier+folder) {
+				if !yield(info, err) || err != nil {
 					return
 				}
 			}
 		}
 	}
+}
+
+// tierOf is what a pack's key begins with before packs/: "" or that of a tier.
+func tierOf(key string) string {
+	tier, _, _ := strings.Cut(key, packPrefix)
+	return tier
 }
 
 // attempts is how often a pack is read that the store does not give.

@@ -83,8 +83,7 @@ func (p *Packs) WithoutPixels(ctx context.Context, old index.StudyPack, at time.
 		in.Location = pacs.Location{Offset: members[i].offset, Length: members[i].size, DatasetOffset: in.Location.DatasetOffset}
 		swap.Instances = append(swap.Instances, in)
 	}
-	tier, _, _ := strings.Cut(old.Key, packPrefix)
-	swap.New, err = p.prepare(ctx, old.SeriesID, swap.New, func(attempt int) string { return tier + packKey(manifest, manifestText, attempt) })
+	swap.New, err = p.prepare(ctx, old.SeriesID, swap.New, func(attempt int) string { return tierOf(old.Key) + packKey(manifest, manifestText, attempt) })
 	if err != nil {
 		return swap, err
 	}

@@ -133,7 +133,7 @@ func (s *Sweeper) Orphans(ctx context.Context) error {
 		batch = batch[:0]
 		return nil
 	}
-	for info, err := range s.Store.List(ctx, "packs/") {
+	for info, err := range AllPacks(ctx, s.Store) {
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -179,5 +180,52 @@ func TestOrphans(t *testing.T) {
 	}
 	if len(m.keys()) != 4 { // b, c, d and what is in use
 		t.Errorf("%v", m.keys())
+	}
+}
+
+// TestColdOrphans: what a move to the cold store has left there goes the way of
+// other orphans, and not before it is old enough.
+func TestColdOrphans(t *testing.T) {
+	t.Parallel()
+	m := newMerging(t)
+	m.sweeper.Orphan = func(_ context.Context, key string, _ int64, err error) error {
+		t.Errorf("%s was reported (%v)", key, err)
+		return nil
+	}
+	m.pack(image{number: 1})
+	hot := m.keys()[0]
+	b, err := os.ReadFile(filepath.Join(m.dir, "store", hot))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cold := filepath.Join(m.dir, "store", "cold", hot)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(cold), 0o700), os.WriteFile(cold, b, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	retired := func(want int) {
+		t.Helper()
+		if err := m.sweeper.Orphans(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		m.wantCount(want, `SELECT count(*) FROM pack WHERE key = $1 AND retired_at IS NOT NULL`, "cold/"+hot)
+	}
+	retired(0)
+	old := time.Now().Add(-25 * time.Hour)
+	if err := os.Chtimes(cold, old, old); err != nil {
+		t.Fatal(err)
+	}
+	retired(1)
+	if n := m.sweep(); n != 0 {
+		t.Fatalf("%d objects deleted within the grace time", n)
+	}
+	m.exec(`UPDATE pack SET retired_at = now() - interval '2 hours' WHERE retired_at IS NOT NULL`)
+	if n := m.sweep(); n != 1 {
+		t.Fatalf("%d objects deleted, want 1", n)
+	}
+	if _, err := os.Stat(cold); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is still there: %v", err)
+	}
+	if len(m.instances(pacs.InstanceFilter{})) != 1 {
+		t.Error("the archive lacks what it had")
 	}
 }

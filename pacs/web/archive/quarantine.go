@@ -1,9 +1,7 @@
 package archive
 
 import (
-	"io"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -29,7 +27,7 @@ type quarantinedJSON struct {
 	ID          string                   `json:"id"`
 	Reason      pacs.QuarantineReason    `json:"reason"`
 	Message     string                   `json:"message"`
-	Facility    facilityName             `json:"facility"`
+	Facility    facilityNameJSON         `json:"facility"`
 	Sender      string                   `json:"sender"`
 	Channel     pacs.Channel             `json:"channel"`
 	Bytes       int64                    `json:"bytes"`
@@ -44,11 +42,6 @@ type quarantinedJSON struct {
 	BelongsTo   *quarantine.Demographics `json:"belongs_to,omitempty"`
 }
 
-type facilityName struct {
-	Code string `json:"code"`
-	Name string `json:"name"`
-}
-
 func (w *ward) list(c *gin.Context) error {
 	items, next, total, err := w.quarantine.List(c.Request.Context(), web.Identity(c).Scope, quarantine.Filter{
 		Facility: c.Query("facility"), Reason: pacs.QuarantineReason(c.Query("reason")),
@@ -60,7 +53,7 @@ func (w *ward) list(c *gin.Context) error {
 	records := make([]quarantinedJSON, len(items))
 	for i, item := range items {
 		records[i] = quarantinedJSON{
-			ID: item.ID, Reason: item.Reason, Message: item.Message, Facility: facilityName{item.Facility, item.FacilityName},
+			ID: item.ID, Reason: item.Reason, Message: item.Message, Facility: facilityNameJSON{item.Facility, item.FacilityName},
 			Sender: item.Sender, Channel: item.Channel, Bytes: item.Bytes, ReceivedAt: item.ReceivedAt.UTC(),
 			StudyUID: item.StudyInstanceUID, SeriesUID: item.SeriesInstanceUID, SOPUID: item.SOPInstanceUID,
 			Modality: item.Modality, StudyDate: item.StudyDate, Description: item.Description,
@@ -83,14 +76,7 @@ func (w *ward) file(c *gin.Context) error {
 		return err
 	}
 	defer func() { _ = body.Close() }()
-	header := c.Writer.Header()
-	header.Set("Content-Type", "application/dicom")
-	header.Set("Content-Disposition", `attachment; filename="`+id+`.dcm"`)
-	header.Set("Content-Length", strconv.FormatInt(size, 10))
-	header.Set("Cache-Control", "no-store")
-	c.Writer.WriteHeader(http.StatusOK)
-	_, err = io.Copy(c.Writer, body)
-	return err
+	return attach(c, id+".dcm", size, body)
 }
 
 // maxChosen is how many items one request may be about.
@@ -105,17 +91,10 @@ func checkIDs(ids []string) error {
 
 func (w *ward) release(c *gin.Context) error {
 	var in struct {
-		IDs      []string `json:"ids"`
-		Facility string   `json:"facility"`
-		Patient  struct {
-			Name      *string `json:"name"`
-			PatientID *string `json:"patient_id"`
-			Issuer    *string `json:"issuer"`
-			BirthDate *string `json:"birth_date"`
-			Sex       *string `json:"sex"`
-			PINFL     *string `json:"pinfl"`
-		} `json:"patient"`
-		NewStudy bool `json:"new_study"`
+		IDs      []string         `json:"ids"`
+		Facility string           `json:"facility"`
+		Patient  demographicsJSON `json:"patient"`
+		NewStudy bool             `json:"new_study"`
 	}
 	if err := web.Body(c, &in); err != nil {
 		return err
@@ -125,10 +104,7 @@ func (w *ward) release(c *gin.Context) error {
 	}
 	released, refused, err := w.quarantine.Release(c.Request.Context(), web.Identity(c), in.IDs, quarantine.Correction{
 		Facility: in.Facility,
-		Patient: quarantine.Given{
-			Name: in.Patient.Name, PatientID: in.Patient.PatientID, Issuer: in.Patient.Issuer,
-			BirthDate: in.Patient.BirthDate, Sex: in.Patient.Sex, PINFL: in.Patient.PINFL,
-		},
+		Patient:  quarantine.Given(in.Patient),
 		NewStudy: in.NewStudy,
 	})
 	if err != nil {

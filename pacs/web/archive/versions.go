@@ -98,10 +98,5 @@ func (v *versions) file(c *gin.Context) error {
 		return err
 	}
 	defer func() { _ = body.Close() }()
-	c.Header("Content-Type", "application/dicom")
-	c.Header("Content-Length", strconv.FormatInt(one.Location.Length, 10))
-	c.Header("Content-Disposition", fmt.Sprintf(`attachment; filename="%s.v%d.dcm"`, one.SOPInstanceUID, one.Version))
-	c.Status(http.StatusOK)
-	_, err = io.Copy(c.Writer, body)
-	return err
+	return attach(c, fmt.Sprintf("%s.v%d.dcm", one.SOPInstanceUID, one.Version), one.Location.Length, body)
 }
