@@ -21,10 +21,15 @@ type admission struct {
 func (a *admission) admit(_ context.Context, caller dimse.Caller) (dimse.Admission, error) {
 	calling := caller.Request.CallingAE
 	if device, ok := a.known.Lookup(calling); ok {
-		return dimse.Admission{Value: device}, nil
+		if err := device.CheckCertificate(caller.TLS); err != nil {
+			a.log.Warn("association refused", "calling", calling, "remote", caller.RemoteAddr.String(), "error", err)
+			refusal := ul.RejectCallingAE
+			return dimse.Admission{}, &refusal
+		}
+		return dimse.Admission{Value: device, MaxAssociations: device.MaxAssociationsFrom}, nil
 	}
 	if a.park {
-		return dimse.Admission{Value: access.Device{AETitle: calling, FacilityCode: pacs.Unassigned}}, nil
+		return dimse.Admission{Value: access.Device{AETitle: calling, FacilityCode: pacs.Unassigned, Services: []access.Service{access.Store}}}, nil
 	}
 	a.log.Warn("association refused: the calling AE title is not known; add it with tasvir device add", "calling", calling, "remote", caller.RemoteAddr.String())
 	refusal := ul.RejectCallingAE
@@ -64,6 +69,9 @@ func keptStatus(receipt pacs.Receipt) dimse.Status {
 func storeHandler(receiver pacs.Receiver, log *slog.Logger) dimse.StoreHandler {
 	return dimse.StoreHandlerFunc(func(ctx context.Context, rq *dimse.StoreRequest) dimse.Status {
 		device, _ := rq.Association.Value.(access.Device)
+		if !device.Allows(access.Store) {
+			return dimse.Statusf(dimse.NotAuthorized, "%s may not send images; allow it under Administration, Devices", device.AETitle)
+		}
 		receipt, err := receiver.Receive(ctx, pacs.Incoming{
 			Data:              rq.Data,
 			TransferSyntaxUID: rq.TransferSyntaxUID,

@@ -43,10 +43,48 @@ type snapshot struct {
 	byTitle map[string]Device // of Devices
 }
 
+// admittedDevice is what a connection of a device can ask about. Files of
+// versions that knew fewer fields stay valid: Services absent are
+// DefaultServices.
 type admittedDevice struct {
-	AETitle  string `json:"ae_title"`
-	Facility string `json:"facility"`
-	Charset  string `json:"charset,omitempty"`
+	AETitle          string    `json:"ae_title"`
+	Facility         string    `json:"facility"`
+	FacilityID       int64     `json:"facility_id,omitempty"`
+	Host             string    `json:"host,omitempty"`
+	Port             int       `json:"port,omitempty"`
+	Services         []Service `json:"services"`
+	Destination      bool      `json:"destination,omitempty"`
+	AllFacilities    bool      `json:"all_facilities,omitempty"`
+	TransferSyntaxes []string  `json:"transfer_syntaxes,omitempty"`
+	Charset          string    `json:"charset,omitempty"`
+	AnswerCharset    string    `json:"answer_charset,omitempty"`
+	TLS              bool      `json:"tls,omitempty"`
+	TLSServerName    string    `json:"tls_server_name,omitempty"`
+	Certificate      string    `json:"certificate,omitempty"`
+	MaxFrom          int       `json:"max_associations_from,omitempty"`
+	MaxTo            int       `json:"max_associations_to,omitempty"`
+}
+
+func admittedOf(d Device) admittedDevice {
+	return admittedDevice{
+		AETitle: d.AETitle, Facility: d.FacilityCode, FacilityID: d.FacilityID, Host: d.Host, Port: d.Port, Services: d.Services,
+		Destination: d.Destination, AllFacilities: d.AllFacilities, TransferSyntaxes: d.TransferSyntaxes, Charset: d.Charset,
+		AnswerCharset: d.AnswerCharset, TLS: d.TLS, TLSServerName: d.TLSServerName, Certificate: d.Certificate,
+		MaxFrom: d.MaxAssociationsFrom, MaxTo: d.MaxAssociationsTo,
+	}
+}
+
+func (d admittedDevice) device() Device {
+	services := d.Services
+	if services == nil {
+		services = DefaultServices()
+	}
+	return Device{
+		AETitle: d.AETitle, FacilityCode: d.Facility, FacilityID: d.FacilityID, Host: d.Host, Port: d.Port, Services: services,
+		Destination: d.Destination, AllFacilities: d.AllFacilities, TransferSyntaxes: d.TransferSyntaxes, Charset: d.Charset,
+		AnswerCharset: d.AnswerCharset, TLS: d.TLS, TLSServerName: d.TLSServerName, Certificate: d.Certificate,
+		MaxAssociationsFrom: d.MaxFrom, MaxAssociationsTo: d.MaxTo,
+	}
 }
 
 const snapshotFormat = 1
@@ -83,7 +121,7 @@ func OpenAdmission(path string) (*Admission, error) {
 func (s *snapshot) fill() {
 	s.byTitle = make(map[string]Device, len(s.Devices))
 	for _, d := range s.Devices {
-		s.byTitle[d.AETitle] = Device{AETitle: d.AETitle, FacilityCode: d.Facility, Charset: d.Charset}
+		s.byTitle[d.AETitle] = d.device()
 	}
 }
 
@@ -118,7 +156,7 @@ func (ad *Admission) Refresh(ctx context.Context, a *Access) error {
 		if err := tx.QueryRow(ctx, `SELECT n FROM admission_version`).Scan(&next.Version); err != nil || next.Version == ad.saved {
 			return err
 		}
-		devices, err = devicesWhere(ctx, tx, `true`)
+		devices, err = devicesWhere(ctx, tx, `true ORDER BY d.ae_title`)
 		return err
 	})
 	if err != nil {
@@ -128,7 +166,7 @@ func (ad *Admission) Refresh(ctx context.Context, a *Access) error {
 		return nil
 	}
 	for _, d := range devices {
-		next.Devices = append(next.Devices, admittedDevice{AETitle: d.AETitle, Facility: d.FacilityCode, Charset: d.Charset})
+		next.Devices = append(next.Devices, admittedOf(d))
 	}
 	next.fill()
 	// Memory first: a full disk is no reason to refuse a device just added.

@@ -1,27 +1,93 @@
 package access
 
 import (
-	"context"
-	"errors"
+	"net"
+	"net/netip"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 )
 
-// Device is a sender of images: an AE title bound to a facility.
+// Device is a remote application entity: an AE title bound to a facility, with
+// what it may ask of the archive and where the archive finds it.
 type Device struct {
 	AETitle      string
 	FacilityCode string
+	FacilityID   int64 // row of the facility; set by the database
 	Description  string
+
+	// Host and Port are where it answers; "" and 0 for one we never call.
+	Host string
+	Port int
+
+	// Services are what it may ask of us, in the order of Services. Nil stands
+	// for DefaultServices when it is added; an empty list allows nothing.
+	Services []Service
+	// Destination says that images may be sent to it: by C-MOVE and by
+	// forwarding. It needs an address.
+	Destination bool
+	// AllFacilities lets it query and retrieve the whole archive instead of its
+	// own facility's studies: a national viewer.
+	AllFacilities bool
+
+	// TransferSyntaxes are the UIDs it takes images in; empty: what negotiation
+	// finds.
+	TransferSyntaxes []string
 	// Charset is the fallback for text whose declared character set is absent
 	// or evidently wrong; "" for none.
-	Charset    string
+	Charset string
+	// AnswerCharset is the character set of what we answer it with, one of
+	// AnswerCharsets; "" for UTF-8 (ISO_IR 192).
+	AnswerCharset string
+
+	// TLS says that it is talked to over TLS only, in both directions.
+	TLS bool
+	// TLSServerName is the name its certificate must have when we call it; ""
+	// for Host.
+	TLSServerName string
+	// Certificate, when set, binds the AE title to a certificate in both
+	// directions: "sha256:" and 64 hexadecimal digits, the fingerprint of the
+	// certificate, which then needs no authority; or its subject, such as
+	// "CN=CT1,O=Hospital", of a certificate that is trusted.
+	Certificate string
+
+	// MaxAssociationsFrom and MaxAssociationsTo bound the associations at a
+	// time that it opens to us and we to it; 0 for the archive's default.
+	MaxAssociationsFrom, MaxAssociationsTo int
+
 	LastSeenAt time.Time // zero: never
+}
+
+// AnswerCharsets are the character sets that answers can be written in, as
+// defined terms of PS3.3 C.12.1.1.2: UTF-8, ASCII (transliterated), Latin-1,
+// Cyrillic, Latin-5.
+var AnswerCharsets = []string{"ISO_IR 192", "ISO_IR 6", "ISO_IR 100", "ISO_IR 144", "ISO_IR 148"}
+
+// Allows reports whether the AE may use a service of ours.
+func (d Device) Allows(service Service) bool { return slices.Contains(d.Services, service) }
+
+// Address is host:port, or "" when there is none.
+func (d Device) Address() string {
+	if d.Host == "" {
+		return ""
+	}
+	return net.JoinHostPort(d.Host, strconv.Itoa(d.Port))
+}
+
+// Scope is what the AE may see: its own facility's studies, or all. One whose
+// facility has no row, such as a sender whose images are parked, sees nothing.
+func (d Device) Scope() pacs.Scope {
+	scope := pacs.Scope{Who: "ae:" + d.AETitle, All: d.AllFacilities}
+	if d.FacilityID != 0 && !d.AllFacilities {
+		scope.FacilityIDs = []int64{d.FacilityID}
+	}
+	return scope
 }
 
 // CheckAETitle returns the AE title without its insignificant leading and
@@ -46,6 +112,15 @@ func CheckAETitle(title string) (string, error) {
 // none when it knows no such name.
 var charsetName = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9_.: -]{0,31})?$`)
 
+// hostName is a DNS name (RFC 1123, with the underscores that are met in
+// hospitals).
+var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}\.?)*$`)
+
+const (
+	maxTransferSyntaxes = 64
+	maxAssociations     = 1000
+)
+
 func (d *Device) check() (err error) {
 	if d.AETitle, err = CheckAETitle(d.AETitle); err != nil {
 		return err
@@ -57,113 +132,69 @@ func (d *Device) check() (err error) {
 	if !charsetName.MatchString(d.Charset) {
 		return pacs.Errorf(pacs.Invalid, "%q is not the name of a character set; examples are windows-1251 and ISO_IR 144", d.Charset)
 	}
+	if d.AnswerCharset != "" && !slices.Contains(AnswerCharsets, d.AnswerCharset) {
+		return pacs.Errorf(pacs.Invalid, "Answers can't be written in %q; choose one of %s", d.AnswerCharset, strings.Join(AnswerCharsets, ", "))
+	}
+	if d.Services, err = checkServices(d.Services); err != nil {
+		return err
+	}
+	if err := d.checkAddress(); err != nil {
+		return err
+	}
+	if err := d.checkTLS(); err != nil {
+		return err
+	}
+	if d.TransferSyntaxes, err = checkTransferSyntaxes(d.TransferSyntaxes); err != nil {
+		return err
+	}
+	if min(d.MaxAssociationsFrom, d.MaxAssociationsTo) < 0 || max(d.MaxAssociationsFrom, d.MaxAssociationsTo) > maxAssociations {
+		return pacs.Errorf(pacs.Invalid, "The number of associations at a time is 1 to %d, or 0 for the archive's default", maxAssociations)
+	}
 	return nil
 }
 
-// Devices lists the devices of the facilities in by's sight, by AE title. by
-// needs AdminDevices.
-func (a *Access) Devices(ctx context.Context, by *Identity) ([]Device, error) {
-	if err := by.must(AdminDevices); err != nil {
-		return nil, err
+func (d *Device) checkAddress() error {
+	d.Host = strings.TrimSpace(d.Host)
+	if !validHost(d.Host) {
+		return pacs.Errorf(pacs.Invalid, "%q is neither a host name nor an IP address. Write the port in its own field", d.Host).WithReason("host", "")
 	}
-	devices, err := devicesWhere(ctx, a.pool, `$1 OR f.id = ANY($2)`, by.Scope.All, by.Scope.FacilityIDs)
-	return devices, failure(err)
+	switch {
+	case d.Port < 0 || d.Port > 65535:
+		return pacs.Errorf(pacs.Invalid, "A port is 1 to 65535").WithReason("port", "")
+	case d.Host != "" && d.Port == 0:
+		return pacs.Errorf(pacs.Invalid, "The address needs a port; 104 and 11112 are common").WithReason("port", "")
+	case d.Host == "" && d.Port != 0:
+		return pacs.Errorf(pacs.Invalid, "The address needs a host name or an IP address").WithReason("host", "")
+	case d.Host == "" && d.Destination:
+		return pacs.Errorf(pacs.Invalid, "Images can be sent only to an AE that has an address").WithReason("host", "")
+	}
+	return nil
 }
 
-// AddDevice makes an AE title known. by needs AdminDevices and the facility in
-// sight.
-//
-//	Invalid    title, facility, description or charset can't be accepted
-//	Forbidden  the facility is not by's
-//	Conflict   the title is taken
-func (a *Access) AddDevice(ctx context.Context, by *Identity, d Device) (Device, error) {
-	err := a.changeDevice(ctx, by, &d, "device.create", func(tx pgx.Tx, facility int64) error {
-		tag, err := tx.Exec(ctx, `INSERT INTO device (ae_title, facility_row, description, charset) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (ae_title) DO NOTHING`, d.AETitle, facility, d.Description, d.Charset)
-		if err == nil && tag.RowsAffected() == 0 {
-			return pacs.Errorf(pacs.Conflict, "The AE title %q is taken. An archive knows each title once", d.AETitle)
-		}
-		return err
-	})
-	return d, err
+// validHost takes "", names and addresses; not the address that means
+// "anywhere", nor many hosts at once.
+func validHost(host string) bool {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return !addr.IsUnspecified() && !addr.IsMulticast()
+	}
+	return host == "" || len(host) <= 253 && hostName.MatchString(host)
 }
 
-// UpdateDevice changes the facility, description and charset of the device
-// with d.AETitle. Errors as for AddDevice, and NotFound when there is none in
-// by's sight.
-func (a *Access) UpdateDevice(ctx context.Context, by *Identity, d Device) (Device, error) {
-	err := a.changeDevice(ctx, by, &d, "device.update", func(tx pgx.Tx, facility int64) error {
-		if _, err := ownDevice(ctx, tx, by, d.AETitle); err != nil {
-			return err
-		}
-		var seen *time.Time
-		err := tx.QueryRow(ctx, `UPDATE device SET facility_row = $2, description = $3, charset = $4 WHERE ae_title = $1
-			RETURNING last_seen_at`, d.AETitle, facility, d.Description, d.Charset).Scan(&seen)
-		d.LastSeenAt = orZero(seen)
-		return err
-	})
-	return d, err
-}
-
-// RemoveDevice forgets an AE title; what it sent stays. NotFound when there is
-// none in by's sight.
-func (a *Access) RemoveDevice(ctx context.Context, by *Identity, aeTitle string) error {
-	if err := by.must(AdminDevices); err != nil {
-		return err
+// checkTransferSyntaxes drops repetitions and refuses what this archive does
+// not know.
+func checkTransferSyntaxes(uids []string) ([]string, error) {
+	if len(uids) > maxTransferSyntaxes {
+		return nil, pacs.Errorf(pacs.Invalid, "At most %d transfer syntaxes can be named", maxTransferSyntaxes)
 	}
-	return a.inTx(ctx, func(tx pgx.Tx) error {
-		facility, err := ownDevice(ctx, tx, by, aeTitle)
-		if err != nil {
-			return err
+	list := []string{}
+	for _, uid := range uids {
+		uid = strings.TrimSpace(uid)
+		if _, ok := dicom.LookupTransferSyntax(uid); !ok {
+			return nil, pacs.Errorf(pacs.Invalid, "%q is not the UID of a transfer syntax", uid).WithReason("transfer_syntax", "")
 		}
-		if _, err := tx.Exec(ctx, `DELETE FROM device WHERE ae_title = $1`, aeTitle); err != nil {
-			return err
+		if !slices.Contains(list, uid) {
+			list = append(list, uid)
 		}
-		return Audit(ctx, tx, by.Event("device.remove", "device:"+aeTitle, facility))
-	})
-}
-
-func (a *Access) changeDevice(ctx context.Context, by *Identity, d *Device, action string, change func(tx pgx.Tx, facility int64) error) error {
-	if err := by.must(AdminDevices); err != nil {
-		return err
 	}
-	if err := d.check(); err != nil {
-		return err
-	}
-	return a.inTx(ctx, func(tx pgx.Tx) error {
-		list, err := facilitiesByCode(ctx, tx, []string{d.FacilityCode})
-		if err != nil {
-			return err
-		}
-		if !by.Scope.Sees(list[0].ID) {
-			return pacs.Errorf(pacs.Forbidden, "You manage devices of your own facilities only. Ask an administrator")
-		}
-		if err := change(tx, list[0].ID); err != nil {
-			return err
-		}
-		return Audit(ctx, tx, by.Event(action, "device:"+d.AETitle, list[0].ID))
-	})
-}
-
-// ownDevice locks a device in by's sight and returns its facility.
-func ownDevice(ctx context.Context, tx pgx.Tx, by *Identity, aeTitle string) (facility int64, err error) {
-	err = tx.QueryRow(ctx, `SELECT facility_row FROM device WHERE ae_title = $1 FOR UPDATE`, aeTitle).Scan(&facility)
-	if errors.Is(err, pgx.ErrNoRows) || err == nil && !by.Scope.Sees(facility) {
-		return 0, pacs.Errorf(pacs.NotFound, "There is no device with the AE title %q", aeTitle)
-	}
-	return facility, err
-}
-
-func devicesWhere(ctx context.Context, q querier, condition string, args ...any) ([]Device, error) {
-	rows, err := q.Query(ctx, `SELECT d.ae_title, f.code, d.description, d.charset, d.last_seen_at
-		FROM device d JOIN facility f ON f.id = d.facility_row WHERE `+condition+` ORDER BY d.ae_title`, args...)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (d Device, err error) {
-		var seen *time.Time
-		err = row.Scan(&d.AETitle, &d.FacilityCode, &d.Description, &d.Charset, &seen)
-		d.LastSeenAt = orZero(seen)
-		return d, err
-	})
+	return list, nil
 }

@@ -1,6 +1,6 @@
 // Package access says who may do what, and where: people and their sessions,
-// tokens for machines, devices that send images, facilities, and the record of
-// who did what. It knows nothing of HTTP or DIMSE; pacs/web and the DICOM
+// tokens for machines, remote AEs (devices), facilities, and the record of who
+// did what. It knows nothing of HTTP or DIMSE; pacs/web and the DICOM
 // listener ask it.
 //
 //   - Authenticate checks a login and password; StartSession gives the browser
@@ -12,6 +12,10 @@
 //   - Users, facilities, devices and tokens are changed by operations that take
 //     the Identity of whoever asks, check it, and write the audit trail in the
 //     same transaction.
+//   - A Device is a remote AE: its facility, the services it may use
+//     (Device.Allows), what it may see (Device.Scope), and its certificate
+//     (Device.CheckCertificate). Remote finds the one that the archive itself
+//     wants to call; Device.ClientTLS is how.
 //   - Admission is what receiving must know about senders, kept on disk beside
 //     the journal, so that a stopped database never makes a modality fail.
 //

@@ -162,9 +162,9 @@ func TestFacilityAdministrator(t *testing.T) {
 	if _, err := a.AddDevice(t.Context(), System("test"), Device{AETitle: "CT_B", FacilityCode: "B"}); err != nil {
 		t.Fatal(err)
 	}
-	_, err = a.UpdateDevice(t.Context(), boss, Device{AETitle: "CT_B", FacilityCode: "A"})
+	_, err = a.UpdateDevice(t.Context(), boss, "CT_B", func(d *Device) error { d.FacilityCode = "A"; return nil })
 	wantCode(t, err, pacs.NotFound)
-	_, err = a.UpdateDevice(t.Context(), boss, Device{AETitle: "CT_A", FacilityCode: "B"})
+	_, err = a.UpdateDevice(t.Context(), boss, "CT_A", func(d *Device) error { d.FacilityCode = "B"; return nil })
 	wantCode(t, err, pacs.Forbidden)
 	wantCode(t, a.RemoveDevice(t.Context(), boss, "CT_B"), pacs.NotFound)
 	devices, err := a.Devices(t.Context(), boss)

@@ -3,7 +3,6 @@ package web
 import (
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -13,13 +12,6 @@ import (
 
 // The records of openapi.yaml.
 type (
-	deviceRecord struct {
-		AETitle     string     `json:"ae_title"`
-		Facility    string     `json:"facility"`
-		Description string     `json:"description,omitempty"`
-		Charset     string     `json:"charset,omitempty"`
-		LastSeenAt  *time.Time `json:"last_seen_at,omitempty"`
-	}
 	personRecord struct {
 		ID            string      `json:"id"`
 		Login         string      `json:"login"`
@@ -58,10 +50,7 @@ func (s *Server) administrationRoutes() {
 	admin.POST("/facilities", Require(access.AdminFacilities), Handle(s.addFacility))
 	admin.PUT("/facilities/:code", Require(access.AdminFacilities), Handle(s.changeFacility))
 
-	admin.GET("/devices", Require(access.AdminDevices), Handle(s.listDevices))
-	admin.POST("/devices", Require(access.AdminDevices), Handle(s.addDevice))
-	admin.PUT("/devices/:aet", Require(access.AdminDevices), Handle(s.changeDevice))
-	admin.DELETE("/devices/:aet", Require(access.AdminDevices), Handle(s.removeDevice))
+	s.deviceRoutes(admin)
 
 	admin.GET("/users", Require(access.AdminUsers), Handle(s.listUsers))
 	admin.POST("/users", Require(access.AdminUsers), Handle(s.addUser))
@@ -117,68 +106,6 @@ func (s *Server) changeFacility(c *gin.Context) error {
 		return err
 	}
 	c.JSON(http.StatusOK, facilityRecords([]pacs.Facility{changed})[0])
-	return nil
-}
-
-func deviceRecordOf(d access.Device) deviceRecord {
-	record := deviceRecord{AETitle: d.AETitle, Facility: d.FacilityCode, Description: d.Description, Charset: d.Charset}
-	if !d.LastSeenAt.IsZero() {
-		seen := d.LastSeenAt.UTC()
-		record.LastSeenAt = &seen
-	}
-	return record
-}
-
-func (s *Server) listDevices(c *gin.Context) error {
-	list, err := s.access.Devices(c.Request.Context(), Identity(c))
-	if err != nil {
-		return err
-	}
-	records := make([]deviceRecord, len(list))
-	for i, d := range list {
-		records[i] = deviceRecordOf(d)
-	}
-	c.JSON(http.StatusOK, gin.H{"devices": records})
-	return nil
-}
-
-func (s *Server) addDevice(c *gin.Context) error {
-	var in deviceRecord
-	if err := Body(c, &in); err != nil {
-		return err
-	}
-	added, err := s.access.AddDevice(c.Request.Context(), Identity(c),
-		access.Device{AETitle: in.AETitle, FacilityCode: in.Facility, Description: in.Description, Charset: in.Charset})
-	if err != nil {
-		return err
-	}
-	c.JSON(http.StatusCreated, deviceRecordOf(added))
-	return nil
-}
-
-func (s *Server) changeDevice(c *gin.Context) error {
-	var in deviceRecord
-	if err := Body(c, &in); err != nil {
-		return err
-	}
-	title := c.Param("aet")
-	if in.AETitle != "" && in.AETitle != title {
-		return pacs.Errorf(pacs.Invalid, "A device's AE title can't change. Add the new one and remove the old")
-	}
-	changed, err := s.access.UpdateDevice(c.Request.Context(), Identity(c),
-		access.Device{AETitle: title, FacilityCode: in.Facility, Description: in.Description, Charset: in.Charset})
-	if err != nil {
-		return err
-	}
-	c.JSON(http.StatusOK, deviceRecordOf(changed))
-	return nil
-}
-
-func (s *Server) removeDevice(c *gin.Context) error {
-	if err := s.access.RemoveDevice(c.Request.Context(), Identity(c), c.Param("aet")); err != nil {
-		return err
-	}
-	c.Status(http.StatusNoContent)
 	return nil
 }
 
