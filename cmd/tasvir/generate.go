@@ -46,17 +46,15 @@ func (c *GenerateCmd) Run(ctx context.Context) error {
 	}
 	began := time.Now()
 	line := newStatusLine(os.Stderr)
-	report := func(what string) func(done, total int) {
-		return func(done, total int) {
-			if line.due() {
-				line.show("%s %d of %d", what, done, total)
-			}
+	report := func(what string, done, total int) {
+		if line.due() {
+			line.show("%s: %d of %d done", what, done, total)
 		}
 	}
 	if c.Remove {
-		err = synthetic.Remove(ctx, ix.Pool(), report("removed"))
+		err = synthetic.Remove(ctx, ix.Pool(), func(done, total int) { report("removing studies", done, total) })
 	} else {
-		o := synthetic.Options{Studies: c.Studies, Facilities: c.Facilities, Instances: c.Instances, Seed: c.Seed, Progress: report("written")}
+		o := synthetic.Options{Studies: c.Studies, Facilities: c.Facilities, Instances: c.Instances, Seed: c.Seed, Progress: report}
 		if c.Until != "" {
 			if o.Until, err = time.Parse("20060102", c.Until); err != nil {
 				return pacs.Wrap(pacs.Invalid, err, "--until takes a day as YYYYMMDD")

@@ -2,13 +2,11 @@ package synthetic
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,7 +14,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
-	"github.com/tasvir-pacs/tasvir/pacs/index"
 )
 
 // Options say what to make.
@@ -26,8 +23,9 @@ type Options struct {
 	Instances  int       // in a usual series; default 2
 	Seed       uint64    // another seed gives other studies
 	Until      time.Time // day of the last study; default today
-	// Progress is told how many rows of all are written. May be nil.
-	Progress func(done, total int)
+	// Progress is told how far it is: what it is about ("rows" are those of
+	// patients and studies), and how many of all are done. May be nil.
+	Progress func(what string, done, total int)
 }
 
 // Most that can be asked for: the numbers that identify patients and studies
@@ -48,6 +46,9 @@ func (o *Options) complete() error {
 	if o.Until.IsZero() {
 		o.Until = time.Now()
 	}
+	if o.Progress == nil {
+		o.Progress = func(string, int, int) {}
+	}
 	y, m, d := o.Until.Date()
 	o.Until = time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
 	if o.Studies < 1 || o.Studies > maxStudies || o.Facilities < 1 || o.Facilities > maxFacilities || o.Instances < 1 || o.Instances > maxInstances {
@@ -60,47 +61,60 @@ func (o *Options) complete() error {
 // and packs.
 const mostSeries = 4
 
-// Rows written in one transaction.
+// Things that are sent at once.
 const (
-	peopleAtOnce  = 20_000
-	studiesAtOnce = 10_000
+	peopleAtOnce  = 10_000
+	studiesAtOnce = 5_000
 )
 
-// Fill adds o.Studies synthetic studies. Each part of some thousand studies is
-// a transaction of its own; when it fails, Remove takes out what is there.
+// Fill adds o.Studies synthetic studies: to those of an earlier run, if any.
 //
-// The rows are copied in by several connections, with all indexes in place.
+// An empty index is filled in one transaction, which puts the secondary
+// indexes aside, copies the rows in and builds the indexes over all of them at
+// the end: several times as fast as keeping them up to date. Whoever else uses
+// the tables waits until it ends. Interrupted, nothing has changed.
+//
+// An index that has studies is added to by several connections, with all
+// indexes in place and everybody at work; each part of some thousand studies
+// is a transaction of its own, and Remove takes out what is there after a
+// failure.
+//
 // Where the account may, triggers and foreign keys rest meanwhile (the rows
 // are right by construction) so that what follows real studies does not follow
 // these.
-//
-// Conflict when there are synthetic studies already.
 func Fill(ctx context.Context, pool *pgxpool.Pool, o Options) error {
 	if err := o.complete(); err != nil {
 		return err
 	}
-	_, synthetic, err := Count(ctx, pool)
-	if err != nil {
-		return err
-	}
-	if synthetic > 0 {
-		return pacs.Errorf(pacs.Conflict, "the index has %d synthetic studies already; remove them first (tasvir generate --remove)", synthetic)
-	}
 	f := filler{Options: o, pool: pool, calendar: newCalendar(o.Until)}
-	if err := f.prepare(ctx); err != nil {
+	empty, err := f.fillEmpty(ctx)
+	if err == nil && !empty {
+		err = f.add(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("generating: %w", err)
 	}
-	people := patientsBy(o.Studies - 1)
-	f.total = people + o.Studies
-	if err := f.parallel(ctx, people, peopleAtOnce, f.copyPeople); err != nil {
-		return fmt.Errorf("generating patients: %w", err)
+	o.Progress("vacuum", 0, 1)
+	defer o.Progress("vacuum", 1, 1)
+	return tidy(ctx, pool)
+}
+
+// tidy writes down what queries are planned by, and what lets them read
+// indexes alone.
+func tidy(ctx context.Context, pool *pgxpool.Pool) error {
+	failed := make(chan error)
+	halves := []string{`VACUUM (ANALYZE) instance`, `VACUUM (ANALYZE) facility, patient, study, series, pack`}
+	for _, half := range halves {
+		go func() {
+			_, err := pool.Exec(ctx, half)
+			failed <- err
+		}()
 	}
-	if err := f.parallel(ctx, o.Studies, studiesAtOnce, f.copyStudies); err != nil {
-		return fmt.Errorf("generating studies: %w", err)
+	var all error
+	for range halves {
+		all = errors.Join(all, <-failed)
 	}
-	// What queries are planned by, and what lets them read indexes alone.
-	_, err = pool.Exec(ctx, `VACUUM (ANALYZE) facility, patient, study, series, pack, instance`)
-	return err
+	return all
 }
 
 type filler struct {
@@ -108,111 +122,151 @@ type filler struct {
 	pool       *pgxpool.Pool
 	calendar   calendar
 	facilities []int64
-	// Row numbers before the first of ours.
+	// first is the number of our first patient and our first study: they are
+	// counted on from those of earlier runs.
+	first numbers
+	// Row numbers of the first of ours.
 	firstPatient, firstStudy, firstSeries, firstPack int64
 
-	done  atomic.Int64
-	total int
-	tell  sync.Mutex
+	tell        sync.Mutex
+	done, total int
 }
 
-// prepare makes the facilities and sets row numbers aside.
-func (f *filler) prepare(ctx context.Context) error {
-	return pgx.BeginFunc(ctx, f.pool, func(tx pgx.Tx) error {
-		for n := range f.Facilities {
-			var id int64
-			if err := tx.QueryRow(ctx, `INSERT INTO facility (code, name) VALUES ($1, $2) ON CONFLICT (code) DO UPDATE SET name = EXCLUDED.name RETURNING id`,
-				facilityCode(n), fmt.Sprintf("Synthetic hospital %d", n+1)).Scan(&id); err != nil {
-				return err
-			}
-			f.facilities = append(f.facilities, id)
-		}
-		// Nobody draws a number while they are moved on.
-		if _, err := tx.Exec(ctx, `LOCK TABLE patient, study, series, pack IN SHARE ROW EXCLUSIVE MODE`); err != nil {
+func (f *filler) patientRow(n int) int64 { return f.firstPatient + int64(n-f.first.patient) }
+
+// last is behind the last of our numbers.
+func (f *filler) last() numbers {
+	study := f.first.study + f.Studies
+	return numbers{patient: patientsBy(study - 1), study: study}
+}
+
+// prepare makes the facilities, finds out what numbers are free and sets row
+// numbers aside.
+func (f *filler) prepare(ctx context.Context, tx pgx.Tx) error {
+	f.facilities = nil
+	for n := range f.Facilities {
+		var id int64
+		if err := tx.QueryRow(ctx, `INSERT INTO facility (code, name) VALUES ($1, $2) ON CONFLICT (code) DO UPDATE SET name = EXCLUDED.name RETURNING id`,
+			facilityCode(n), fmt.Sprintf("Synthetic hospital %d", n+1)).Scan(&id); err != nil {
 			return err
 		}
-		for _, table := range []struct {
-			name  string
-			first *int64
-			count int
-		}{
-			{"patient", &f.firstPatient, patientsBy(f.Studies - 1)},
-			{"study", &f.firstStudy, f.Studies},
-			{"series", &f.firstSeries, f.Studies * mostSeries},
-			{"pack", &f.firstPack, f.Studies * mostSeries},
-		} {
-			sequence := fmt.Sprintf("pg_get_serial_sequence('%s', 'id')", table.name)
-			if err := tx.QueryRow(ctx, `SELECT nextval(`+sequence+`)`).Scan(table.first); err != nil {
-				return err
-			}
-			if _, err := tx.Exec(ctx, `SELECT setval(`+sequence+`, $1)`, *table.first+int64(table.count)); err != nil {
-				return err
-			}
+		f.facilities = append(f.facilities, id)
+	}
+	// Nobody draws a number while they are moved on.
+	if _, err := tx.Exec(ctx, `LOCK TABLE patient, study, series, pack IN SHARE ROW EXCLUSIVE MODE`); err != nil {
+		return err
+	}
+	ids := [2]string{}
+	if err := tx.QueryRow(ctx, `
+		SELECT coalesce(max(patient_id) FILTER (WHERE length(patient_id) = 7), ''), coalesce(max(patient_id) FILTER (WHERE length(patient_id) = 9), '')
+		FROM patient p JOIN facility f ON f.id = p.facility_row
+		WHERE f.code LIKE '`+facilityPrefix+`%' AND patient_id ~ '^([0-9]{7}|[0-9]{9})$'`).Scan(&ids[0], &ids[1]); err != nil {
+		return err
+	}
+	f.first = numbersAfter(ids[0], ids[1])
+	last := f.last()
+	if last.study > maxStudies {
+		return pacs.Errorf(pacs.Invalid, "only %d more studies can be generated here, there are numbers for %d altogether; remove some first (tasvir generate --remove)", max(0, maxStudies-f.first.study), maxStudies)
+	}
+	for _, table := range []struct {
+		name  string
+		first *int64
+		count int
+	}{
+		{"patient", &f.firstPatient, last.patient - f.first.patient},
+		{"study", &f.firstStudy, f.Studies},
+		{"series", &f.firstSeries, f.Studies * mostSeries},
+		{"pack", &f.firstPack, f.Studies * mostSeries},
+	} {
+		sequence := fmt.Sprintf("pg_get_serial_sequence('%s', 'id')", table.name)
+		if err := tx.QueryRow(ctx, `SELECT nextval(`+sequence+`)`).Scan(table.first); err != nil {
+			return err
 		}
-		return nil
+		if _, err := tx.Exec(ctx, `SELECT setval(`+sequence+`, $1)`, *table.first+int64(table.count)); err != nil {
+			return err
+		}
+	}
+	f.done, f.total = 0, last.patient-f.first.patient+f.Studies
+	return nil
+}
+
+// write makes everything and has it sent, patients before studies.
+func (f *filler) write(ctx context.Context, send func(context.Context, <-chan *part) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	last, workers := f.last(), max(runtime.GOMAXPROCS(0), 2)
+	if err := send(ctx, makeParts(ctx, workers, f.first.patient, last.patient, peopleAtOnce, f.people)); err != nil {
+		return err
+	}
+	if err := send(ctx, makeParts(ctx, workers, f.first.study, last.study, studiesAtOnce, f.studies)); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// add fills an index that has studies.
+func (f *filler) add(ctx context.Context) error {
+	if err := pgx.BeginFunc(ctx, f.pool, func(tx pgx.Tx) error { return f.prepare(ctx, tx) }); err != nil {
+		return err
+	}
+	return f.write(ctx, func(ctx context.Context, parts <-chan *part) error {
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		var senders sync.WaitGroup
+		for range min(max(runtime.GOMAXPROCS(0), 2), 8) {
+			senders.Go(func() {
+				if err := f.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
+					restore, err := hurry(ctx, c.Conn(), "SET", "gin_pending_list_limit = '32MB'")
+					if err != nil {
+						return err
+					}
+					defer restore()
+					for p := range parts {
+						if err := pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error { return p.send(ctx, tx.Conn()) }); err != nil {
+							return err
+						}
+						f.written(p.things)
+					}
+					return nil
+				}); err != nil {
+					cancel(err)
+				}
+			})
+		}
+		senders.Wait()
+		return context.Cause(ctx)
 	})
 }
 
-// parallel has several connections work through n things, some at a time.
-func (f *filler) parallel(ctx context.Context, n, atOnce int, copyRows func(ctx context.Context, tx pgx.Tx, from, to int) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var next atomic.Int64
-	var workers sync.WaitGroup
-	for range min(max(runtime.GOMAXPROCS(0), 2), 8) {
-		workers.Go(func() {
-			if err := f.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
-				restore, err := hurry(ctx, c.Conn())
-				if err != nil {
-					return err
-				}
-				defer restore()
-				for {
-					from := int(next.Add(int64(atOnce))) - atOnce
-					if from >= n {
-						return nil
-					}
-					to := min(from+atOnce, n)
-					if err := pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error { return copyRows(ctx, tx, from, to) }); err != nil {
-						return err
-					}
-					f.report(to - from)
-				}
-			}); err != nil {
-				cancel(err)
-			}
-		})
-	}
-	workers.Wait()
-	return context.Cause(ctx)
-}
-
-func (f *filler) report(n int) {
+func (f *filler) written(n int) {
 	f.tell.Lock()
 	defer f.tell.Unlock()
-	if done := f.done.Add(int64(n)); f.Progress != nil {
-		f.Progress(int(done), f.total)
-	}
+	f.done += n
+	f.Progress("rows", f.done, f.total)
 }
 
 // hurry makes a connection write faster than is right for what can't be made
 // again, and returns what makes it an ordinary one.
-func hurry(ctx context.Context, c *pgx.Conn) (restore func(), err error) {
-	settings := []string{"synchronous_commit = off", "session_replication_role = replica", "gin_pending_list_limit = '32MB'"}
+func hurry(ctx context.Context, c *pgx.Conn, set string, more ...string) (restore func(), err error) {
+	settings := append([]string{"synchronous_commit = off", "session_replication_role = replica"}, more...)
 	for _, setting := range settings {
-		_, err := c.Exec(ctx, "SET "+setting)
-		var refused *pgconn.PgError
-		if errors.As(err, &refused) && strings.HasPrefix(refused.Code, "42") {
-			continue // not allowed: slower then
+		name, _, _ := strings.Cut(setting, " ")
+		var may bool
+		// What only a superuser may set is no error in a transaction.
+		if err := c.QueryRow(ctx, `SELECT context = 'user' OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) FROM pg_settings WHERE name = $1`, name).Scan(&may); err != nil {
+			return nil, err
 		}
-		if err != nil {
+		if !may {
+			continue // slower then
+		}
+		if _, err := c.Exec(ctx, set+" "+setting); err != nil {
 			return nil, err
 		}
 	}
 	return func() {
 		for _, setting := range settings {
 			name, _, _ := strings.Cut(setting, " ")
-			if _, err := c.Exec(context.WithoutCancel(ctx), "RESET "+name); err != nil {
+			if _, err := c.Exec(context.WithoutCancel(ctx), "RESET "+name); err != nil && !refused(err) {
 				_ = c.Close(context.WithoutCancel(ctx)) // the pool makes a new one
 				return
 			}
@@ -220,129 +274,8 @@ func hurry(ctx context.Context, c *pgx.Conn) (restore func(), err error) {
 	}, nil
 }
 
-// rows is a pgx.CopyFromSource of what make returns for from, from+1 … to-1.
-func rows(from, to int, make func(n int) []any) pgx.CopyFromSource {
-	return pgx.CopyFromFunc(func() ([]any, error) {
-		if from >= to {
-			return nil, nil
-		}
-		row := make(from)
-		from++
-		return row, nil
-	})
-}
-
-func (f *filler) copyPeople(ctx context.Context, tx pgx.Tx, from, to int) error {
-	_, err := tx.CopyFrom(ctx, pgx.Identifier{"patient"},
-		[]string{"id", "facility_row", "issuer", "patient_id", "name", "name_fold", "sex", "birth_date", "pinfl"},
-		rows(from, to, func(n int) []any {
-			p := f.person(n)
-			return []any{f.firstPatient + int64(n), f.facilities[p.facility], p.Issuer, p.PatientID, p.Name, p.fold, p.Sex, p.BirthDate, p.PINFL}
-		}))
-	return err
-}
-
-// made is a study with its UIDs and row numbers, and of its series.
-type made struct {
-	study
-	n      int
-	row    int64
-	uid    string
-	series []madeSeries
-}
-
-type madeSeries struct {
-	row, pack int64
-	uid, key  string
-	number    int
-	count     int
-	uids      []string
-}
-
-func (f *filler) make(n int) made {
-	m := made{study: f.Options.study(&f.calendar, n), n: n, row: f.firstStudy + int64(n)}
-	next := f.uids(n)
-	m.uid = next()
-	for i, count := range m.study.series {
-		at := int64(n*mostSeries + i)
-		e := madeSeries{row: f.firstSeries + at, pack: f.firstPack + at, uid: next(), number: i + 1, count: count}
-		e.key = index.SyntheticPrefix + m.uid + "/" + e.uid + ".zip"
-		for range count {
-			e.uids = append(e.uids, next())
-		}
-		m.series = append(m.series, e)
-	}
-	return m
-}
-
-// copyStudies writes studies with all that is under them.
-func (f *filler) copyStudies(ctx context.Context, tx pgx.Tx, from, to int) error {
-	all := make([]made, 0, to-from)
-	for n := from; n < to; n++ {
-		all = append(all, f.make(n))
-	}
-	if _, err := tx.CopyFrom(ctx, pgx.Identifier{"study"},
-		[]string{
-			"id", "study_uid", "patient_row", "facility_row", "study_date", "study_time", "accession_number", "study_id", "description",
-			"referring_physician", "modalities", "body_parts", "series_count", "instance_count", "bytes", "received_at", "updated_at",
-			"completed_at", "completions", "merged", "attributes",
-		},
-		rows(0, len(all), func(i int) []any {
-			m := &all[i]
-			return []any{
-				m.row, m.uid, f.firstPatient + int64(m.patient), f.facilities[m.home], m.at.Format("20060102"), m.at.Format("150405"),
-				m.accession, fmt.Sprint(m.n%100_000 + 1), m.text, m.referring, m.modalities(),
-				[]string{m.body},
-				len(m.series), m.instances(),
-				int64(m.instances()) * m.size, m.received, m.received, m.received.Add(time.Minute), 1, 1, m.attributes,
-			}
-		})); err != nil {
-		return err
-	}
-	type place struct {
-		*made
-		*madeSeries
-		index int
-	}
-	var series, instances []place
-	for i := range all {
-		for j := range all[i].series {
-			e := &all[i].series[j]
-			series = append(series, place{&all[i], e, j})
-			for k := range e.uids {
-				instances = append(instances, place{&all[i], e, k})
-			}
-		}
-	}
-	if _, err := tx.CopyFrom(ctx, pgx.Identifier{"series"},
-		[]string{"id", "study_row", "series_uid", "modality", "number", "description", "body_part", "instance_count", "has_pixels"},
-		rows(0, len(series), func(i int) []any {
-			p := &series[i]
-			return []any{p.madeSeries.row, p.made.row, p.madeSeries.uid, p.modalityOf(p.index), p.number, p.examination.series[p.index], p.body, p.count, true}
-		})); err != nil {
-		return err
-	}
-	if _, err := tx.CopyFrom(ctx, pgx.Identifier{"pack"},
-		[]string{"id", "key", "series_row", "bytes", "meta_offset", "meta_length", "described", "created_at"},
-		rows(0, len(series), func(i int) []any {
-			p := &series[i]
-			return []any{p.pack, p.key, p.madeSeries.row, int64(p.count)*p.size + 1000, int64(p.count) * p.size, 700, p.count, p.received}
-		})); err != nil {
-		return err
-	}
-	_, err := tx.CopyFrom(ctx, pgx.Identifier{"instance"},
-		[]string{
-			"study_row", "series_row", "sop_uid", "version", "sop_class", "transfer_syntax", "number", "rows", "columns", "frames", "sha256",
-			"pack_row", "pack_offset", "length", "dataset_offset", "sender", "channel", "received_at",
-		},
-		rows(0, len(instances), func(i int) []any {
-			p := &instances[i]
-			uid := p.uids[p.index]
-			sum := sha256.Sum256([]byte(uid))
-			return []any{
-				p.made.row, p.madeSeries.row, uid, 1, p.class, p.syntax, p.index + 1, p.examination.rows, p.examination.rows, 1, sum[:],
-				p.pack, int64(p.index) * p.size, p.size, 300, facilityCode(p.home)[4:] + p.modality, string(pacs.ChannelDIMSE), p.received,
-			}
-		}))
-	return err
+// refused says that the account may not do something.
+func refused(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "42501"
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"go.uber.org/goleak"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
@@ -81,8 +82,18 @@ func TestFill(t *testing.T) {
 	if err := ix.Add(t.Context(), a, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := Fill(t.Context(), pool, Options{Studies: 10}); pacs.CodeOf(err) != pacs.Conflict {
-		t.Errorf("filled twice: %v", err)
+	// A second run adds, whatever its seed.
+	before := indexes(t, pool)
+	for seed := range uint64(2) {
+		if err := Fill(t.Context(), pool, Options{Studies: 1000, Facilities: 20, Seed: 7 * seed, Until: until}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if real, synthetic, err := Count(t.Context(), pool); err != nil || real != 1 || synthetic != studies+2000 {
+		t.Errorf("%d real and %d synthetic studies, want 1 and %d (%v)", real, synthetic, studies+2000, err)
+	}
+	if diff := cmp.Diff(before, indexes(t, pool)); diff != "" {
+		t.Error(diff)
 	}
 	if err := Remove(t.Context(), pool, nil); err != nil {
 		t.Fatal(err)
@@ -96,6 +107,67 @@ func TestFill(t *testing.T) {
 		if err := pool.QueryRow(t.Context(), `SELECT count(*) FROM `+table).Scan(&n); err != nil || n != 1 {
 			t.Errorf("%s: %d rows are left (%v)", table, n, err)
 		}
+	}
+}
+
+// indexes lists the indexes and constraints of all tables.
+func indexes(t *testing.T, pool *pgxpool.Pool) []string {
+	t.Helper()
+	rows, _ := pool.Query(t.Context(), `
+		SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+		UNION ALL SELECT conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint WHERE contype IN ('u', 'p', 'f') ORDER BY 1`)
+	list, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(list) < 20 {
+		t.Fatalf("%d indexes (%v)", len(list), err)
+	}
+	return list
+}
+
+// TestFillEmpty: an empty index has the same indexes when it is full, and when
+// filling it was given up.
+func TestFillEmpty(t *testing.T) {
+	ix := open(t)
+	before := indexes(t, ix.Pool())
+	for _, when := range []string{"rows", "indexes", ""} {
+		ctx, cancel := context.WithCancel(t.Context())
+		err := Fill(ctx, ix.Pool(), Options{Studies: 200, Facilities: 3, Until: until, Progress: func(what string, _, _ int) {
+			if what == when {
+				cancel()
+			}
+		}})
+		cancel()
+		if (err != nil) != (when != "") {
+			t.Fatalf("given up at %q: %v", when, err)
+		}
+		want := 0
+		if when == "" {
+			want = 200
+		}
+		if _, synthetic, err := Count(t.Context(), ix.Pool()); err != nil || synthetic != want {
+			t.Errorf("given up at %q: %d studies, want %d (%v)", when, synthetic, want, err)
+		}
+		if diff := cmp.Diff(before, indexes(t, ix.Pool())); diff != "" {
+			t.Errorf("given up at %q: the indexes differ\n%s", when, diff)
+		}
+	}
+}
+
+// TestFillWhileInUse: whoever holds the tables is not waited for for ever.
+func TestFillWhileInUse(t *testing.T) {
+	ix := open(t)
+	tx, err := ix.Pool().Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
+	if _, err := tx.Exec(t.Context(), `LOCK TABLE study IN SHARE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	patience := lockPatience
+	lockPatience = 10 * time.Millisecond
+	defer func() { lockPatience = patience }()
+	if err := Fill(t.Context(), ix.Pool(), Options{Studies: 10, Until: until}); pacs.CodeOf(err) != pacs.Unavailable {
+		t.Errorf("%v, want it unavailable", err)
 	}
 }
 

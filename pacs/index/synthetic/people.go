@@ -2,7 +2,9 @@ package synthetic
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
+	"strconv"
 	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
@@ -36,6 +38,24 @@ const studiesPerPatient = 2.5
 
 // patientsBy is how many patients have come by the time of the nth study.
 func patientsBy(study int) int { return int(float64(study)/studiesPerPatient) + 1 }
+
+// numbers count patients and studies, from 0.
+type numbers struct{ patient, study int }
+
+// numbersAfter says where numbers are free, by the largest patient IDs of
+// seven and of nine digits that are there (see person); "" for none.
+func numbersAfter(seven, nine string) numbers {
+	patient := 0
+	switch {
+	case nine != "":
+		patient, _ = strconv.Atoi(nine)
+		patient++
+	case seven != "":
+		patient, _ = strconv.Atoi(seven)
+		patient = patient*2/3 + 2
+	}
+	return numbers{patient: patient, study: int(math.Ceil(float64(patient) * studiesPerPatient))}
+}
 
 // person is a patient as one facility knows them.
 type person struct {

@@ -67,8 +67,7 @@ func Remove(ctx context.Context, pool *pgxpool.Pool, progress func(done, total i
 	if err != nil {
 		return referred(err)
 	}
-	_, err = pool.Exec(ctx, `VACUUM (ANALYZE) facility, patient, study, series, pack, instance`)
-	return err
+	return tidy(ctx, pool)
 }
 
 func removeStudies(ctx context.Context, tx pgx.Tx, ids []int64) error {

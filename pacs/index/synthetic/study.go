@@ -52,8 +52,9 @@ type study struct {
 	attributes json.RawMessage
 }
 
-// study makes the nth study in order of arrival.
-func (o *Options) study(c *calendar, n int) study {
+// study makes the nth study in order of arrival, of a run that begins with
+// first.
+func (o *Options) study(c *calendar, first numbers, n int) study {
 	r := o.random(ofStudy, n)
 	s := study{seed: r}
 	share := r.IntN(1000)
@@ -64,11 +65,11 @@ func (o *Options) study(c *calendar, n int) study {
 	}
 	// Somebody new, or somebody who was here before, the more likely the later.
 	s.patient = patientsBy(n) - 1
-	if n > 0 && patientsBy(n-1) == patientsBy(n) {
-		s.patient = int(float64(s.patient+1) * max(r.Float64(), r.Float64()))
+	if n > first.study && patientsBy(n-1) == patientsBy(n) {
+		s.patient = first.patient + int(float64(s.patient+1-first.patient)*max(r.Float64(), r.Float64()))
 	}
 	s.home = o.home(s.patient)
-	day := sort.SearchFloat64s(c.passed, (float64(n)+0.5)/float64(o.Studies))
+	day := sort.SearchFloat64s(c.passed, (float64(n-first.study)+0.5)/float64(o.Studies))
 	minute := 8*60 + r.IntN(10*60)
 	if r.IntN(6) == 0 {
 		minute = r.IntN(24 * 60)
