@@ -87,6 +87,9 @@ func respond(c *gin.Context, status int, err error) {
 	code := pacs.CodeOf(err)
 	p := problem{Type: "about:blank", Title: statuses[code].title, Status: status, Detail: pacs.MessageOf(err), Code: code}
 	p.Reason, p.Who = pacs.ReasonOf(err)
+	if status == http.StatusGone {
+		p.Title = "Deleted"
+	}
 	header := c.Writer.Header()
 	var later interface{ RetryAfter() time.Duration }
 	switch {
