@@ -31,7 +31,8 @@ func (s *service) bulkdata(r *request) error {
 	}
 	loc := i.Location
 	loc.PixelData = nil
-	if strings.HasPrefix(strings.ToUpper(path), "7FE0") || strings.EqualFold(path, "PixelData") {
+	// Also of an icon: its path leads through a sequence.
+	if strings.Contains("/"+strings.ToUpper(path), "/7FE0") || strings.EqualFold(path, "PixelData") {
 		if err := pixelsDeleted(i); err != nil {
 			return err
 		}

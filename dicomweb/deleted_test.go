@@ -93,6 +93,7 @@ func TestPixelsDeletedByRetention(t *testing.T) {
 		before["7FE00010"]:            octets,
 		one + "/bulkdata/PixelData":   octets,
 		one + "/bulkdata/7FE00010/64": octets,
+		one + "/bulkdata/00880200/1/7FE00010?offset=400&length=16": octets,
 	} {
 		got := fetch(t, server, path, "Accept", accept)
 		var problem struct {

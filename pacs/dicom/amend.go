@@ -81,6 +81,11 @@ func amend(h *Header, t *trace, changes []Change, opt AmendOptions) []edit {
 		a.set(TagSpecificCharacterSet, CS, []byte(charsetUTF8[0]))
 	}
 	a.original(changes, switched, opt)
+	return a.finish()
+}
+
+// finish adds the edits that follow from the others, and sorts them.
+func (a *amendment) finish() []edit {
 	for i := range a.ds.Elements {
 		// Group lengths are optional (PS3.5 7.2), wrong ones are not.
 		if tag := a.ds.Elements[i].Tag; tag.IsGroupLength() && a.changed[tag.Group()] || tag == tagLengthToEnd {

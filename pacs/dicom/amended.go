@@ -59,15 +59,25 @@ func Amend(r io.Reader, size int64, opt AmendOptions) (*Amended, error) {
 		a.Unchanged, a.length = true, size
 		return a, nil
 	}
+	end := size
+	if a.deflated {
+		end = -1
+	}
+	return a, a.assemble(amend(h, t, changes, opt), end)
+}
+
+// assemble makes the pieces: what is stored up to end, -1 for all of a deflated
+// data set, with edits.
+func (a *Amended) assemble(edits []edit, end int64) error {
 	at := int64(0)
 	stored := func(start, end int64) {
 		if start != end {
 			a.pieces = append(a.pieces, amendedPiece{start: start, end: end})
 		}
 	}
-	for _, e := range amend(h, t, changes, opt) {
+	for _, e := range edits {
 		if e.start < at {
-			return nil, fmt.Errorf("dicom: two changes at byte %d of a data set", e.start)
+			return fmt.Errorf("dicom: two changes at byte %d of a data set", e.start)
 		}
 		stored(at, e.start)
 		if len(e.bytes) > 0 {
@@ -75,15 +85,14 @@ func Amend(r io.Reader, size int64, opt AmendOptions) (*Amended, error) {
 		}
 		at = e.end
 	}
+	stored(at, end)
 	if a.deflated {
-		a.pieces = append(a.pieces, amendedPiece{start: at, end: -1})
-		return a, nil
+		return nil
 	}
-	stored(at, size)
 	for _, p := range a.pieces {
 		a.length += p.length()
 	}
-	return a, nil
+	return nil
 }
 
 // Held is how many bytes of changes are held in memory.

@@ -18,6 +18,8 @@ type trace struct {
 	around  []around // the values being read, outermost first
 	lengths []lengthField
 	own     int // depth of the item that declares a character set of its own, 0 for none
+
+	pictures []picture // pixel data within sequences
 }
 
 // element is where an element is in the stream.
@@ -38,6 +40,12 @@ type text struct {
 	fallback string
 	own      bool    // in a character set of its own, whatever the data set's is
 	lengths  []int32 // around it, in trace.lengths
+}
+
+// picture is pixel data within a sequence, or an icon.
+type picture struct {
+	element
+	lengths []int32 // around it, in trace.lengths
 }
 
 // around is a value that is being read; defined says that it has a length.
@@ -76,6 +84,9 @@ func (t *trace) end(ds *Dataset, e *Element, at element, depth int) {
 		t.top = append(t.top, at)
 		t.rest = at.end
 	}
+	if e.Tag == TagIconImageSequence || depth > 0 && e.Tag.Group() == pixelGroup {
+		t.pictures = append(t.pictures, picture{element: at, lengths: t.lengthsAround()})
+	}
 	switch {
 	case depth > 0 && t.own == 0 && e.Tag == TagSpecificCharacterSet:
 		t.own = depth
@@ -83,20 +94,25 @@ func (t *trace) end(ds *Dataset, e *Element, at element, depth int) {
 		if e.Bulk == nil && isASCII(e.Value) && !hasEscape(e.Value) {
 			return
 		}
-		x := text{element: at, Element: *e, charset: ds.charset, fallback: ds.fallback, own: t.own > 0}
-		for i := range t.around {
-			a := &t.around[i]
-			if !a.defined {
-				continue
-			}
-			if a.field == 0 {
-				t.lengths = append(t.lengths, lengthField{a.at, a.length, a.order})
-				a.field = int32(len(t.lengths))
-			}
-			x.lengths = append(x.lengths, a.field-1)
-		}
+		x := text{element: at, Element: *e, charset: ds.charset, fallback: ds.fallback, own: t.own > 0, lengths: t.lengthsAround()}
 		t.texts = append(t.texts, x)
 	}
+}
+
+// lengthsAround are the lengths that change with what has just been read.
+func (t *trace) lengthsAround() (fields []int32) {
+	for i := range t.around {
+		a := &t.around[i]
+		if !a.defined {
+			continue
+		}
+		if a.field == 0 {
+			t.lengths = append(t.lengths, lengthField{a.at, a.length, a.order})
+			a.field = int32(len(t.lengths))
+		}
+		fields = append(fields, a.field-1)
+	}
+	return fields
 }
 
 // endItem is called behind an item.

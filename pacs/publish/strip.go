@@ -2,7 +2,6 @@ package publish
 
 import (
 	"bytes"
-	"compress/flate"
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
@@ -174,8 +173,9 @@ type oldPack struct {
 // oldMember is an instance of a pack and what becomes of it.
 type oldMember struct {
 	member
-	entry    ManifestEntry
-	instance index.PackedInstance
+	entry     ManifestEntry
+	instance  index.PackedInstance
+	described []byte // its DICOM JSON, where other places in it have changed
 }
 
 // openPack reads what a pack says of itself, and matches it with the index.
@@ -220,24 +220,26 @@ func (s *oldPack) read(ctx context.Context, offset, length int64) ([]byte, error
 
 // opener reads a range of the old pack when it is its turn in the new one.
 func (s *oldPack) opener(offset, length int64) func() io.Reader {
-	return func() io.Reader { return &lateReader{s: s, offset: offset, left: length} }
+	return func() io.Reader {
+		return &openedLate{open: func() (io.ReadCloser, error) { return s.store.Get(s.ctx, s.pack.Key, offset, length) }, left: length}
+	}
 }
 
-// lateReader opens its range when it is first read, and closes it when it has
-// been read.
-type lateReader struct {
-	s            *oldPack
-	offset, left int64
-	body         io.ReadCloser
+// openedLate opens what it reads when it is first read, and closes it when that
+// has been read.
+type openedLate struct {
+	open func() (io.ReadCloser, error)
+	left int64
+	body io.ReadCloser
 }
 
-func (r *lateReader) Read(p []byte) (int, error) {
+func (r *openedLate) Read(p []byte) (int, error) {
 	if r.left == 0 {
 		return 0, io.EOF
 	}
 	if r.body == nil {
 		var err error
-		if r.body, err = r.s.store.Get(r.s.ctx, r.s.pack.Key, r.offset, r.left); err != nil {
+		if r.body, err = r.open(); err != nil {
 			return 0, err
 		}
 	}
@@ -254,27 +256,68 @@ func (s *oldPack) cut(ctx context.Context, m *oldMember, at time.Time, policy st
 	if px.Offset > maxHeader {
 		return s.damaged("%s has a header of %d bytes", m.name, px.Offset)
 	}
-	var kept []byte
-	var err error
+	opt := scanLimits
+	opt.MaxHeader = maxHeader
+	var stored dicom.OpenRange
+	var whole io.ReadCloser
 	if px.Deflated {
-		kept, err = s.cutDeflated(ctx, m)
-	} else {
-		if kept, err = s.read(ctx, loc.Offset, px.Offset); err == nil {
-			kept, err = s.beforePixels(kept, dicom.ScanOptions{})
+		// The place of its pixel data says nothing about the file.
+		stored = s.ranges(ctx, loc)
+		var err error
+		if whole, err = stored(0, loc.Length); err != nil {
+			return storeFailure(s.pack.Key, err)
 		}
+	} else {
+		header, err := s.read(ctx, loc.Offset, px.Offset)
+		if err != nil {
+			return err
+		}
+		stored = func(offset, length int64) (io.ReadCloser, error) {
+			return io.NopCloser(bytes.NewReader(header[offset : offset+length])), nil
+		}
+		whole = io.NopCloser(bytes.NewReader(header))
 	}
+	left, moved, err := dicom.WithoutPixels(whole, loc.Length, opt)
+	if err = errors.Join(err, whole.Close()); err != nil {
+		return s.cutFailure(err)
+	}
+	length, err := left.Length(stored)
 	if err != nil {
-		return err
+		return s.cutFailure(err)
 	}
-	if int64(len(kept)) <= loc.DatasetOffset {
+	body, err := left.Open(0, length, stored)
+	if err != nil {
+		return s.cutFailure(err)
+	}
+	defer func() { _ = body.Close() }()
+	kept := make([]byte, 0, length)
+	into := bytes.NewBuffer(kept)
+	if _, err := into.ReadFrom(io.LimitReader(body, length)); err != nil || int64(into.Len()) != length {
+		return s.cutFailure(errors.Join(err, io.ErrUnexpectedEOF))
+	}
+	kept = into.Bytes()
+	if length <= loc.DatasetOffset {
 		return s.damaged("%s has nothing but pixel data", m.name)
 	}
 	sum := sha256.Sum256(kept[loc.DatasetOffset:])
-	m.size, m.crc32 = int64(len(kept)), crc32.ChecksumIEEE(kept)
-	if px.Deflated {
+	m.size, m.crc32 = length, crc32.ChecksumIEEE(kept)
+	switch {
+	case px.Deflated:
 		m.open = func() io.Reader { return bytes.NewReader(kept) }
-	} else {
-		m.open = s.opener(loc.Offset, m.size)
+	case moved:
+		m.open = func() io.Reader {
+			return &openedLate{open: func() (io.ReadCloser, error) { return left.Open(0, length, s.ranges(s.ctx, loc)) }, left: length}
+		}
+	default:
+		m.open = s.opener(loc.Offset, length)
+	}
+	if moved {
+		h, err := dicom.Scan(bytes.NewReader(kept), opt)
+		if err != nil {
+			return s.cutFailure(err)
+		}
+		h.Dataset.SetFallbackCharset(m.entry.Charset)
+		m.described = dicom.AppendJSON(nil, h.Dataset, dicom.JSONOptions{BulkURI: bulkURI(h)})
 	}
 	deletion := &pacs.PixelDeletion{At: at, Policy: policy, SHA256: hex.EncodeToString(m.instance.SHA256)}
 	m.instance.PixelsDeleted, m.entry.PixelsDeleted = deletion, deletion
@@ -282,57 +325,25 @@ func (s *oldPack) cut(ctx context.Context, m *oldMember, at time.Time, policy st
 	return nil
 }
 
-// beforePixels cuts a header that breaks off within the pixel data to where
-// group 7FE0 begins.
-func (s *oldPack) beforePixels(header []byte, opt dicom.ScanOptions) ([]byte, error) {
-	opt.MaxHeader = maxHeader
-	h, err := dicom.Scan(bytes.NewReader(header), opt)
+// cutFailure tells a header that is not what it was from a store that does not
+// give it.
+func (s *oldPack) cutFailure(err error) error {
 	var broken *dicom.ScanError
-	if err != nil && !(errors.As(err, &broken) && broken.Kind == dicom.Truncated) {
-		return nil, &DamageError{s.pack.Key, err}
+	if errors.As(err, &broken) {
+		return &DamageError{s.pack.Key, err}
 	}
-	if h.PixelGroup <= 0 || h.PixelGroup > int64(len(header)) {
-		return nil, s.damaged("the pixel data are not where the index says")
-	}
-	return header[:h.PixelGroup], nil
+	return storeFailure(s.pack.Key, err)
 }
 
-// cutDeflated inflates the data set up to the pixel data and deflates what is
-// before them (PS3.5 A.5). Places in it count from the start of the data set.
-func (s *oldPack) cutDeflated(ctx context.Context, m *oldMember) ([]byte, error) {
-	loc, px := m.instance.Location, m.instance.Location.PixelData
-	body, err := s.store.Get(ctx, s.pack.Key, loc.Offset, loc.Length)
-	if err != nil {
-		return nil, storeFailure(s.pack.Key, err)
+// ranges opens ranges of an instance of the old pack.
+func (s *oldPack) ranges(ctx context.Context, loc pacs.Location) dicom.OpenRange {
+	return func(offset, length int64) (io.ReadCloser, error) {
+		return s.store.Get(ctx, s.pack.Key, loc.Offset+offset, length)
 	}
-	defer func() { _ = body.Close() }()
-	out := bytes.NewBuffer(make([]byte, 0, 64<<10))
-	if _, err := io.CopyN(out, body, loc.DatasetOffset); err != nil {
-		return nil, storeFailure(s.pack.Key, err)
-	}
-	inflated := make([]byte, px.Offset)
-	if _, err := io.ReadFull(flate.NewReader(body), inflated); err != nil {
-		return nil, storeFailure(s.pack.Key, err)
-	}
-	kept, err := s.beforePixels(inflated, dicom.ScanOptions{TransferSyntax: dicom.ExplicitVRLittleEndian})
-	if err != nil {
-		return nil, err
-	}
-	z, err := flate.NewWriter(out, flate.DefaultCompression)
-	if err != nil {
-		return nil, err
-	}
-	_, err = z.Write(kept)
-	if err = errors.Join(err, z.Close()); err != nil {
-		return nil, err
-	}
-	if out.Len()%2 == 1 {
-		out.WriteByte(0) // PS3.5 A.5: of even length
-	}
-	return out.Bytes(), nil
 }
 
-// metadata is the old pack's without group 7FE0.
+// metadata is the old pack's without group 7FE0, and anew for instances in
+// which something is at another place now.
 func (s *oldPack) metadata(ctx context.Context) (meta []byte, described int, err error) {
 	body, err := s.store.Get(ctx, s.pack.Key, s.file.Metadata.Offset, s.file.Metadata.Length)
 	if err != nil {
@@ -347,22 +358,22 @@ func (s *oldPack) metadata(ctx context.Context) (meta []byte, described int, err
 	if _, err := list.Token(); err != nil {
 		return nil, 0, storeFailure(s.pack.Key, err)
 	}
+	anew := map[string][]byte{}
+	for _, m := range s.members {
+		if m.described != nil && !m.entry.Superseded {
+			anew[m.entry.SOPInstanceUID] = m.described
+		}
+	}
 	w := newMetadataWriter(gzip.DefaultCompression)
 	for list.More() {
-		var object map[string]json.RawMessage
-		if err := list.Decode(&object); err != nil {
+		var o object
+		if err := list.Decode(&o.raw); err != nil {
 			return nil, 0, storeFailure(s.pack.Key, err)
 		}
-		for tag := range object {
-			if strings.HasPrefix(strings.ToUpper(tag), "7FE0") {
-				delete(object, tag)
-			}
+		if err := o.withoutPixels(anew); err != nil {
+			return nil, 0, storeFailure(s.pack.Key, err)
 		}
-		raw, err := json.Marshal(object)
-		if err == nil {
-			err = w.add(raw)
-		}
-		if err != nil {
+		if err := w.add(o.raw); err != nil {
 			return nil, 0, err
 		}
 		described++
@@ -372,4 +383,28 @@ func (s *oldPack) metadata(ctx context.Context) (meta []byte, described int, err
 	}
 	meta, err = w.close()
 	return meta, described, err
+}
+
+// withoutPixels takes group 7FE0 out of an instance's DICOM JSON, or puts what
+// it is anew in its place.
+func (o *object) withoutPixels(anew map[string][]byte) error {
+	if err := o.identify(); err != nil {
+		return err
+	}
+	if described := anew[o.sop]; described != nil {
+		o.raw = described
+		return nil
+	}
+	var attributes map[string]json.RawMessage
+	if err := json.Unmarshal(o.raw, &attributes); err != nil {
+		return err
+	}
+	for tag := range attributes {
+		if strings.HasPrefix(strings.ToUpper(tag), "7FE0") {
+			delete(attributes, tag)
+		}
+	}
+	raw, err := json.Marshal(attributes)
+	o.raw = raw
+	return err
 }
