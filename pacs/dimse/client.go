@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
@@ -41,10 +42,16 @@ type Dialer struct {
 }
 
 // Client is a DICOM user (SCU) with one association. Its methods are called one
-// at a time.
+// at a time, but for Cancel.
 type Client struct {
 	assoc     *ul.Association
 	messageID uint16
+	store     StoreHandler // takes the sub-operations of a C-GET that runs
+	event     func(context.Context, NRequest) Status
+
+	mu        sync.Mutex
+	contextID byte // of the operation that runs; 0 when none does
+	current   uint16
 }
 
 // Dial connects to addr, host:port, and associates. The error is a *ul.Reject
@@ -97,6 +104,17 @@ func (c *Client) Peer() ul.UserInformation { return c.assoc.Peer() }
 // this side and Performed by it; 0 is no limit.
 func (c *Client) Window() ul.AsyncWindow { return c.assoc.Window() }
 
+// Extended returns how the peer answered extended negotiation of a SOP class;
+// nil means that it supports none.
+func (c *Client) Extended(sopClass string) []byte {
+	for _, x := range c.assoc.Peer().Extended {
+		if x.SOPClassUID == sopClass {
+			return x.Info
+		}
+	}
+	return nil
+}
+
 // Echo verifies that the peer answers: C-ECHO, PS3.7 section 9.1.5.
 func (c *Client) Echo(ctx context.Context) (Status, error) {
 	pc, ok := c.contextFor(dicom.VerificationSOPClass, "")
@@ -105,7 +123,9 @@ func (c *Client) Echo(ctx context.Context) (Status, error) {
 	}
 	rq := c.newRequest(CEchoRQ, dicom.VerificationSOPClass)
 	rq.SetUint16(CommandDataSetType, noDataSet)
-	return c.exchange(ctx, pc, rq, nil)
+	a, err := c.exchange(ctx, pc, rq, nil, nil)
+	status, _ := statusOf(a.command)
+	return status, err
 }
 
 // StoreItem is one instance to send.
@@ -133,7 +153,19 @@ func (c *Client) Store(ctx context.Context, item StoreItem) (Status, error) {
 	if !ok {
 		return Status{}, ErrNotAccepted
 	}
-	rq := c.newRequest(CStoreRQ, item.SOPClassUID)
+	rq := storeRequest(item)
+	c.messageID++
+	rq.SetUint16(MessageID, c.messageID)
+	a, err := c.exchange(ctx, pc, rq, item.data(), nil)
+	status, _ := statusOf(a.command)
+	return status, err
+}
+
+// storeRequest is the C-STORE-RQ of an instance, but for its message ID.
+func storeRequest(item StoreItem) Command {
+	var rq Command
+	rq.SetUID(AffectedSOPClassUID, item.SOPClassUID)
+	rq.SetUint16(CommandField, uint16(CStoreRQ))
 	rq.SetUint16(Priority, 0) // medium
 	rq.SetUint16(CommandDataSetType, hasDataSet)
 	rq.SetUID(AffectedSOPInstanceUID, item.SOPInstanceUID)
@@ -141,11 +173,15 @@ func (c *Client) Store(ctx context.Context, item StoreItem) (Status, error) {
 		rq.SetText(MoveOriginatorApplicationEntity, item.MoveOriginatorAE)
 		rq.SetUint16(MoveOriginatorMessageID, item.MoveOriginatorMessageID)
 	}
-	data := item.Data
-	if ts, ok := dicom.LookupTransferSyntax(item.TransferSyntaxUID); ok && ts.Deflated {
-		data = &evenReader{r: data}
+	return rq
+}
+
+// data is the data set to send.
+func (i *StoreItem) data() io.Reader {
+	if ts, ok := dicom.LookupTransferSyntax(i.TransferSyntaxUID); ok && ts.Deflated {
+		return &evenReader{r: i.Data}
 	}
-	return c.exchange(ctx, pc, rq, data)
+	return i.Data
 }
 
 // evenReader adds a NUL byte to a deflated stream of odd length, as PS3.5 Annex
@@ -205,26 +241,6 @@ func (c *Client) newRequest(field Field, sopClass string) Command {
 	return rq
 }
 
-// exchange sends a request and waits for its one response. ctx aborts the
-// association.
-func (c *Client) exchange(ctx context.Context, pc ul.Context, rq Command, data io.Reader) (Status, error) {
-	stop := c.assoc.AbortOn(ctx)
-	defer stop()
-	if err := c.assoc.Send(pc.ID, rq.Encode(), data); err != nil {
-		return Status{}, c.sendFailed(err)
-	}
-	_, raw, err := c.assoc.ReadCommand()
-	if err != nil {
-		return Status{}, err
-	}
-	status, err := c.checkResponse(rq, raw)
-	if err != nil {
-		c.assoc.Abort(err)
-		return Status{}, c.assoc.Err()
-	}
-	return status, nil
-}
-
 // sendFailed asks the reading side for the peer's reason, which comes before the
 // close that the sending ran into.
 func (c *Client) sendFailed(err error) error {
@@ -236,24 +252,6 @@ func (c *Client) sendFailed(err error) error {
 		return e
 	}
 	return err
-}
-
-func (c *Client) checkResponse(rq Command, raw []byte) (Status, error) {
-	rsp, err := ParseCommand(raw)
-	if err != nil {
-		return Status{}, err
-	}
-	if rsp.Field() != rq.Field()|responseBit {
-		return Status{}, fmt.Errorf("%s answered with %s", rq.Field(), rsp.Field())
-	}
-	if id, ok := rsp.Uint16(MessageIDBeingRespondedTo); !ok || id != c.messageID {
-		return Status{}, fmt.Errorf("%s %d answered with a response to message %d", rq.Field(), c.messageID, id)
-	}
-	status, ok := statusOf(rsp)
-	if !ok || rsp.HasDataSet() {
-		return Status{}, fmt.Errorf("%s without status, or with a data set", rsp.Field())
-	}
-	return status, nil
 }
 
 // MaxContexts is how many presentation contexts one association can have.

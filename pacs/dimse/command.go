@@ -1,6 +1,7 @@
 package dimse
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -48,14 +49,20 @@ func (t Tag) String() string { return fmt.Sprintf("(%04X,%04X)", uint32(t)>>16, 
 type Field uint16
 
 const (
-	CStoreRQ  Field = 0x0001
-	CStoreRSP Field = 0x8001
-	CGetRQ    Field = 0x0010
-	CFindRQ   Field = 0x0020
-	CMoveRQ   Field = 0x0021
-	CEchoRQ   Field = 0x0030
-	CEchoRSP  Field = 0x8030
-	CCancelRQ Field = 0x0FFF
+	CStoreRQ       Field = 0x0001
+	CStoreRSP      Field = 0x8001
+	CGetRQ         Field = 0x0010
+	CFindRQ        Field = 0x0020
+	CMoveRQ        Field = 0x0021
+	CEchoRQ        Field = 0x0030
+	CEchoRSP       Field = 0x8030
+	CCancelRQ      Field = 0x0FFF
+	NEventReportRQ Field = 0x0100
+	NGetRQ         Field = 0x0110
+	NSetRQ         Field = 0x0120
+	NActionRQ      Field = 0x0130
+	NCreateRQ      Field = 0x0140
+	NDeleteRQ      Field = 0x0150
 	// responseBit turns a request's field into its response's.
 	responseBit Field = 0x8000
 )
@@ -228,11 +235,22 @@ func (c Command) HasDataSet() bool {
 	return ok && v != noDataSet
 }
 
+// sopClass returns the class that a request is about. N-GET, N-SET, N-ACTION and
+// N-DELETE name the one requested, all others the one affected.
+func (c Command) sopClass() string {
+	return cmp.Or(c.Text(AffectedSOPClassUID), c.Text(RequestedSOPClassUID))
+}
+
+// sopInstance returns the instance that a request is about, likewise.
+func (c Command) sopInstance() string {
+	return cmp.Or(c.Text(AffectedSOPInstanceUID), c.Text(RequestedSOPInstanceUID))
+}
+
 // newResponse begins the response to rq: field, message ID, SOP class and
 // status, and no data set.
 func newResponse(rq Command, status Status) Command {
 	var c Command
-	if uid := rq.Text(AffectedSOPClassUID); uid != "" {
+	if uid := rq.sopClass(); uid != "" {
 		c.SetUID(AffectedSOPClassUID, uid)
 	}
 	c.SetUint16(CommandField, uint16(rq.Field()|responseBit))

@@ -43,26 +43,40 @@ func (s *Server) policy(rq *ul.AssociateRequest, info *AssociationInfo, admissio
 		}
 	}
 	return ul.AcceptorPolicy{
-		Choose: func(abstract string, transferSyntaxes []string) (string, ul.Result) {
-			if s.Store == nil && abstract != dicom.VerificationSOPClass {
+		Choose: func(abstract string, proposed []string) (string, ul.Result) {
+			switch {
+			case s.service(abstract) != nil:
+				return chooseForIdentifiers(proposed)
+			case s.Store == nil && abstract != dicom.VerificationSOPClass && !(receives[abstract] && s.gets()):
 				return "", ul.AbstractSyntaxNotSupported
 			}
-			return classes.choose(abstract, transferSyntaxes, receives[abstract])
+			return classes.choose(abstract, proposed, receives[abstract])
 		},
 		Role: func(sopClass string, scu, scp bool) (bool, bool) {
-			if s.Role != nil {
-				return s.Role(info, sopClass, scu, scp)
+			if svc := s.service(sopClass); svc != nil {
+				return scu, scp && svc.PeerSCP
 			}
-			return scu, scp && classes.accepts(sopClass)
+			return scu && (s.Store != nil || sopClass == dicom.VerificationSOPClass), scp && s.gets() && sopClass != dicom.VerificationSOPClass && classes.accepts(sopClass)
 		},
 		Extended: func(sopClass string, proposed []byte) []byte {
-			if answer := classes.storageExtended(sopClass, proposed); answer != nil || s.Extended == nil {
-				return answer
+			if svc := s.service(sopClass); svc != nil {
+				return svc.negotiate(info, sopClass, proposed)
 			}
-			return s.Extended(info, sopClass, proposed)
+			return classes.storageExtended(sopClass, proposed)
 		},
 		AsyncWindow: s.AsyncWindow, Identity: admission.Identity,
 	}
+}
+
+// chooseForIdentifiers picks the transfer syntax of a service's context, whose
+// data sets are read and written here.
+func chooseForIdentifiers(proposed []string) (string, ul.Result) {
+	for _, ts := range []string{dicom.ExplicitVRLittleEndian, dicom.ImplicitVRLittleEndian} {
+		if slices.Contains(proposed, ts) {
+			return ts, ul.Acceptance
+		}
+	}
+	return "", ul.TransferSyntaxesNotSupported
 }
 
 // with also accepts the classes that a requestor says are special cases of

@@ -25,13 +25,16 @@ func TestNegotiationBothSides(t *testing.T) {
 			admitted = caller
 			return Admission{Identity: &ul.UserIdentityResponse{}}, nil
 		},
-		Extended: func(info *AssociationInfo, sopClass string, proposed []byte) []byte {
-			if sopClass != studyRootGet || info.CallingAE != "WS1" {
-				t.Errorf("extended negotiation of %s from %q", sopClass, info.CallingAE)
-			}
-			asked = proposed
-			return []byte{1}
-		},
+		Services: []Service{{
+			SOPClasses: []string{studyRootGet}, Get: func(context.Context, *Request, *Getter) Retrieved { return Retrieved{} },
+			Extended: func(info *AssociationInfo, sopClass string, proposed []byte) []byte {
+				if sopClass != studyRootGet || info.CallingAE != "WS1" {
+					t.Errorf("extended negotiation of %s from %q", sopClass, info.CallingAE)
+				}
+				asked = proposed
+				return []byte{1}
+			},
+		}},
 		Observer: Observer{AssociationOpened: func(info *AssociationInfo) { infos <- info }},
 	})
 	transfer := []string{dicom.JPEGLosslessSV1, dicom.ImplicitVRLittleEndian, dicom.ExplicitVRLittleEndian}
@@ -98,7 +101,9 @@ func TestNegotiationBothSides(t *testing.T) {
 // A request in a context in which we are not SCP is refused, not served.
 func TestRequestInTheWrongRole(t *testing.T) {
 	var handler shelf
-	addr, _ := start(t, &Server{Store: &handler})
+	addr, _ := start(t, &Server{Store: &handler, Services: []Service{{
+		SOPClasses: []string{studyRootGet}, Get: func(context.Context, *Request, *Getter) Retrieved { return Retrieved{} },
+	}}})
 	c, err := Dial(context.Background(), addr, Dialer{
 		CallingAE: "WS1", CalledAE: "TASVIR", Contexts: GroupContexts([]Kind{ctKind})[0].Contexts,
 		Roles: []ul.Role{{SOPClassUID: dicom.CTImageStorage, SCP: true}},
@@ -107,11 +112,11 @@ func TestRequestInTheWrongRole(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	rq := c.newRequest(CStoreRQ, dicom.CTImageStorage)
-	rq.SetUint16(CommandDataSetType, hasDataSet)
-	rq.SetUID(AffectedSOPInstanceUID, "1.2")
 	it := item("1.2", []byte("data"))
-	status, err := c.exchange(context.Background(), c.Contexts()[0], rq, it.Data)
+	rq := storeRequest(it)
+	rq.SetUint16(MessageID, 1)
+	a, err := c.exchange(context.Background(), c.Contexts()[0], rq, it.Data, nil)
+	status, _ := statusOf(a.command)
 	if err != nil || status.Code != SOPClassNotSupported || handler.count != 0 {
 		t.Errorf("got %s, %v, %d stored", status, err, handler.count)
 	}

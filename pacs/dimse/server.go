@@ -36,6 +36,9 @@ type AssociationInfo struct {
 	Results  []ul.ContextResult
 	// Value is Admission.Value.
 	Value any
+
+	extended map[string][]byte // how extended negotiation was answered, by SOP class
+	session  *session
 }
 
 // Caller is who asks for an association.
@@ -60,7 +63,8 @@ type Admission struct {
 	Identity *ul.UserIdentityResponse
 }
 
-// Server is a DICOM provider: it answers C-ECHO and hands C-STORE to Store.
+// Server is a DICOM provider: it answers C-ECHO, hands C-STORE to Store and all
+// other operations to Services.
 // The fields must not change once Serve was called.
 type Server struct {
 	// AETitle is the called AE title we answer to; "" answers to any.
@@ -70,21 +74,16 @@ type Server struct {
 	// refuse; any other error refuses with "temporary congestion". Nil admits
 	// everybody.
 	Admit func(ctx context.Context, caller Caller) (Admission, error)
-	// Store takes the instances. Nil leaves only verification.
+	// Store takes the instances. Nil takes none.
 	Store      StoreHandler
 	SOPClasses SOPClasses
-	// Role answers a role selection item with the roles that the requestor gets,
-	// never more than it proposes. Nil lets it be SCU of everything, and SCP of
-	// the storage classes, as C-GET needs. PS3.7 Annex D.3.3.4.
-	Role func(info *AssociationInfo, sopClass string, scu, scp bool) (bool, bool)
-	// Extended answers the SOP class extended negotiation of classes other than
-	// the storage ones with the bytes of PS3.4 for that class, for instance what
-	// of relational queries, date-time and fuzzy matching a C-FIND understands
-	// (PS3.4 Table C.5.1-1). A nil function or answer says that nothing beyond
-	// the class itself is supported.
-	Extended func(info *AssociationInfo, sopClass string, proposed []byte) []byte
+	// Services answer the other operations. Which presentation contexts are
+	// accepted follows from Store and from them.
+	Services []Service
 	// AsyncWindow is the most outstanding operations to agree to, in the
-	// requestor's words. Zero is one each way. PS3.7 Annex D.3.3.3.
+	// requestor's words. Zero is one each way. C-STORE and C-ECHO are answered in
+	// the order they come, of the operations of Services one may run at a time.
+	// PS3.7 Annex D.3.3.3.
 	AsyncWindow ul.AsyncWindow
 
 	// MaxAssociations bounds the associations served at a time; the next one is
@@ -124,6 +123,8 @@ type Observer struct {
 	InstanceStored func(req *StoreRequest, bytes int64, d time.Duration, status Status)
 	// Echoed reports a C-ECHO answered.
 	Echoed func(*AssociationInfo)
+	// Operated reports every operation of a service that was answered.
+	Operated func(*Operated)
 }
 
 const (
@@ -339,6 +340,7 @@ func (s *Server) admit(ctx context.Context, rq *ul.AssociateRequest, info *Assoc
 	}
 	return s.policy(rq, info, admission), leave, nil
 }
+
 func (s *Server) serveAssociation(ctx context.Context, assoc *ul.Association, info *AssociationInfo, log *slog.Logger, release func()) {
 	start := time.Now()
 	log.Info("association opened", "contexts", len(assoc.Contexts()), "implementation", info.ImplementationString)
@@ -347,8 +349,9 @@ func (s *Server) serveAssociation(ctx context.Context, assoc *ul.Association, in
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	stop := assoc.AbortOn(ctx)
-	ses := &session{server: s, assoc: assoc, info: info, log: log}
-	err := ses.run(ctx)
+	ses := &session{server: s, assoc: assoc, info: info, log: log, ctx: ctx}
+	info.session = ses
+	err := ses.run()
 	stop()
 	cancel()
 	d := time.Since(start)

@@ -2,6 +2,7 @@ package dimse
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,19 +12,34 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/ul"
 )
 
-// session serves the messages of one association, one after the other, as the
-// asynchronous operations window of 1 asks for. PS3.7 Annex D.3.3.3.
+// session serves the messages of one association. One goroutine reads them all:
+// it stores instances itself, as they arrive, and starts the operation of any
+// other request, which then runs beside it (operation.go), so that a C-CANCEL
+// and the answers to our own requests (peer.go) are read meanwhile.
 type session struct {
 	server *Server
 	assoc  *ul.Association
 	info   *AssociationInfo
 	log    *slog.Logger
+	ctx    context.Context // ends when the server has no more time
 
 	messages, stored int
+	running          *operation // the last one started; it may have ended
+	calls            calls      // our own requests
 }
 
 // run returns how the association ended: ul.ErrReleased in good order.
-func (s *session) run(ctx context.Context) error {
+func (s *session) run() error {
+	err := s.read()
+	s.calls.end(err)
+	if s.running != nil {
+		s.running.cancel(err)
+		<-s.running.ended
+	}
+	return err
+}
+
+func (s *session) read() error {
 	for {
 		contextID, raw, err := s.assoc.ReadCommand()
 		if err != nil {
@@ -35,7 +51,7 @@ func (s *session) run(ctx context.Context) error {
 			s.assoc.Abort(err)
 			return s.assoc.Err()
 		}
-		if err := s.handle(ctx, *s.assoc.Context(contextID), rq); err != nil {
+		if err := s.handle(*s.assoc.Context(contextID), rq); err != nil {
 			s.assoc.Abort(err)
 			return s.assoc.Err()
 		}
@@ -43,26 +59,33 @@ func (s *session) run(ctx context.Context) error {
 }
 
 // handle serves one message. An error ends the association.
-func (s *session) handle(ctx context.Context, pc ul.Context, rq Command) error {
+func (s *session) handle(pc ul.Context, rq Command) error {
 	field := rq.Field()
 	switch {
 	case field == CCancelRQ:
-		return nil // nothing runs that it could cancel, and it has no response
-	case field&responseBit != 0 || field == 0:
-		return fmt.Errorf("%s where a request is due", field)
+		s.cancel(rq)
+		return nil // it has no response
+	case field == 0:
+		return errors.New("a command set without command field")
+	case field&responseBit != 0:
+		return s.answered(pc, rq)
 	case !rq.Has(MessageID):
 		return fmt.Errorf("%s without Message ID", field)
 	}
-	if !pc.SCP {
+	if !pc.SCP && field != NEventReportRQ { // which comes from an SCP
 		return s.refuse(pc, rq, Statusf(SOPClassNotSupported, "%s in a presentation context where this side is not SCP", field))
 	}
 	switch field {
 	case CEchoRQ:
 		return s.echo(pc, rq)
 	case CStoreRQ:
-		return s.store(ctx, pc, rq)
+		return s.store(s.ctx, pc, rq)
 	}
-	return s.refuse(pc, rq, Statusf(UnrecognizedOperation, "%s is not supported here", field))
+	svc := s.server.service(pc.AbstractSyntax)
+	if svc == nil || !svc.handles(field) {
+		return s.refuse(pc, rq, Statusf(UnrecognizedOperation, "%s is not supported here", field))
+	}
+	return s.begin(pc, rq, svc)
 }
 
 // echo answers C-ECHO. PS3.7 section 9.1.5.

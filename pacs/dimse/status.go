@@ -68,6 +68,23 @@ const (
 	ElementsDiscardedWarning Code = 0xB006
 )
 
+// Status codes of query and retrieval. PS3.4 Tables C.4-1, C.4-2 and C.4-3. A900H
+// is DataSetMismatch there, too, and FF01H PendingWarning.
+const (
+	// FindOutOfResources: the query can't be done now.
+	FindOutOfResources Code = 0xA700
+	// NoMatchCount: the number of matches can't be found out.
+	NoMatchCount Code = 0xA701
+	// NoSuboperations: the sub-operations can't be done.
+	NoSuboperations Code = 0xA702
+	// MoveDestinationUnknown: no such AE title is known here.
+	MoveDestinationUnknown Code = 0xA801
+	// SomeSuboperationsFailed: done, but for one or more failures or warnings.
+	SomeSuboperationsFailed Code = 0xB000
+	// UnableToProcess: repeating it won't help.
+	UnableToProcess Code = 0xC000
+)
+
 type statusRange struct {
 	first, last Code
 	category    Category
@@ -112,6 +129,51 @@ var storageStatuses = []statusRange{
 	{0xB000, 0xB000, CategoryWarning, "coercion of data elements"},
 	{0xB006, 0xB006, CategoryWarning, "elements discarded"},
 	{0xB007, 0xB007, CategoryWarning, "data set does not match SOP class (stored)"},
+}
+
+// serviceStatuses are the tables of single operations, which come before the
+// others: the same code can mean different things.
+var serviceStatuses = map[Field][]statusRange{
+	// PS3.4 Table C.4-1, and K.4-1 for the modality worklist.
+	CFindRQ: {
+		{0xA700, 0xA700, CategoryFailure, "refused: out of resources"},
+		{0xA900, 0xA900, CategoryFailure, "identifier does not match SOP class"},
+		{0xC000, 0xCFFF, CategoryFailure, "unable to process"},
+		{0xFE00, 0xFE00, CategoryCancel, "matching ended by a cancel request"},
+		{0xFF00, 0xFF00, CategoryPending, "matches are continuing"},
+		{0xFF01, 0xFF01, CategoryPending, "matches are continuing; optional keys were not supported"},
+	},
+	// PS3.4 Table C.4-2.
+	CMoveRQ: {
+		{0xA701, 0xA701, CategoryFailure, "refused: unable to calculate number of matches"},
+		{0xA702, 0xA702, CategoryFailure, "refused: unable to perform sub-operations"},
+		{0xA801, 0xA801, CategoryFailure, "refused: move destination unknown"},
+		{0xA900, 0xA900, CategoryFailure, "identifier does not match SOP class"},
+		{0xC000, 0xCFFF, CategoryFailure, "unable to process"},
+		{0xFE00, 0xFE00, CategoryCancel, "sub-operations ended by a cancel request"},
+		{0xFF00, 0xFF00, CategoryPending, "sub-operations are continuing"},
+		{0xB000, 0xB000, CategoryWarning, "sub-operations complete, one or more failures or warnings"},
+	},
+	// PS3.4 Table C.4-3.
+	CGetRQ: {
+		{0xA701, 0xA701, CategoryFailure, "refused: unable to calculate number of matches"},
+		{0xA702, 0xA702, CategoryFailure, "refused: unable to perform sub-operations"},
+		{0xA900, 0xA900, CategoryFailure, "identifier does not match SOP class"},
+		{0xC000, 0xCFFF, CategoryFailure, "unable to process"},
+		{0xFE00, 0xFE00, CategoryCancel, "sub-operations ended by a cancel request"},
+		{0xFF00, 0xFF00, CategoryPending, "sub-operations are continuing"},
+		{0xB000, 0xB000, CategoryWarning, "sub-operations complete, one or more failures or warnings"},
+	},
+}
+
+// Of says what the code means in answer to this operation.
+func (c Code) Of(f Field) string {
+	for _, r := range serviceStatuses[f&^responseBit] {
+		if r.first <= c && c <= r.last {
+			return fmt.Sprintf("%04XH %s", uint16(c), r.text)
+		}
+	}
+	return c.String()
 }
 
 // ranges is PS3.7 Annex C: what a code means that no table lists.

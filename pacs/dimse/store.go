@@ -49,15 +49,8 @@ type StoreRequest struct {
 
 // store serves one C-STORE-RQ.
 func (s *session) store(ctx context.Context, pc ul.Context, rq Command) error {
-	req := &StoreRequest{
-		Association:       s.info,
-		SOPClassUID:       rq.Text(AffectedSOPClassUID),
-		SOPInstanceUID:    rq.Text(AffectedSOPInstanceUID),
-		TransferSyntaxUID: pc.TransferSyntax,
-		MoveOriginatorAE:  rq.Text(MoveOriginatorApplicationEntity),
-	}
-	req.MessageID, _ = rq.Uint16(MessageID)
-	req.MoveOriginatorMessageID, _ = rq.Uint16(MoveOriginatorMessageID)
+	req := storeRequestOf(pc, rq)
+	req.Association = s.info
 
 	start := time.Now()
 	var data *ul.DataReader
@@ -98,13 +91,25 @@ func (s *session) store(ctx context.Context, pc ul.Context, rq Command) error {
 	return nil
 }
 
+func storeRequestOf(pc ul.Context, rq Command) *StoreRequest {
+	req := &StoreRequest{
+		SOPClassUID:       rq.Text(AffectedSOPClassUID),
+		SOPInstanceUID:    rq.Text(AffectedSOPInstanceUID),
+		TransferSyntaxUID: pc.TransferSyntax,
+		MoveOriginatorAE:  rq.Text(MoveOriginatorApplicationEntity),
+	}
+	req.MessageID, _ = rq.Uint16(MessageID)
+	req.MoveOriginatorMessageID, _ = rq.Uint16(MoveOriginatorMessageID)
+	return req
+}
+
 // checkStore refuses what can't be handed to the handler.
 func (s *session) checkStore(pc ul.Context, rq Command, req *StoreRequest) (Status, bool) {
 	missing := func(tag Tag) (Status, bool) {
 		return Status{Code: MissingAttribute, Comment: fmt.Sprintf("C-STORE-RQ lacks %s", tag), Offending: []uint32{uint32(tag)}}, false
 	}
 	switch {
-	case s.server.Store == nil || pc.AbstractSyntax == dicom.VerificationSOPClass:
+	case s.server.Store == nil || pc.AbstractSyntax == dicom.VerificationSOPClass || s.server.service(pc.AbstractSyntax) != nil:
 		return Statusf(SOPClassNotSupported, "not a storage presentation context"), false
 	case req.SOPClassUID == "":
 		return missing(AffectedSOPClassUID)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -92,6 +93,14 @@ type Association struct {
 	pdv              DataValue
 	emptyPDVs        int
 	closeOnce        sync.Once
+	working          atomic.Int32 // see Working
+}
+
+// Working says that we are at work for the peer, so that the wait for its next
+// message is no idleness, until done is called. Any goroutine may call both.
+func (a *Association) Working() (done func()) {
+	a.working.Add(1)
+	return sync.OnceFunc(func() { a.working.Add(-1) })
 }
 
 // Contexts returns the accepted presentation contexts in the order proposed.
@@ -220,11 +229,13 @@ func (a *Association) awaitPDU(idle time.Duration) error {
 	if idle == 0 {
 		return a.t.expectWithin(a.cfg.Timeouts.ARTIM)
 	}
-	if !a.t.buffered() {
+	for !a.t.buffered() {
 		if err := a.t.expect(idle); err != nil {
 			return err
 		}
-		if err := a.t.fill(1); err != nil {
+		if err := a.t.fill(1); isTimeout(err) && a.working.Load() > 0 {
+			continue // it waits for us
+		} else if err != nil {
 			return err
 		}
 	}
