@@ -9,12 +9,13 @@ const (
 	Radiologist           Role = "radiologist"            // reads, reports, signs
 	Clinician             Role = "clinician"              // sees images and signed reports
 	Technician            Role = "technician"             // sees studies, no reports in progress
+	Registrar             Role = "registrar"              // enters orders, sees no images
 	FacilityAdministrator Role = "facility_administrator" // people and devices of own facilities
 	Administrator         Role = "administrator"          // everything but reading
 )
 
 // Roles lists all roles in the order in which they are shown.
-var Roles = []Role{Radiologist, Clinician, Technician, FacilityAdministrator, Administrator}
+var Roles = []Role{Radiologist, Clinician, Technician, Registrar, FacilityAdministrator, Administrator}
 
 // Scope says who asks and what they may see. Every read of the index takes
 // one; there is no unscoped read path. The zero Scope sees nothing.

@@ -19,10 +19,15 @@ const unroutedDeadline = 24 * time.Hour
 // images don't undo anyone's work.
 func (w *Worklist) Complete(ctx context.Context, tx pgx.Tx, study pacs.Study) error {
 	now := time.Now()
-	rule, err := w.route(ctx, tx, study, now)
+	request, err := w.asked(ctx, tx, study)
 	if err != nil {
 		return err
 	}
+	rule, err := w.route(ctx, tx, study, request, now)
+	if err != nil {
+		return err
+	}
+	rule = request.raise(rule)
 	var id string
 	err = tx.QueryRow(ctx, `
 		INSERT INTO reading_task (study_row, facility_row, priority, deadline, group_row, rule_row, rule_name)
@@ -36,7 +41,7 @@ func (w *Worklist) Complete(ctx context.Context, tx pgx.Tx, study pacs.Study) er
 }
 
 // route finds the first rule whose condition holds.
-func (w *Worklist) route(ctx context.Context, tx pgx.Tx, study pacs.Study, now time.Time) (Rule, error) {
+func (w *Worklist) route(ctx context.Context, tx pgx.Tx, study pacs.Study, request Request, now time.Time) (Rule, error) {
 	all, err := rules(ctx, tx)
 	if err != nil {
 		return Rule{}, err
@@ -48,7 +53,7 @@ func (w *Worklist) route(ctx context.Context, tx pgx.Tx, study pacs.Study, now t
 		c, err := w.compiledCondition(r.Condition)
 		var held bool
 		if err == nil {
-			held, err = c.holds(study, now)
+			held, err = c.holds(study, request, now)
 		}
 		if err != nil {
 			// A rule that fails on one study must not stop the others. The

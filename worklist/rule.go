@@ -34,7 +34,7 @@ type Rule struct {
 	ID        int64
 	Position  int
 	Name      string
-	Condition string // CEL over study.*, see condition; empty: always
+	Condition string // CEL over study.* and order.*, see condition; empty: always
 	GroupID   int64
 	Priority  Priority
 	Deadline  time.Duration // from the study's completion
@@ -50,16 +50,20 @@ type condition struct{ program cel.Program }
 var conditionFields = []struct {
 	name string
 	kind *cel.Type
-	of   func(s pacs.Study, age int64) any
+	of   func(s pacs.Study, r Request, age int64) any
 }{
-	{"study.modalities", cel.ListType(cel.StringType), func(s pacs.Study, _ int64) any { return s.Modalities }},
-	{"study.description", cel.StringType, func(s pacs.Study, _ int64) any { return s.Description }},
-	{"study.question", cel.StringType, func(s pacs.Study, _ int64) any { return s.Question }},
-	{"study.body_part", cel.StringType, func(s pacs.Study, _ int64) any { return strings.Join(s.BodyParts, ",") }},
-	{"study.facility", cel.StringType, func(s pacs.Study, _ int64) any { return s.Facility.Code }},
-	{"study.sex", cel.StringType, func(s pacs.Study, _ int64) any { return s.Patient.Sex }},
-	{"study.patient_age", cel.IntType, func(_ pacs.Study, age int64) any { return age }}, // whole years, -1 when unknown
-	{"study.instances", cel.IntType, func(s pacs.Study, _ int64) any { return int64(s.InstanceCount) }},
+	{"study.modalities", cel.ListType(cel.StringType), func(s pacs.Study, _ Request, _ int64) any { return s.Modalities }},
+	{"study.description", cel.StringType, func(s pacs.Study, _ Request, _ int64) any { return s.Description }},
+	{"study.question", cel.StringType, func(s pacs.Study, _ Request, _ int64) any { return s.Question }},
+	{"study.body_part", cel.StringType, func(s pacs.Study, _ Request, _ int64) any { return strings.Join(s.BodyParts, ",") }},
+	{"study.facility", cel.StringType, func(s pacs.Study, _ Request, _ int64) any { return s.Facility.Code }},
+	{"study.sex", cel.StringType, func(s pacs.Study, _ Request, _ int64) any { return s.Patient.Sex }},
+	{"study.patient_age", cel.IntType, func(_ pacs.Study, _ Request, age int64) any { return age }}, // whole years, -1 when unknown
+	{"study.instances", cel.IntType, func(s pacs.Study, _ Request, _ int64) any { return int64(s.InstanceCount) }},
+	// Of the order; all empty for a study without one.
+	{"order.priority", cel.StringType, func(_ pacs.Study, r Request, _ int64) any { return string(r.Priority) }},
+	{"order.question", cel.StringType, func(_ pacs.Study, r Request, _ int64) any { return r.Text() }},
+	{"order.department", cel.StringType, func(_ pacs.Study, r Request, _ int64) any { return r.Department }},
 }
 
 var conditionEnv, conditionEnvErr = func() (*cel.Env, error) {
@@ -79,14 +83,14 @@ const (
 )
 
 // variables are what a condition sees of a study.
-func variables(s pacs.Study, now time.Time) map[string]any {
+func variables(s pacs.Study, r Request, now time.Time) map[string]any {
 	age := int64(-1)
 	if years, ok := AgeAt(s.Patient.BirthDate, s.Date, now); ok {
 		age = int64(years)
 	}
 	values := make(map[string]any, len(conditionFields))
 	for _, field := range conditionFields {
-		values[field.name] = field.of(s, age)
+		values[field.name] = field.of(s, r, age)
 	}
 	return values
 }
@@ -118,7 +122,7 @@ func compile(source string) (*condition, error) {
 	c := &condition{program}
 	// What costs too much, or fails on an ordinary study, only shows when the
 	// condition runs.
-	if _, err := c.holds(trialStudy, time.Now()); err != nil {
+	if _, err := c.holds(trialStudy, trialRequest, time.Now()); err != nil {
 		return nil, refuse(err)
 	}
 	return c, nil
@@ -130,11 +134,13 @@ var trialStudy = pacs.Study{
 	Facility: pacs.Facility{Code: "URGUT"}, Patient: pacs.Patient{Sex: "F", BirthDate: "19890317"}, Date: "20261121", InstanceCount: 300,
 }
 
-func (c *condition) holds(s pacs.Study, now time.Time) (bool, error) {
+var trialRequest = Request{Priority: Urgent, Reason: "Headache", Question: "Bleeding?", Department: "Neurology"}
+
+func (c *condition) holds(s pacs.Study, r Request, now time.Time) (bool, error) {
 	if c.program == nil {
 		return true, nil
 	}
-	value, _, err := c.program.Eval(variables(s, now))
+	value, _, err := c.program.Eval(variables(s, r, now))
 	if err != nil {
 		return false, err
 	}
@@ -165,11 +171,7 @@ func (w *Worklist) compiledCondition(source string) (*condition, error) {
 // Rules returns all rules in the order in which they are tried.
 func (w *Worklist) Rules(ctx context.Context) ([]Rule, error) { return rules(ctx, w.pool) }
 
-type querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-}
-
-func rules(ctx context.Context, q querier) ([]Rule, error) {
+func rules(ctx context.Context, q Querier) ([]Rule, error) {
 	rows, err := q.Query(ctx, `SELECT id, position, name, condition, group_row, priority, deadline_minutes, active FROM routing_rule ORDER BY position, id`)
 	if err != nil {
 		return nil, Failure(err)

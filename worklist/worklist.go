@@ -22,6 +22,9 @@ var migrations embed.FS
 // Worklist keeps reading groups, routing rules and reading tasks. Safe for
 // concurrent use.
 type Worklist struct {
+	// Requests, when set, tells what the orders of studies ask.
+	Requests Requests
+
 	index *index.Index
 	pool  *pgxpool.Pool
 

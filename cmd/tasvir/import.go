@@ -98,7 +98,7 @@ func (c *ImportCmd) publisher(ctx context.Context, ix *index.Index, incoming *jo
 		return nil, err
 	}
 	// This process only enqueues; the server's workers complete the studies.
-	jobs, err := newJobs(ctx, ix.Pool(), nil, log)
+	jobs, err := enqueuer(ctx, ix, log)
 	if err != nil {
 		return nil, err
 	}

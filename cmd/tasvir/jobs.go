@@ -15,6 +15,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/events"
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
+	"github.com/tasvir-pacs/tasvir/worklist/orders"
 )
 
 // newJobs makes the River client and brings its tables up to date. Without
@@ -48,11 +49,24 @@ func newJobs(ctx context.Context, pool *pgxpool.Pool, workers *river.Workers, lo
 	return jobs, nil
 }
 
+// enqueuer is the job queue for a command that indexes what the server works on,
+// and brings the tables up to date that followUp writes to.
+func enqueuer(ctx context.Context, ix *index.Index, log *slog.Logger) (*river.Client[pgx.Tx], error) {
+	if _, err := orders.New(ctx, ix); err != nil {
+		return nil, err
+	}
+	return newJobs(ctx, ix.Pool(), nil, log)
+}
+
 // followUp is what indexing a pack leads to, in its transaction: clients hear
-// of the study, and the job that completes it is enqueued.
+// of the study, its order is in progress, and the job that completes it is
+// enqueued.
 func followUp(jobs *river.Client[pgx.Tx], quiet time.Duration) func(context.Context, pgx.Tx, string, index.Added) error {
 	return func(ctx context.Context, tx pgx.Tx, studyUID string, added index.Added) error {
 		if err := events.Notify(ctx, tx, events.Event{Type: events.Study, Data: map[string]string{"study_uid": studyUID}, Facility: added.FacilityID}); err != nil {
+			return err
+		}
+		if err := orders.Arriving(ctx, tx, added.StudyID); err != nil {
 			return err
 		}
 		return publish.EnqueueCompletion(ctx, jobs, tx, added, quiet)

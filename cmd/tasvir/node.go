@@ -41,6 +41,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/worklist/api"
 	"github.com/tasvir-pacs/tasvir/worklist/delivery"
 	"github.com/tasvir-pacs/tasvir/worklist/fhir"
+	"github.com/tasvir-pacs/tasvir/worklist/orders"
 	"github.com/tasvir-pacs/tasvir/worklist/report"
 )
 
@@ -63,6 +64,7 @@ type Node struct {
 	store     storage.Store
 	ward      *ward
 	reports   *report.Reports
+	orders    *orders.Orders
 	retention *retention.Retention
 	patients  *patients.Patients
 	patrol    *patrol.Patrol
@@ -122,6 +124,9 @@ func Start(ctx context.Context, flags ServerFlags, log *slog.Logger) (_ *Node, e
 		return nil, err
 	}
 	n.reports = report.New(n.Worklist)
+	if err := n.openOrders(ctx); err != nil {
+		return nil, err
+	}
 	if err := n.startPatients(ctx); err != nil {
 		return nil, err
 	}
@@ -323,7 +328,7 @@ func (n *Node) startWeb(registry *prometheus.Registry) error {
 		}
 		return nil
 	})
-	(&api.API{Index: n.Index, Worklist: n.Worklist, Reports: n.reports, Platform: n.flags.FHIR}).Register(server.API())
+	(&api.API{Index: n.Index, Worklist: n.Worklist, Reports: n.reports, Orders: n.orders, Platform: n.flags.FHIR}).Register(server.API())
 	(&archiveapi.API{
 		Index: n.Index, Files: &publish.Packs{Index: n.Index, Store: n.store}, Closing: n.doors.ctx.Done(),
 		Quarantine: n.ward.Quarantine,

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
+	"github.com/tasvir-pacs/tasvir/worklist/orders"
 )
 
 // addPackWorkers adds what looks after packs: merging those of a series when
@@ -63,6 +64,9 @@ func (n nightly) Next(now time.Time) time.Time {
 // completed is what follows when a study is complete, in the same transaction:
 // it becomes work for radiologists, and its packs will be merged.
 func (n *Node) completed(ctx context.Context, tx pgx.Tx, study pacs.Study) error {
+	if err := orders.StudyCompleted(ctx, tx, study); err != nil {
+		return err
+	}
 	if err := n.Worklist.Complete(ctx, tx, study); err != nil {
 		return err
 	}

@@ -101,7 +101,7 @@ func (c *ReindexCmd) prepare(ctx context.Context, ix *index.Index, r *publish.Re
 	if !c.Add {
 		return nil
 	}
-	jobs, err := newJobs(ctx, ix.Pool(), nil, log)
+	jobs, err := enqueuer(ctx, ix, log)
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ type TokenCmd struct {
 type TokenCreateCmd struct {
 	DatabaseFlags
 	Name     string        `arg:"" help:"What the token is for: A-Z, a-z, 0-9 and . _ -"`
-	Scope    []string      `default:"dicomweb:read" help:"What it allows: dicomweb:read, dicomweb:write, api."`
+	Scope    []string      `default:"dicomweb:read" help:"What it allows: dicomweb:read, dicomweb:write, api, orders."`
 	Facility string        `help:"Code of the only facility it may see and write to; without it, all."`
 	Life     time.Duration `help:"How long it is valid, for example 720h; without it, until revoked."`
 }

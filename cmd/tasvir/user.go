@@ -90,7 +90,7 @@ type UserAddCmd struct {
 	passwordFlags
 	Login         string   `arg:"" help:"Login: a-z, 0-9 and . _ @ -"`
 	Name          string   `required:"" help:"Name, family name first."`
-	Role          []string `required:"" help:"Roles: radiologist, clinician, technician, facility_administrator, administrator."`
+	Role          []string `required:"" help:"Roles: radiologist, clinician, technician, registrar, facility_administrator, administrator."`
 	Facility      []string `help:"Codes of the facilities the person belongs to."`
 	AllFacilities bool     `help:"The person sees every facility (radiologists)."`
 	Language      string   `default:"uz-Latn" enum:"uz-Latn,uz-Cyrl,ru,en" help:"Language of the interface: uz-Latn, uz-Cyrl, ru or en."`

@@ -98,7 +98,7 @@ func (c *VerifyCmd) Run(ctx context.Context) error {
 	defer closeDatabase()
 	o := patrol.Options{Index: ix, Store: store, Copy: copied, Rate: c.Rate << 20, Repair: c.Repair, AddOrphans: c.Repair, Log: log}
 	if c.Repair {
-		jobs, err := newJobs(ctx, ix.Pool(), nil, log)
+		jobs, err := enqueuer(ctx, ix, log)
 		if err != nil {
 			return err
 		}

@@ -20,6 +20,8 @@ const (
 	ReportSign      Action = "report.sign"
 	DeliveryRead    Action = "delivery.read" // what went to the FHIR platform
 	DeliveryRetry   Action = "delivery.retry"
+	OrderRead       Action = "order.read"       // orders and their progress
+	OrderWrite      Action = "order.write"      // enter, change, cancel; and look patients up for it
 	AdminFacilities Action = "admin.facilities" // add and change facilities
 	AdminDevices    Action = "admin.devices"
 	AdminUsers      Action = "admin.users"
@@ -39,10 +41,11 @@ const (
 	ScopeDICOMwebRead  = "dicomweb:read"
 	ScopeDICOMwebWrite = "dicomweb:write"
 	ScopeAPI           = "api"
+	ScopeOrders        = "orders" // what enters orders: a hospital's information system
 )
 
 // TokenScopes lists the scopes a token can have.
-var TokenScopes = []string{ScopeDICOMwebRead, ScopeDICOMwebWrite, ScopeAPI}
+var TokenScopes = []string{ScopeDICOMwebRead, ScopeDICOMwebWrite, ScopeAPI, ScopeOrders}
 
 // grants is the one table of who may do what. Rows are roles and, for
 // machines, the scopes of tokens. A person with several roles may do what any
@@ -52,21 +55,23 @@ var TokenScopes = []string{ScopeDICOMwebRead, ScopeDICOMwebWrite, ScopeAPI}
 // reports to help others, but never claim, write or sign.
 var grants = map[string][]Action{
 	string(pacs.Radiologist): {
-		StudyRead, TaskRead, TaskClaim, ReportRead, ReportReadDraft, ReportWrite, ReportSign, DeliveryRead, DICOMwebRead,
+		StudyRead, TaskRead, TaskClaim, ReportRead, ReportReadDraft, ReportWrite, ReportSign, DeliveryRead, OrderRead, DICOMwebRead,
 	},
-	string(pacs.Clinician):  {StudyRead, ReportRead, DICOMwebRead},
-	string(pacs.Technician): {StudyRead, DICOMwebRead, DICOMwebWrite},
+	string(pacs.Clinician):  {StudyRead, ReportRead, OrderRead, OrderWrite, DICOMwebRead},
+	string(pacs.Technician): {StudyRead, OrderRead, OrderWrite, DICOMwebRead, DICOMwebWrite},
+	string(pacs.Registrar):  {OrderRead, OrderWrite},
 	string(pacs.FacilityAdministrator): {
-		StudyRead, TaskRead, DeliveryRead, AdminDevices, AdminUsers, AdminQuarantine, AdminPatients,
+		StudyRead, TaskRead, DeliveryRead, OrderRead, OrderWrite, AdminDevices, AdminUsers, AdminQuarantine, AdminPatients,
 	},
 	string(pacs.Administrator): {
-		StudyRead, TaskRead, ReportRead, DeliveryRead, DeliveryRetry, DICOMwebRead, DICOMwebWrite,
+		StudyRead, TaskRead, ReportRead, DeliveryRead, DeliveryRetry, OrderRead, OrderWrite, DICOMwebRead, DICOMwebWrite,
 		AdminFacilities, AdminDevices, AdminUsers, AdminTokens, AdminRules, AdminStatus, AdminQuarantine, AdminPatients, AdminStorage, ChangesRead,
 	},
 
 	ScopeDICOMwebRead:  {DICOMwebRead},
 	ScopeDICOMwebWrite: {DICOMwebWrite},
-	ScopeAPI:           {StudyRead, TaskRead, ReportRead, DeliveryRead, DeliveryRetry, AdminStatus, ChangesRead},
+	ScopeAPI:           {StudyRead, TaskRead, ReportRead, DeliveryRead, DeliveryRetry, OrderRead, AdminStatus, ChangesRead},
+	ScopeOrders:        {OrderRead, OrderWrite},
 }
 
 // RoleCan reports whether a role allows an action.

@@ -28,6 +28,7 @@ const (
 	Report   = "report"   // task, report
 	Delivery = "delivery" // report, version
 	Study    = "study"    // study_uid
+	Order    = "order"    // id
 )
 
 // Event says that something changed.

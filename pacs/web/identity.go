@@ -139,10 +139,11 @@ func safeMethod(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
 
-// requireAPI keeps tokens without the scope "api" out of the client's API.
+// requireAPI keeps tokens that have nothing to do with the client's API out of
+// it.
 func requireAPI(c *gin.Context) {
 	identity := Identity(c)
-	if identity.User == nil && !identity.Can(access.StudyRead) {
+	if identity.User == nil && !identity.Can(access.StudyRead) && !identity.Can(access.OrderRead) {
 		Problem(c, pacs.Errorf(pacs.Forbidden, "The token has not the scope %q", access.ScopeAPI))
 	}
 }

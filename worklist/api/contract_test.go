@@ -23,7 +23,7 @@ func TestRoutesAreThoseOfTheContract(t *testing.T) {
 		have = append(have, route.Method+" "+contracttest.Template(route.Path))
 	}
 	slices.Sort(have)
-	promised := webtest.Contract.Operations(regexp.MustCompile(`^/api/(tasks|studies|reports|deliveries|admin/groups|admin/rules)(/|$)`))
+	promised := webtest.Contract.Operations(regexp.MustCompile(`^/api/(tasks|studies|reports|deliveries|orders|order-patients|order-stations|admin/groups|admin/rules)(/|$)`))
 	if !slices.Equal(have, promised) {
 		t.Errorf("there is\n%s\npromised is\n%s", strings.Join(have, "\n"), strings.Join(promised, "\n"))
 	}

@@ -36,7 +36,7 @@ func open(t *testing.T) *hospital {
 	h.reports = report.New(h.Worklist)
 	h.reports.Deliver = func(context.Context, pgx.Tx, string, int) error { return nil }
 	h.server = webtest.Serve(t, h.Access, h.Index.Pool(), func(server *web.Server) {
-		(&api.API{Index: h.Index, Worklist: h.Worklist, Reports: h.reports, Platform: "https://platform.example.uz/fhir"}).Register(server.API())
+		(&api.API{Index: h.Index, Worklist: h.Worklist, Reports: h.reports, Orders: h.Orders, Platform: "https://platform.example.uz/fhir"}).Register(server.API())
 	})
 	return h
 }

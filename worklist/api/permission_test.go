@@ -20,21 +20,25 @@ func TestPermissions(t *testing.T) {
 	if _, err := h.Index.Pool().Exec(t.Context(), `UPDATE report_delivery SET state = 'delivered'`); err != nil {
 		t.Fatal(err)
 	}
+	requested := h.order()
+	stale := map[string]any{"revision": 9, "patient": map[string]string{"name": "A"}, "steps": []any{map[string]string{"modality": "CT", "start": "2026-11-22T09:30"}}}
 	callers := map[string]*caller{
 		"radiologist":  radiologist,
 		"radiologistB": h.person("radiologist-b", pacs.Radiologist, "B"),
 		"clinicianA":   h.person("clinician-a", pacs.Clinician, "A"),
 		"clinicianB":   h.person("clinician-b", pacs.Clinician, "B"),
 		"technicianA":  h.person("technician-a", pacs.Technician, "A"),
+		"registrarA":   h.person("registrar-a", pacs.Registrar, "A"),
 		"managerA":     h.person("manager-a", pacs.FacilityAdministrator, "A"),
 		"managerB":     h.person("manager-b", pacs.FacilityAdministrator, "B"),
 		"admin":        h.person("administrator", pacs.Administrator),
 		"machine":      h.machine("all", "", access.ScopeAPI),
 		"machineB":     h.machine("b", "B", access.ScopeAPI),
 		"modality":     h.machine("images", "A", access.ScopeDICOMwebRead, access.ScopeDICOMwebWrite),
+		"his":          h.machine("his", "A", access.ScopeOrders),
 		"nobody":       {&webtest.Caller{Server: h.server}, h},
 	}
-	order := strings.Fields("radiologist radiologistB clinicianA clinicianB technicianA managerA managerB admin machine machineB modality nobody")
+	order := strings.Fields("radiologist radiologistB clinicianA clinicianB technicianA managerA managerB admin machine machineB modality nobody registrarA his")
 	base := "/api/tasks/" + task.ID
 	version := "/api/reports/" + reportID + "/versions/1/pdf"
 	for _, row := range []struct {
@@ -42,29 +46,36 @@ func TestPermissions(t *testing.T) {
 		body         any
 		want         string
 	}{
-		// rad radB cliA cliB tech manA manB adm mach machB mod nobody
-		{"GET", "/api/tasks", nil, "200 200 403 403 403 200 200 200 200 200 403 401"},
-		{"POST", "/api/tasks/next", nil, "404 404 403 403 403 403 403 403 403 403 403 401"},
-		{"GET", base, nil, "200 404 403 403 403 200 404 200 200 404 403 401"},
-		{"POST", base + "/claim", nil, "409 404 403 403 403 403 403 403 403 403 403 401"},
-		{"POST", base + "/release", nil, "409 404 403 403 403 403 403 403 403 403 403 401"},
-		{"GET", base + "/report", nil, "200 404 200 404 403 403 403 200 200 404 403 401"},
-		{"PUT", base + "/report/draft", map[string]any{"sections": map[string]string{}, "language": "ru"}, "409 404 403 403 403 403 403 403 403 403 403 401"},
-		{"DELETE", base + "/report/draft", nil, "204 404 403 403 403 403 403 403 403 403 403 401"},
-		{"POST", base + "/report/sign", map[string]int{"revision": 1}, "409 404 403 403 403 403 403 403 403 403 403 401"},
-		{"POST", base + "/report/amend", map[string]string{"kind": "final"}, "400 400 403 403 403 403 403 403 403 403 403 401"},
-		{"GET", version, nil, "200 404 200 404 403 403 403 200 200 404 403 401"},
-		{"GET", "/api/studies", nil, "200 200 200 200 200 200 200 200 200 200 403 401"},
-		{"GET", "/api/studies/" + h.uid(task), nil, "200 404 200 404 200 200 404 200 200 404 403 401"},
-		{"GET", "/api/deliveries", nil, "200 200 403 403 403 200 200 200 200 200 403 401"},
-		{"POST", "/api/deliveries/" + reportID + "/1/retry", nil, "403 403 403 403 403 403 403 409 409 404 403 401"},
-		{"GET", "/api/admin/groups", nil, "403 403 403 403 403 403 403 200 403 403 403 401"},
-		{"POST", "/api/admin/groups", map[string]string{"name": ""}, "403 403 403 403 403 403 403 400 403 403 403 401"},
-		{"PUT", "/api/admin/groups/999", map[string]string{"name": "X"}, "403 403 403 403 403 403 403 404 403 403 403 401"},
-		{"GET", "/api/admin/rules", nil, "403 403 403 403 403 403 403 200 403 403 403 401"},
-		{"POST", "/api/admin/rules", map[string]string{"name": ""}, "403 403 403 403 403 403 403 400 403 403 403 401"},
-		{"PUT", "/api/admin/rules/999", map[string]any{"name": "X", "group": "1", "priority": "stat", "deadline_minutes": 5}, "403 403 403 403 403 403 403 404 403 403 403 401"},
-		{"DELETE", "/api/admin/rules/999", nil, "403 403 403 403 403 403 403 404 403 403 403 401"},
+		// rad radB cliA cliB tech manA manB adm mach machB mod nobody reg his
+		{"GET", "/api/tasks", nil, "200 200 403 403 403 200 200 200 200 200 403 401 403 403"},
+		{"POST", "/api/tasks/next", nil, "404 404 403 403 403 403 403 403 403 403 403 401 403 403"},
+		{"GET", base, nil, "200 404 403 403 403 200 404 200 200 404 403 401 403 403"},
+		{"POST", base + "/claim", nil, "409 404 403 403 403 403 403 403 403 403 403 401 403 403"},
+		{"POST", base + "/release", nil, "409 404 403 403 403 403 403 403 403 403 403 401 403 403"},
+		{"GET", base + "/report", nil, "200 404 200 404 403 403 403 200 200 404 403 401 403 403"},
+		{"PUT", base + "/report/draft", map[string]any{"sections": map[string]string{}, "language": "ru"}, "409 404 403 403 403 403 403 403 403 403 403 401 403 403"},
+		{"DELETE", base + "/report/draft", nil, "204 404 403 403 403 403 403 403 403 403 403 401 403 403"},
+		{"POST", base + "/report/sign", map[string]int{"revision": 1}, "409 404 403 403 403 403 403 403 403 403 403 401 403 403"},
+		{"POST", base + "/report/amend", map[string]string{"kind": "final"}, "400 400 403 403 403 403 403 403 403 403 403 401 403 403"},
+		{"GET", version, nil, "200 404 200 404 403 403 403 200 200 404 403 401 403 403"},
+		{"GET", "/api/studies", nil, "200 200 200 200 200 200 200 200 200 200 403 401 403 403"},
+		{"GET", "/api/studies/" + h.uid(task), nil, "200 404 200 404 200 200 404 200 200 404 403 401 403 403"},
+		{"GET", "/api/deliveries", nil, "200 200 403 403 403 200 200 200 200 200 403 401 403 403"},
+		{"POST", "/api/deliveries/" + reportID + "/1/retry", nil, "403 403 403 403 403 403 403 409 409 404 403 401 403 403"},
+		{"GET", "/api/orders", nil, "200 200 200 200 200 200 200 200 200 200 403 401 200 200"},
+		{"POST", "/api/orders", map[string]any{"facility": "A"}, "403 403 422 422 422 422 422 422 403 403 403 401 422 422"},
+		{"GET", "/api/orders/" + requested.ID, nil, "200 404 200 404 200 200 404 200 200 404 403 401 200 200"},
+		{"PUT", "/api/orders/" + requested.ID, stale, "403 403 409 404 409 409 404 409 403 403 403 401 409 409"},
+		{"POST", "/api/orders/" + requested.ID + "/state", map[string]any{"state": "arrived", "revision": 9}, "403 403 409 404 409 409 404 409 403 403 403 401 409 409"},
+		{"GET", "/api/order-patients?q=kari", nil, "403 403 200 200 200 200 200 200 403 403 403 401 200 200"},
+		{"GET", "/api/order-stations", nil, "200 200 200 200 200 200 200 200 200 200 403 401 200 200"},
+		{"GET", "/api/admin/groups", nil, "403 403 403 403 403 403 403 200 403 403 403 401 403 403"},
+		{"POST", "/api/admin/groups", map[string]string{"name": ""}, "403 403 403 403 403 403 403 400 403 403 403 401 403 403"},
+		{"PUT", "/api/admin/groups/999", map[string]string{"name": "X"}, "403 403 403 403 403 403 403 404 403 403 403 401 403 403"},
+		{"GET", "/api/admin/rules", nil, "403 403 403 403 403 403 403 200 403 403 403 401 403 403"},
+		{"POST", "/api/admin/rules", map[string]string{"name": ""}, "403 403 403 403 403 403 403 400 403 403 403 401 403 403"},
+		{"PUT", "/api/admin/rules/999", map[string]any{"name": "X", "group": "1", "priority": "stat", "deadline_minutes": 5}, "403 403 403 403 403 403 403 404 403 403 403 401 403 403"},
+		{"DELETE", "/api/admin/rules/999", nil, "403 403 403 403 403 403 403 404 403 403 403 401 403 403"},
 	} {
 		var got []string
 		for _, who := range order {
@@ -83,6 +94,9 @@ func TestPermissions(t *testing.T) {
 		{"POST", base + "/release"},
 		{"PUT", base + "/report/draft"},
 		{"DELETE", base + "/report/draft"},
+		{"POST", "/api/orders"},
+		{"PUT", "/api/orders/" + requested.ID},
+		{"POST", "/api/orders/" + requested.ID + "/state"},
 		{"POST", base + "/report/sign"},
 		{"POST", base + "/report/amend"},
 	} {

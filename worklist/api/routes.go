@@ -13,6 +13,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/web"
 	"github.com/tasvir-pacs/tasvir/worklist"
+	"github.com/tasvir-pacs/tasvir/worklist/orders"
 	"github.com/tasvir-pacs/tasvir/worklist/report"
 )
 
@@ -21,6 +22,7 @@ type API struct {
 	Index    *index.Index
 	Worklist *worklist.Worklist
 	Reports  *report.Reports
+	Orders   *orders.Orders
 	// Platform is the address of the FHIR server that reports go to, "" when
 	// none is configured.
 	Platform string
@@ -50,6 +52,14 @@ func (a *API) Register(r gin.IRouter) {
 
 	r.GET("/deliveries", may(access.DeliveryRead), a.listDeliveries)
 	r.POST("/deliveries/:report/:version/retry", may(access.DeliveryRetry), a.retryDelivery)
+
+	r.GET("/orders", may(access.OrderRead), a.listOrders)
+	r.POST("/orders", may(access.OrderWrite), a.addOrder)
+	r.GET("/orders/:order", may(access.OrderRead), a.getOrder)
+	r.PUT("/orders/:order", may(access.OrderWrite), a.updateOrder)
+	r.POST("/orders/:order/state", may(access.OrderWrite), a.moveOrder)
+	r.GET("/order-patients", may(access.OrderWrite), a.orderPatients)
+	r.GET("/order-stations", may(access.OrderRead), a.orderStations)
 
 	r.GET("/admin/groups", may(access.AdminRules), a.listGroups)
 	r.POST("/admin/groups", may(access.AdminRules), a.addGroup)

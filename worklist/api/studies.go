@@ -54,6 +54,16 @@ type (
 		Complete           bool         `json:"complete"`
 		Report             *badgeJSON   `json:"report,omitempty"`
 		TaskID             string       `json:"task_id,omitempty"`
+		Order              *askedJSON   `json:"order,omitempty"`
+	}
+	// askedJSON is what the order of a study asks.
+	askedJSON struct {
+		ID         string            `json:"id"`
+		Priority   worklist.Priority `json:"priority"`
+		Reason     string            `json:"reason,omitempty"`
+		Question   string            `json:"question,omitempty"`
+		Department string            `json:"department,omitempty"`
+		Physician  string            `json:"physician,omitempty"`
 	}
 	seriesJSON struct {
 		SeriesUID         string `json:"series_uid"`
@@ -117,7 +127,17 @@ func studyOf(s pacs.Study) studyJSON {
 	return out
 }
 
-// present adds reports and, for those who may read tasks, task ids to studies.
+// asked adds what the order of a study asks. The order's question stands where
+// the data set has none.
+func (s *studyJSON) asked(r worklist.Request) {
+	s.Order = &askedJSON{r.Order, r.Priority, r.Reason, r.Question, r.Department, pacs.DisplayName(r.Physician)}
+	if s.Question == "" {
+		s.Question = r.Text()
+	}
+}
+
+// present adds reports, what was ordered and, for those who may read tasks, task
+// ids to studies.
 func (a *API) present(c *gin.Context, studies []pacs.Study) ([]studyJSON, map[int64][]report.Version, error) {
 	ids := make([]int64, len(studies))
 	for i, s := range studies {
@@ -136,9 +156,16 @@ func (a *API) present(c *gin.Context, studies []pacs.Study) ([]studyJSON, map[in
 			return nil, nil, err
 		}
 	}
+	requests, err := a.Worklist.RequestsOf(c.Request.Context(), ids)
+	if err != nil {
+		return nil, nil, err
+	}
 	out := make([]studyJSON, len(studies))
 	for i, s := range studies {
 		out[i] = studyOf(s)
+		if request, ordered := requests[s.ID]; ordered {
+			out[i].asked(request)
+		}
 		out[i].TaskID = tasks[s.ID]
 		if all := versions[s.ID]; len(all) > 0 {
 			last := all[len(all)-1]

@@ -21,6 +21,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/index/indextest"
 	"github.com/tasvir-pacs/tasvir/pacs/web/webtest"
 	"github.com/tasvir-pacs/tasvir/worklist"
+	"github.com/tasvir-pacs/tasvir/worklist/orders"
 )
 
 // Site is an archive with the hospitals A and B.
@@ -30,6 +31,7 @@ type Site struct {
 	Index    *index.Index
 	Access   *access.Access
 	Worklist *worklist.Worklist
+	Orders   *orders.Orders
 	A, B     pacs.Facility
 
 	studies int
@@ -48,6 +50,9 @@ func migrate(ctx context.Context, url string) error {
 		return err
 	}
 	if _, err := worklist.New(ctx, ix); err != nil {
+		return err
+	}
+	if _, err := orders.New(ctx, ix); err != nil {
 		return err
 	}
 	jobs, err := rivermigrate.New(riverpgxv5.New(ix.Pool()), &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})
@@ -74,6 +79,10 @@ func Open(t testing.TB) *Site {
 	if s.Worklist, err = worklist.New(ctx, s.Index); err != nil {
 		t.Fatal(err)
 	}
+	if s.Orders, err = orders.New(ctx, s.Index); err != nil {
+		t.Fatal(err)
+	}
+	s.Worklist.Requests = orders.Requests
 	for code, to := range map[string]*pacs.Facility{"A": &s.A, "B": &s.B} {
 		if *to, err = s.Access.AddFacility(ctx, access.System("test"), pacs.Facility{Code: code, Name: "Hospital " + code, TaxID: "300000002"}); err != nil {
 			t.Fatal(err)
@@ -171,7 +180,9 @@ func (s *Site) Study(facility string, change ...func(*index.Addition)) pacs.Stud
 			f(&a)
 		}
 		uid = a.Study.StudyInstanceUID
-		if err := s.Index.Add(s.Context(), a, nil); err != nil {
+		if err := s.Index.Add(s.Context(), a, func(ctx context.Context, tx pgx.Tx, added index.Added) error {
+			return orders.Arriving(ctx, tx, added.StudyID)
+		}); err != nil {
 			s.Fatal(err)
 		}
 	}
@@ -186,6 +197,9 @@ func (s *Site) Study(facility string, change ...func(*index.Addition)) pacs.Stud
 func (s *Site) Complete(study pacs.Study) worklist.Task {
 	s.Helper()
 	if _, err := s.Index.Complete(s.Context(), study.ID, 0, func(ctx context.Context, tx pgx.Tx, study pacs.Study) error {
+		if err := orders.StudyCompleted(ctx, tx, study); err != nil {
+			return err
+		}
 		return s.Worklist.Complete(ctx, tx, study)
 	}); err != nil {
 		s.Fatal(err)
