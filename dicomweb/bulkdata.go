@@ -29,6 +29,9 @@ func (s *service) bulkdata(r *request) error {
 	if err != nil {
 		return err
 	}
+	if i.Compressed != nil {
+		offset = i.Compressed.Kept(i.Location, offset)
+	}
 	loc := i.Location
 	loc.PixelData = nil
 	// Also of an icon: its path leads through a sequence.
@@ -65,7 +68,7 @@ func (s *service) bulkdata(r *request) error {
 	if isDeflated(i) {
 		p = s.inflated(loc, offset, length)
 	} else {
-		if offset >= loc.Length {
+		if offset < 0 || offset >= loc.Length {
 			return pacs.Errorf(pacs.NotFound, "Offset %d lies behind the end of the instance, which has %d bytes.", offset, loc.Length)
 		}
 		p = s.stored(loc, offset, min(length, loc.Length-offset))

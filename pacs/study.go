@@ -95,6 +95,9 @@ type Instance struct {
 	// PixelsDeleted is set when a retention policy has deleted the pixel data.
 	// SHA256, Location and FrameCount are then those of what is left.
 	PixelsDeleted *PixelDeletion
+	// Compressed is set when the archive has compressed the pixel data.
+	// TransferSyntaxUID, SHA256 and Location are then those of what is kept.
+	Compressed *Compression
 }
 
 // PixelDeletion says what became of an instance's pixel data.

@@ -89,6 +89,7 @@ func (c *DemoCmd) server(dir, platform string) ServerFlags {
 		AET: "TASVIR", Ack: "received", UnknownAE: "refuse", Quiet: 4 * time.Second,
 		QuarantineFlags: QuarantineFlags{Quota: 10 << 30},
 		RetentionFlags:  RetentionFlags{RetentionLimit: retention.DefaultLimit},
+		CompressFlags:   CompressFlags{Compress: "none"},
 		VerifyFlags:     VerifyFlags{VerifyRate: 20, VerifyInterval: 30 * 24 * time.Hour},
 		KeepChanges:     365 * 24 * time.Hour,
 		FHIR:            platform, FHIRNamespace: "https://tasvir.example.uz/fhir/sid",

@@ -25,7 +25,7 @@ func (n *Node) addPackWorkers(workers *river.Workers, m *packMetrics) error {
 	log := n.log.With("part", "packs")
 	sweeper := &publish.Sweeper{Index: n.Index, Store: n.store, KeepChanges: n.flags.KeepChanges, Log: log, Observer: m.sweeper(), Orphan: n.orphan}
 	river.AddWorker(workers, &publish.MergeWorker{Merger: &publish.Merger{
-		Index: n.Index, Store: n.store, Dir: scratch, Log: log, Observer: m.merger(),
+		Index: n.Index, Store: n.store, Dir: scratch, Compressor: n.compressor(), Log: log, Observer: m.merger(),
 	}})
 	river.AddWorker(workers, &publish.CatchUpWorker{Index: n.Index})
 	river.AddWorker(workers, &publish.SweepWorker{Sweeper: sweeper})
@@ -82,6 +82,7 @@ type packMetrics struct {
 	merged, mergedBytes, damaged prometheus.Counter
 	mergeTime                    prometheus.Histogram
 	swept, sweptBytes, orphans   prometheus.Counter
+	compress                     *compressMetrics
 }
 
 func newPackMetrics(registry *prometheus.Registry) *packMetrics {
@@ -102,6 +103,7 @@ func newPackMetrics(registry *prometheus.Registry) *packMetrics {
 		orphans:    counter("tasvir_orphan_objects_total", "Times that an object was found that no pack knows and that was kept."),
 	}
 	registry.MustRegister(m.mergeTime)
+	m.compress = newCompressMetrics(registry)
 	return m
 }
 
@@ -112,7 +114,9 @@ func (m *packMetrics) merger() publish.MergeObserver {
 			m.mergedBytes.Add(float64(bytes))
 			m.mergeTime.Observe(took.Seconds())
 		},
-		Damaged: func(string, error) { m.damaged.Inc() },
+		Compressed:    m.compress.compressed,
+		NotCompressed: m.compress.failed,
+		Damaged:       func(string, error) { m.damaged.Inc() },
 	}
 }
 

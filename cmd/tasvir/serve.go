@@ -22,6 +22,7 @@ type ServerFlags struct {
 	AET   string `name:"aet" default:"TASVIR" env:"TASVIR_AET" help:"Our application entity title (${default})."`
 	Store string `env:"TASVIR_STORE" placeholder:"URL" help:"Where images are kept: a folder, or s3://BUCKET[/PREFIX]?endpoint=HOST:PORT. Default: a folder in the data folder."`
 
+	CompressFlags
 	RetentionFlags
 
 	Ack       string        `enum:"received,published" default:"received" env:"TASVIR_ACK" help:"When a sender is told success: received (safe on this node's disk) or published (safe in storage and index)."`
@@ -54,6 +55,9 @@ type ServerFlags struct {
 func (f ServerFlags) check() error {
 	if _, err := access.CheckAETitle(f.AET); err != nil {
 		return pacs.Wrap(pacs.Invalid, err, "--aet can't be used")
+	}
+	if err := f.CompressFlags.check(); err != nil {
+		return err
 	}
 	if f.Quiet < time.Second {
 		return pacs.Errorf(pacs.Invalid, "--quiet %s is too short: a study would be complete between two of its images; use 1s or more", f.Quiet)

@@ -64,6 +64,10 @@ var ErrRaced = errors.New("the instance was indexed meanwhile")
 // object is deleted or about to be. Store the pack under another key.
 var ErrRetired = errors.New("the pack's key was retired")
 
+// ReceivedHash is the SQL of the hash by which a row of instance i is known: of
+// the data set as it was received (pacs.ReceivedSHA256).
+const ReceivedHash = `coalesce(decode(i.pixels_deleted->>'sha256', 'hex'), decode(i.compressed->>'sha256', 'hex'), i.sha256)`
+
 // KnownVersion is a version of an instance that the index has.
 type KnownVersion struct {
 	Version int
@@ -124,7 +128,7 @@ func (ix *Index) Known(ctx context.Context, studyUID string, sopUIDs []string) (
 		KnownVersion
 	}
 	rows, err := collect(ctx, ix.pool, `
-		SELECT sop_uid, version, coalesce(decode(pixels_deleted->>'sha256', 'hex'), sha256), pixels_deleted IS NOT NULL FROM instance
+		SELECT sop_uid, version, `+ReceivedHash+`, pixels_deleted IS NOT NULL FROM instance i
 		WHERE study_row = $1 AND sop_uid = ANY($2) ORDER BY version`, []any{id, sopUIDs},
 		func(r pgx.CollectableRow) (row row, err error) {
 			err = r.Scan(&row.uid, &row.Version, &row.SHA256, &row.PixelsDeleted)
@@ -389,7 +393,7 @@ func insertInstances(ctx context.Context, tx pgx.Tx, instances []NewInstance, st
 		numbers                                                = make([]*int, n)
 		sums                                                   = make([][]byte, n)
 		offsets, lengths, datasets                             = make([]int64, n), make([]int64, n), make([]int64, n)
-		pixels, deleted                                        = make([]*string, n), make([]*string, n)
+		pixels, deleted, compressed                            = make([]*string, n), make([]*string, n), make([]*string, n)
 		received                                               = make([]time.Time, n)
 	)
 	for i := range instances {
@@ -403,23 +407,26 @@ func insertInstances(ctx context.Context, tx pgx.Tx, instances []NewInstance, st
 		if pixels[i], err = column(in.Location.PixelData); err == nil {
 			deleted[i], err = column(in.PixelsDeleted)
 		}
+		if err == nil {
+			compressed[i], err = column(in.Compressed)
+		}
 		if err != nil {
 			return nil, err
 		}
 	}
 	inserted, err := tx.Query(ctx, `
 		INSERT INTO instance (study_row, series_row, pack_row, sop_uid, version, sop_class, transfer_syntax, number, rows, columns, frames,
-			sha256, pack_offset, length, dataset_offset, pixels, sender, channel, received_at, attributes, pixels_deleted)
+			sha256, pack_offset, length, dataset_offset, pixels, sender, channel, received_at, attributes, pixels_deleted, compressed)
 		SELECT $1, $2, $3, sop_uid, version, sop_class, transfer_syntax, number, rows, columns, frames,
-			sha256, pack_offset, length, dataset_offset, pixels::jsonb, sender, channel, received_at, attributes::jsonb, pixels_deleted::jsonb
+			sha256, pack_offset, length, dataset_offset, pixels::jsonb, sender, channel, received_at, attributes::jsonb, pixels_deleted::jsonb, compressed::jsonb
 		FROM unnest($4::text[], $5::int[], $6::text[], $7::text[], $8::int[], $9::int[], $10::int[], $11::int[],
-			$12::bytea[], $13::bigint[], $14::bigint[], $15::bigint[], $16::text[], $17::text[], $18::text[], $19::timestamptz[], $20::text[], $21::text[])
+			$12::bytea[], $13::bigint[], $14::bigint[], $15::bigint[], $16::text[], $17::text[], $18::text[], $19::timestamptz[], $20::text[], $21::text[], $22::text[])
 			AS new(sop_uid, version, sop_class, transfer_syntax, number, rows, columns, frames,
-				sha256, pack_offset, length, dataset_offset, pixels, sender, channel, received_at, attributes, pixels_deleted)
+				sha256, pack_offset, length, dataset_offset, pixels, sender, channel, received_at, attributes, pixels_deleted, compressed)
 		ON CONFLICT (study_row, sop_uid, version) DO NOTHING
 		RETURNING sop_uid`,
 		studyID, seriesID, packID, uids, versions, classes, syntaxes, numbers, rows, columns, frames,
-		sums, offsets, lengths, datasets, pixels, senders, channels, received, attributes, deleted)
+		sums, offsets, lengths, datasets, pixels, senders, channels, received, attributes, deleted, compressed)
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package index
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 
@@ -89,6 +88,7 @@ type PackedInstance struct {
 	SHA256         []byte
 	Location       pacs.Location
 	PixelsDeleted  *pacs.PixelDeletion
+	Compressed     *pacs.Compression
 }
 
 // HasPixels says whether there is pixel data in it.
@@ -101,7 +101,7 @@ func PacksOfStudy(ctx context.Context, q querier, studyID int64) ([]StudyPack, e
 	var packs []StudyPack
 	rows, err := q.Query(ctx, `
 		SELECT k.id, k.key, k.bytes, k.meta_offset, k.meta_length, k.described, i.series_row,
-			i.sop_uid, i.version, i.sha256, i.pack_offset, i.length, i.dataset_offset, i.pixels, i.pixels_deleted
+			i.sop_uid, i.version, i.sha256, i.pack_offset, i.length, i.dataset_offset, i.pixels, i.pixels_deleted, i.compressed
 		FROM instance i JOIN pack k ON k.id = i.pack_row
 		WHERE i.study_row = $1
 		ORDER BY k.id, i.pack_offset`, studyID)
@@ -112,12 +112,12 @@ func PacksOfStudy(ctx context.Context, q querier, studyID int64) ([]StudyPack, e
 	for rows.Next() {
 		var p StudyPack
 		var i PackedInstance
-		var pixels, deleted []byte
+		var pixels, deleted, compressed []byte
 		if err := rows.Scan(&p.ID, &p.Key, &p.Bytes, &p.MetaOffset, &p.MetaLength, &p.Described, &p.SeriesID,
-			&i.SOPInstanceUID, &i.Version, &i.SHA256, &i.Location.Offset, &i.Location.Length, &i.Location.DatasetOffset, &pixels, &deleted); err != nil {
+			&i.SOPInstanceUID, &i.Version, &i.SHA256, &i.Location.Offset, &i.Location.Length, &i.Location.DatasetOffset, &pixels, &deleted, &compressed); err != nil {
 			return nil, fail(err)
 		}
-		if err := errors.Join(optional(pixels, &i.Location.PixelData), optional(deleted, &i.PixelsDeleted)); err != nil {
+		if err := errors.Join(optional(pixels, &i.Location.PixelData), optional(deleted, &i.PixelsDeleted), optional(compressed, &i.Compressed)); err != nil {
 			return nil, pacs.Wrap(pacs.Internal, err, "A row of the index can't be read")
 		}
 		i.Location.PackID, i.Location.PackKey = p.ID, p.Key
@@ -263,40 +263,40 @@ func MovePack(ctx context.Context, tx pgx.Tx, studyID, from, to int64) error {
 }
 
 // reconcile looks at an instance that can't be added because there is a row of
-// this version. It is the same instance when the bytes are; when they are what
-// was received before a policy deleted the pixel data, that is undone; and what
-// has no pixel data changes nothing about what has. Anything else is ErrRaced.
-// more is how many bytes the instance has more than before.
+// this version. It is the same instance when what was received is: then nothing
+// changes, unless a policy has deleted the pixel data, which the new one has;
+// that is undone. Anything else is ErrRaced. more is how many bytes the instance
+// has more than before.
 func reconcile(ctx context.Context, tx pgx.Tx, in *NewInstance, studyID, packID int64) (restored bool, more int64, err error) {
-	var sum, deleted []byte
+	var received, kept []byte
+	var deleted bool
 	var length, old int64
-	if err := tx.QueryRow(ctx, `SELECT sha256, pixels_deleted, length, pack_row FROM instance WHERE study_row = $1 AND sop_uid = $2 AND version = $3`,
-		studyID, in.SOPInstanceUID, in.Version).Scan(&sum, &deleted, &length, &old); err != nil {
+	if err := tx.QueryRow(ctx, `SELECT `+ReceivedHash+`, sha256, pixels_deleted IS NOT NULL, length, pack_row FROM instance i WHERE study_row = $1 AND sop_uid = $2 AND version = $3`,
+		studyID, in.SOPInstanceUID, in.Version).Scan(&received, &kept, &deleted, &length, &old); err != nil {
 		return false, 0, err
 	}
-	var gone *pacs.PixelDeletion
-	if err := optional(deleted, &gone); err != nil {
-		return false, 0, err
-	}
-	is := func(d *pacs.PixelDeletion, hash []byte) bool { return d != nil && d.SHA256 == hex.EncodeToString(hash) }
 	switch {
-	case bytes.Equal(sum, in.SHA256), is(in.PixelsDeleted, sum):
+	case bytes.Equal(kept, in.SHA256):
 		return false, 0, nil
-	case in.PixelsDeleted == nil && is(gone, in.SHA256):
-	default:
+	case !bytes.Equal(received, in.ReceivedSHA256()):
 		return false, 0, ErrRaced
+	case !deleted || in.PixelsDeleted != nil:
+		return false, 0, nil
 	}
-	var pixels []byte
-	if in.Location.PixelData != nil {
-		if pixels, err = json.Marshal(in.Location.PixelData); err != nil {
-			return false, 0, err
-		}
+	pixels, err := column(in.Location.PixelData)
+	if err != nil {
+		return false, 0, err
+	}
+	compressed, err := column(in.Compressed)
+	if err != nil {
+		return false, 0, err
 	}
 	_, err = tx.Exec(ctx, `
 		UPDATE instance SET pack_row = $4, pack_offset = $5, length = $6, dataset_offset = $7, sha256 = $8, pixels = $9,
-			frames = $10, pixels_deleted = NULL
+			frames = $10, transfer_syntax = $11, compressed = $12, pixels_deleted = NULL
 		WHERE study_row = $1 AND sop_uid = $2 AND version = $3`,
-		studyID, in.SOPInstanceUID, in.Version, packID, in.Location.Offset, in.Location.Length, in.Location.DatasetOffset, in.SHA256, pixels, in.FrameCount)
+		studyID, in.SOPInstanceUID, in.Version, packID, in.Location.Offset, in.Location.Length, in.Location.DatasetOffset, in.SHA256, pixels, in.FrameCount,
+		in.TransferSyntaxUID, compressed)
 	if err != nil {
 		return false, 0, err
 	}

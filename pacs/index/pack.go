@@ -41,6 +41,12 @@ type StoredInstance struct {
 	Offset         int64 // of the PS3.10 file in the pack
 	Length         int64
 	DatasetOffset  int64 // of the data set in the file
+	// What is kept: its transfer syntax, whether there is pixel data in it, and
+	// what has become of it since it was received.
+	TransferSyntaxUID string
+	HasPixels         bool
+	PixelsDeleted     *pacs.PixelDeletion
+	Compressed        *pacs.Compression
 }
 
 // SeriesOf returns the series of a study by row, and how often the study has
@@ -70,11 +76,17 @@ func (ix *Index) StoredSeries(ctx context.Context, seriesID int64) (*StoredSerie
 			return err
 		}
 		s.Instances, err = collect(ctx, tx, `
-			SELECT sop_uid, version, current, sha256, pack_row, pack_offset, length, dataset_offset FROM instance
+			SELECT sop_uid, version, current, sha256, pack_row, pack_offset, length, dataset_offset,
+				transfer_syntax, pixels IS NOT NULL, pixels_deleted, compressed FROM instance
 			WHERE study_row = $1 AND series_row = $2
 			ORDER BY NOT current, coalesce(number, 0), sop_uid COLLATE "C", version`, []any{s.StudyID, seriesID},
 			func(row pgx.CollectableRow) (i StoredInstance, err error) {
-				err = row.Scan(&i.SOPInstanceUID, &i.Version, &i.Current, &i.SHA256, &i.PackID, &i.Offset, &i.Length, &i.DatasetOffset)
+				var deleted, compressed []byte
+				err = row.Scan(&i.SOPInstanceUID, &i.Version, &i.Current, &i.SHA256, &i.PackID, &i.Offset, &i.Length, &i.DatasetOffset,
+					&i.TransferSyntaxUID, &i.HasPixels, &deleted, &compressed)
+				if err == nil {
+					err = errors.Join(optional(deleted, &i.PixelsDeleted), optional(compressed, &i.Compressed))
+				}
 				return i, err
 			})
 		if err != nil {
@@ -124,6 +136,10 @@ type Swap struct {
 	PackID int64         // prepared
 	// Offsets are the places of Series.Instances in the new pack.
 	Offsets []int64
+	// Compressed are those of Series.Instances, by their place there, that are
+	// compressed in the new pack. Of each it has what the compression changes:
+	// SHA256, TransferSyntaxUID, Location (but for its place) and Compressed.
+	Compressed map[int]*pacs.Instance
 }
 
 // SwapPacks brings a prepared pack into use and retires those that are not
@@ -164,6 +180,9 @@ func (ix *Index) SwapPacks(ctx context.Context, s Swap) error {
 		if tag.RowsAffected() != int64(n) {
 			return ErrRaced
 		}
+		if err := s.compress(ctx, tx); err != nil {
+			return err
+		}
 		tag, err = tx.Exec(ctx, `UPDATE pack SET retired_at = NULL WHERE id = $1 AND retired_at > clock_timestamp()`, s.PackID)
 		if err != nil {
 			return err
@@ -182,6 +201,52 @@ func (ix *Index) SwapPacks(ctx context.Context, s Swap) error {
 		})
 	})
 	return fail(err)
+}
+
+// compress notes what is compressed in the new pack, after the rows have moved
+// there.
+func (s *Swap) compress(ctx context.Context, tx pgx.Tx) error {
+	n := len(s.Compressed)
+	if n == 0 {
+		return nil
+	}
+	var (
+		sops, syntaxes, pixels, compressed = make([]string, 0, n), make([]string, 0, n), make([]*string, 0, n), make([]*string, 0, n)
+		versions                           = make([]int32, 0, n)
+		sums                               = make([][]byte, 0, n)
+		lengths, datasets                  = make([]int64, 0, n), make([]int64, 0, n)
+		saved                              int64
+	)
+	for at, to := range s.Compressed {
+		from := s.Series.Instances[at]
+		px, err := column(to.Location.PixelData)
+		if err != nil {
+			return err
+		}
+		how, err := column(to.Compressed)
+		if err != nil {
+			return err
+		}
+		sops, versions, sums = append(sops, from.SOPInstanceUID), append(versions, int32(from.Version)), append(sums, to.SHA256)
+		syntaxes, pixels, compressed = append(syntaxes, to.TransferSyntaxUID), append(pixels, px), append(compressed, how)
+		lengths, datasets = append(lengths, to.Location.Length), append(datasets, to.Location.DatasetOffset)
+		saved += from.Length - to.Location.Length
+	}
+	tag, err := tx.Exec(ctx, `
+		UPDATE instance i SET sha256 = c.sha256, transfer_syntax = c.transfer_syntax, length = c.length, dataset_offset = c.dataset_offset,
+			pixels = c.pixels::jsonb, compressed = c.compressed::jsonb
+		FROM unnest($3::text[], $4::int[], $5::bytea[], $6::text[], $7::bigint[], $8::bigint[], $9::text[], $10::text[])
+			AS c (sop_uid, version, sha256, transfer_syntax, length, dataset_offset, pixels, compressed)
+		WHERE i.study_row = $1 AND i.pack_row = $2 AND i.sop_uid = c.sop_uid AND i.version = c.version`,
+		s.Series.StudyID, s.PackID, sops, versions, sums, syntaxes, lengths, datasets, pixels, compressed)
+	if err != nil {
+		return err
+	}
+	if tag.RowsAffected() != int64(n) {
+		return ErrRaced
+	}
+	_, err = tx.Exec(ctx, `UPDATE study SET bytes = bytes - $2 WHERE id = $1`, s.Series.StudyID, saved)
+	return err
 }
 
 // AbandonPack retires a prepared pack that will not come into use.

@@ -2,6 +2,7 @@ package index
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,23 +17,33 @@ type Version struct {
 	FacilityID     int64
 	Version        int // 1 came first
 	Current        bool
-	SHA256         []byte // of the data set without file meta
+	SHA256         []byte // of the data set without file meta, as it is kept
 	Sender         string
 	Channel        pacs.Channel
 	ReceivedAt     time.Time
 	Location       pacs.Location // without PixelData
+	// How it is kept. SHA256 and Location are of that.
+	TransferSyntaxUID string
+	PixelsDeleted     *pacs.PixelDeletion
+	Compressed        *pacs.Compression
 }
 
 const versionColumns = `
 	e.series_uid, i.sop_uid, s.facility_row, i.version, i.current, i.sha256, i.sender, i.channel,
-	i.received_at, k.id, k.key, i.pack_offset, i.length, i.dataset_offset`
+	i.received_at, k.id, k.key, i.pack_offset, i.length, i.dataset_offset,
+	i.transfer_syntax, i.pixels_deleted, i.compressed`
 
 const versionTables = `
 	study s JOIN instance i ON i.study_row = s.id JOIN series e ON e.id = i.series_row JOIN pack k ON k.id = i.pack_row`
 
 func scanVersion(row pgx.CollectableRow) (v Version, err error) {
+	var deleted, compressed []byte
 	err = row.Scan(&v.SeriesUID, &v.SOPInstanceUID, &v.FacilityID, &v.Version, &v.Current, &v.SHA256, &v.Sender, &v.Channel,
-		&v.ReceivedAt, &v.Location.PackID, &v.Location.PackKey, &v.Location.Offset, &v.Location.Length, &v.Location.DatasetOffset)
+		&v.ReceivedAt, &v.Location.PackID, &v.Location.PackKey, &v.Location.Offset, &v.Location.Length, &v.Location.DatasetOffset,
+		&v.TransferSyntaxUID, &deleted, &compressed)
+	if err == nil {
+		err = errors.Join(optional(deleted, &v.PixelsDeleted), optional(compressed, &v.Compressed))
+	}
 	return v, err
 }
 

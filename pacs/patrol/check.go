@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
 	"github.com/tasvir-pacs/tasvir/storage"
 )
@@ -299,18 +300,19 @@ func (p *Patrol) notIndexed(ctx context.Context, k *pack, x *publish.Examination
 		known[in.key()] = true
 	}
 	var unknown []string
-	var hashes [][]byte
+	var kept, received [][]byte
 	for _, in := range x.Instances {
 		if !known[in.SOP+" "+hex.EncodeToString(in.SHA256)] {
-			unknown, hashes = append(unknown, in.SOP), append(hashes, in.SHA256)
+			unknown, kept, received = append(unknown, in.SOP), append(kept, in.SHA256), append(received, in.Received())
 		}
 	}
 	if len(unknown) == 0 {
 		return nil, nil
 	}
 	rows, err := p.pool.Query(ctx, `
-		SELECT u.sop FROM unnest($2::text[], $3::bytea[]) AS u (sop, sha) WHERE NOT EXISTS (
-			SELECT 1 FROM instance i WHERE i.study_row = $1 AND i.sop_uid = u.sop AND i.sha256 = u.sha)`, k.StudyRow, unknown, hashes)
+		SELECT u.sop FROM unnest($2::text[], $3::bytea[], $4::bytea[]) AS u (sop, kept, received) WHERE NOT EXISTS (
+			SELECT 1 FROM instance i WHERE i.study_row = $1 AND i.sop_uid = u.sop AND (i.sha256 = u.kept OR `+index.ReceivedHash+` = u.received))`,
+		k.StudyRow, unknown, kept, received)
 	if err != nil {
 		return nil, failure(err)
 	}

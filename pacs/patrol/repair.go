@@ -257,6 +257,7 @@ func (p *Patrol) fillEntries(ctx context.Context, k *pack, stored []index.Stored
 		}
 		e.SOPInstanceUID, e.Version, e.Superseded = in.SOPInstanceUID, in.Version, !in.Current
 		e.SHA256 = hex.EncodeToString(in.SHA256)
+		e.PixelsDeleted, e.Compressed = in.PixelsDeleted, in.Compressed
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 
@@ -15,7 +14,11 @@ import (
 
 // ErrKeep says that an instance is better left as it is: it is compressed
 // already, would not become smaller, or is of a kind that is not touched.
-var ErrKeep = errors.New("is kept as it is")
+// Its code is Unsupported.
+var ErrKeep error = pacs.Errorf(pacs.Unsupported, "The instance is kept as it is")
+
+// Available says whether this build has the codec that a Compressor needs.
+const Available = charls.Available
 
 // Compressor makes JPEG-LS lossless copies of uncompressed instances.
 type Compressor struct {
@@ -32,8 +35,9 @@ type Compressor struct {
 // same, byte for byte, but for Pixel Data (7FE0,0010), which has one fragment
 // per frame and a basic offset table (PS3.5 A.4). Memory is that of two frames.
 //
-// The error is ErrKeep when the original should stay, Unavailable when the
-// codec failed and the call may be repeated.
+// The error is ErrKeep when the original should stay: also when the copy would
+// not be smaller. It is Unavailable when the codec failed and the call may be
+// repeated.
 func (c *Compressor) Compress(ctx context.Context, src io.ReaderAt, size int64, dst io.WriterAt) (int64, error) {
 	p, err := planCompression(src, size)
 	if err != nil {
@@ -77,6 +81,9 @@ func (c *Compressor) Compress(ctx context.Context, src io.ReaderAt, size int64, 
 	}
 	if err := writeItem(dst, &item, value); err != nil {
 		return 0, err
+	}
+	if at >= size {
+		return 0, fmt.Errorf("%w: JPEG-LS would make it larger", ErrKeep)
 	}
 	return at, nil
 }
@@ -137,6 +144,9 @@ type compression struct {
 const (
 	pixelDataHeader = 12       // (7FE0,0010), VR, two reserved bytes, length
 	maxHeader       = 64 << 20 // bytes of attributes
+	// maxFrame bounds the bytes of a frame that is compressed: it is held some
+	// times over. A mammogram has 30 MB.
+	maxFrame = 128 << 20
 )
 
 func planCompression(src io.ReaderAt, size int64) (*compression, error) {
@@ -151,6 +161,10 @@ func planCompression(src io.ReaderAt, size int64) (*compression, error) {
 		return nil, keep("there is no pixel data")
 	case h.TransferSyntax != dicom.ExplicitVRLittleEndian || h.Declared != h.TransferSyntax || h.Meta == nil:
 		return nil, keep("only explicit VR little endian is compressed")
+	case overlaid(h.Dataset):
+		return nil, keep("an overlay is among the bits of its pixels") // PS3.5 8.1.2
+	case h.Dataset.Has(tagMACParameters):
+		return nil, keep("it is signed") // PS3.3 C.12.1.1.3
 	}
 	var head [pixelDataHeader]byte
 	if _, err := src.ReadAt(head[:], pd.Offset-pixelDataHeader); err != nil {
@@ -189,12 +203,29 @@ func describe(ds *dicom.Dataset) (charls.Image, error) {
 	im := charls.Image{Columns: number(dicom.TagColumns), Rows: number(dicom.TagRows), Components: number(dicom.TagSamplesPerPixel), Bits: number(dicom.TagBitsStored)}
 	allocated := number(dicom.TagBitsAllocated)
 	switch {
-	case allocated != 8 && allocated != 16, im.Bits > allocated, allocated == 16 && im.Bits <= 8, im.Size() == 0:
+	case allocated != 8 && allocated != 16, im.Bits > allocated, allocated == 16 && im.Bits <= 8, im.Size() == 0, im.Size() > maxFrame:
 		return im, fmt.Errorf("%w: %d bits of %d, %d samples", ErrKeep, im.Bits, allocated, im.Components)
 	case im.Components > 1 && number(dicom.TagPlanarConfiguration) != 0:
 		return im, fmt.Errorf("%w: colour by plane", ErrKeep) // PS3.5 8.2.3 wants it by pixel
 	}
 	return im, nil
+}
+
+// tagMACParameters (4FFE,0001) is what digital signatures were made with.
+const tagMACParameters dicom.Tag = 0x4FFE0001
+
+// overlaid says whether an overlay plane (60xx) lies in bits of the pixel data
+// (PS3.3 C.9.2, retired): Overlay Bits Allocated (60xx,0100) is then that of the
+// pixels, and Overlay Bit Position (60xx,0102) one above them.
+func overlaid(ds *dicom.Dataset) bool {
+	for group := dicom.Tag(0x6000); group <= 0x601E; group += 2 {
+		allocated, _ := ds.Int(group<<16 | 0x0100)
+		position, _ := ds.Int(group<<16 | 0x0102)
+		if allocated > 1 || position > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // metaOf is the file meta information with the new transfer syntax; all else

@@ -10,6 +10,9 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/pixel/charls"
 )
 
+// codecVariable tells the test binary that it is the codecs' process.
+const codecVariable = "TASVIR_TEST_CODECS"
+
 // The test binary is its own codecs' process.
 func TestMain(m *testing.M) {
 	if os.Getenv(codecVariable) != "" {
@@ -32,8 +35,7 @@ func newWorker(t testing.TB) *Worker {
 		}
 		t.Skip("built without -tags charls: there is no JPEG-LS codec")
 	}
-	t.Setenv(codecVariable, "1")
-	w := &Worker{Command: []string{os.Args[0]}}
+	w := &Worker{Command: []string{os.Args[0]}, Env: []string{codecVariable + "=1"}}
 	t.Cleanup(w.Close)
 	return w
 }

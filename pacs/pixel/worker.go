@@ -9,8 +9,12 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/pixel/charls"
@@ -23,6 +27,9 @@ type Worker struct {
 	// Command is what is executed; it must call ServeCodecs with its standard
 	// input and output.
 	Command []string
+	// Env is what the process gets beside what it needs to find its libraries,
+	// as KEY=VALUE. It reads hostile bytes: no secrets.
+	Env []string
 	// Timeout bounds one frame. Default one minute.
 	Timeout time.Duration
 
@@ -95,8 +102,10 @@ func (w *Worker) start() error {
 		return errors.New("no command is set")
 	}
 	command := exec.Command(w.Command[0], w.Command[1:]...)
-	command.Env = append([]string{"GOMAXPROCS=2"}, workerEnvironment()...) // no secrets of ours
+	command.Env = slices.Concat([]string{"GOMAXPROCS=2"}, libraryPaths(), w.Env)
 	command.Stderr = os.Stderr
+	// In a group of its own: Ctrl-C is for us, who then ends it in order.
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	in, err := command.StdinPipe()
 	if err != nil {
 		return err
@@ -108,23 +117,25 @@ func (w *Worker) start() error {
 	if err := command.Start(); err != nil {
 		return err
 	}
+	// Nobody waits for it: what receives goes first. A failure costs only that.
+	_ = unix.Setpriority(unix.PRIO_PGRP, command.Process.Pid, niceness)
 	w.process = &codecProcess{command: command, in: in, out: bufio.NewReaderSize(out, 64<<10)}
 	return nil
 }
 
-// workerEnvironment is what a process needs to find its libraries.
-func workerEnvironment() []string {
+// niceness of the codecs' process.
+const niceness = 10
+
+// libraryPaths is what a process needs to find its libraries.
+func libraryPaths() []string {
 	var out []string
-	for _, name := range []string{"PATH", "LD_LIBRARY_PATH", codecVariable} {
+	for _, name := range []string{"PATH", "LD_LIBRARY_PATH"} {
 		if value, ok := os.LookupEnv(name); ok {
 			out = append(out, name+"="+value)
 		}
 	}
 	return out
 }
-
-// codecVariable tells a test binary that it is the codecs' process.
-const codecVariable = "TASVIR_TEST_CODECS"
 
 func (w *Worker) end() {
 	if w.process == nil {

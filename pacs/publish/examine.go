@@ -58,6 +58,10 @@ type ExaminedInstance struct {
 	Entry              *ManifestEntry
 }
 
+// Received is the hash of the data set as it was received, as far as the
+// manifest says.
+func (in *ExaminedInstance) Received() []byte { return in.Entry.received(in.SHA256) }
+
 // BrokenMember is an instance whose bytes are damaged. What it was is known
 // from its name and the manifest only.
 type BrokenMember struct {

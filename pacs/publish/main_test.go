@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,11 +25,23 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/index/indextest"
 	"github.com/tasvir-pacs/tasvir/pacs/journal"
+	"github.com/tasvir-pacs/tasvir/pacs/pixel"
 	"github.com/tasvir-pacs/tasvir/storage"
 	"github.com/tasvir-pacs/tasvir/storage/file"
 )
 
+// codecVariable tells the test binary that it is the codecs' process.
+const codecVariable = "TASVIR_TEST_CODECS"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(codecVariable) != "" {
+		// No limit on memory: the race detector has reserved more already.
+		if err := pixel.ServeCodecs(os.Stdin, os.Stdout, 0); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	// indextest keeps its cluster until the process ends.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/tasvir-pacs/tasvir/pacs/index/cluster.startBound.func1"),
 		goleak.IgnoreAnyFunction("os/exec.(*Cmd).watchCtx"))
@@ -91,7 +104,11 @@ func (i image) dataset() *dicom.Dataset {
 		ds.SetInts(dicom.TagRows, dicom.US, 64)
 		ds.SetInts(dicom.TagColumns, dicom.US, i.pixels/128)
 		ds.SetInts(dicom.TagBitsAllocated, dicom.US, 16)
+		ds.SetInts(dicom.TagBitsStored, dicom.US, 12)
+		ds.SetInts(dicom.TagHighBit, dicom.US, 11)
+		ds.SetInts(dicom.TagPixelRepresentation, dicom.US, 0)
 		ds.SetInts(dicom.TagSamplesPerPixel, dicom.US, 1)
+		ds.SetString(dicom.TagPhotometricInterpretation, dicom.CS, "MONOCHROME2")
 		ds.SetBytes(dicom.TagPixelData, dicom.OW, bytes.Repeat([]byte{byte(i.number), 1}, i.pixels/2))
 	}
 	if i.more != nil {

@@ -51,6 +51,20 @@ type ManifestEntry struct {
 	// PixelsDeleted is set when the member is what was received without its
 	// pixel data (strip.go); SHA256 is then that of the member as it is.
 	PixelsDeleted *pacs.PixelDeletion `json:"pixels_deleted,omitempty"`
+	// Compressed is set when the member is a compressed copy of what was
+	// received (mergecompress.go); SHA256 is then that of the member as it is.
+	Compressed *pacs.Compression `json:"compressed,omitempty"`
+}
+
+// received is the hash by which an instance is known whose member has the hash
+// kept. e may be nil: the manifest is lost.
+func (e *ManifestEntry) received(kept []byte) []byte {
+	if e != nil {
+		if sum := pacs.ReceivedSHA256(kept, e.PixelsDeleted, e.Compressed); sum != nil {
+			return sum
+		}
+	}
+	return kept
 }
 
 // MemberName is the name of the pack's member that holds the instance.

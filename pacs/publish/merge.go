@@ -20,14 +20,22 @@ type Merger struct {
 	Store storage.Store
 	// Dir is where the metadata of a series is put together; "" is the
 	// system's folder for temporary files.
-	Dir      string
-	Log      *slog.Logger // slog.Default when nil
-	Observer MergeObserver
+	Dir string
+	// Compressor, when not nil, compresses what is merged (mergecompress.go).
+	Compressor Compressor
+	Log        *slog.Logger // slog.Default when nil
+	Observer   MergeObserver
 }
 
 // MergeObserver is told what a Merger does. Nil functions are skipped.
 type MergeObserver struct {
 	Merged func(packs, instances int, bytes int64, took time.Duration)
+	// Compressed is told of the instances of a merged series that were
+	// compressed, and how many bytes they had and have.
+	Compressed func(instances int, before, after int64)
+	// NotCompressed is told that the codec failed at an instance, which stays as
+	// it is.
+	NotCompressed func(err error)
 	// Damaged is told that a series can't be merged because of the bytes of a
 	// pack. Nothing has changed.
 	Damaged func(packKey string, err error)
@@ -80,7 +88,8 @@ func (m *Merger) log() *slog.Logger {
 // anew before it leaves the matter to the next attempt of its job.
 const raced = 3
 
-// Series merges the packs of a series into one, unless they are one already.
+// Series merges the packs of a series into one, unless they are one already and
+// nothing in it can be compressed.
 //
 //	DamageError  a pack does not hold what it should; nothing has changed
 //	Unavailable  the store or the database does not answer; repeat
@@ -103,7 +112,7 @@ func (m *Merger) once(ctx context.Context, seriesID int64) error {
 	ctx, cancel := context.WithTimeout(ctx, mergeTime)
 	defer cancel()
 	series, err := m.Index.StoredSeries(ctx, seriesID)
-	if err != nil || merged(series) || notWorthIt(series) {
+	if err != nil || nothingToDo(series, m.compressibleBytes(series)) {
 		return err
 	}
 	files, err := m.readPacks(ctx, series)
@@ -116,7 +125,15 @@ func (m *Merger) once(ctx context.Context, seriesID int64) error {
 	if err != nil {
 		return err
 	}
-	joined, err := m.joinMetadata(ctx, series)
+	copies, err := m.compress(ctx, series, members, manifest)
+	if err != nil {
+		return err
+	}
+	defer copies.close()
+	if len(copies.of) == 0 && merged(series) {
+		return nil // nothing has become smaller
+	}
+	joined, err := m.joinMetadata(ctx, series, copies)
 	if err != nil {
 		return err
 	}
@@ -137,13 +154,16 @@ func (m *Merger) once(ctx context.Context, seriesID int64) error {
 			return err
 		}
 	}
-	if err := m.put(ctx, series, members, pack, id); err != nil {
+	if err := m.put(ctx, series, members, pack, id, copies.rows()); err != nil {
 		// Also when ctx has ended; if this does not work either, time does it.
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
 		return errors.Join(err, m.Index.AbandonPack(undo, id))
 	}
-	m.log().Debug("series merged", "series", series.SeriesUID, "packs", len(series.Packs), "instances", len(series.Instances))
+	m.log().Debug("series merged", "series", series.SeriesUID, "packs", len(series.Packs), "instances", len(series.Instances), "compressed", len(copies.of))
+	if m.Observer.Compressed != nil && len(copies.of) > 0 {
+		m.Observer.Compressed(len(copies.of), copies.before, copies.after)
+	}
 	if m.Observer.Merged != nil {
 		m.Observer.Merged(len(series.Packs), len(series.Instances), pack.Bytes, time.Since(began))
 	}
@@ -151,7 +171,7 @@ func (m *Merger) once(ctx context.Context, seriesID int64) error {
 }
 
 // put stores the pack and brings it into use.
-func (m *Merger) put(ctx context.Context, series *index.StoredSeries, members []member, pack index.Pack, id int64) error {
+func (m *Merger) put(ctx context.Context, series *index.StoredSeries, members []member, pack index.Pack, id int64, compressed map[int]*pacs.Instance) error {
 	if err := m.Store.Put(ctx, pack.Key, pack.Bytes, zipReader(members)); err != nil {
 		var damage *DamageError
 		if errors.As(err, &damage) {
@@ -159,7 +179,7 @@ func (m *Merger) put(ctx context.Context, series *index.StoredSeries, members []
 		}
 		return pacs.Wrap(pacs.Unavailable, err, "The object store does not take a merged pack")
 	}
-	swap := index.Swap{Series: series, PackID: id}
+	swap := index.Swap{Series: series, PackID: id, Compressed: compressed}
 	for i := range series.Instances {
 		swap.Offsets = append(swap.Offsets, members[i].offset)
 	}
@@ -201,12 +221,18 @@ const (
 // is read into memory.
 const maxMerged = 100_000
 
-func notWorthIt(s *index.StoredSeries) bool {
+// notWorthIt: compressible bytes of the series are not yet as they should be.
+func notWorthIt(s *index.StoredSeries, compressible int64) bool {
 	var largest, all int64
 	for _, p := range s.Packs {
 		largest, all = max(largest, p.Bytes), all+p.Bytes
 	}
-	return largest > worthIt && all-largest < largest/16 && len(s.Packs) < worthItPacks || len(s.Instances) > maxMerged
+	return largest > worthIt && max(all-largest, compressible) < largest/16 && len(s.Packs) < worthItPacks || len(s.Instances) > maxMerged
+}
+
+// nothingToDo says whether a series is as it should be, or as good as that.
+func nothingToDo(s *index.StoredSeries, compressible int64) bool {
+	return merged(s) && compressible == 0 || notWorthIt(s, compressible)
 }
 
 // readPacks reads the manifests of the packs of a series.

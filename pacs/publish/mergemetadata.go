@@ -46,14 +46,15 @@ func (m *Merger) scratch() (*os.File, error) {
 }
 
 // joinMetadata puts the objects of the current instances together in instance
-// order: first all of them, as they come out of the packs, then the array.
-func (m *Merger) joinMetadata(ctx context.Context, s *index.StoredSeries) (*joinedMetadata, error) {
+// order: first all of them, as they come out of the packs, then the array. Those
+// of compressed copies are there already.
+func (m *Merger) joinMetadata(ctx context.Context, s *index.StoredSeries, made *copies) (*joinedMetadata, error) {
 	objects, err := m.scratch()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = objects.Close() }()
-	places, err := m.collectObjects(ctx, s, objects)
+	places, err := m.collectObjects(ctx, s, made, objects)
 	if err != nil {
 		return nil, err
 	}
@@ -62,26 +63,22 @@ func (m *Merger) joinMetadata(ctx context.Context, s *index.StoredSeries) (*join
 		return nil, err
 	}
 	joined := &joinedMetadata{file: file}
-	if err := joined.write(s, objects, places); err != nil {
+	if err := joined.write(places); err != nil {
 		joined.close()
 		return nil, err
 	}
 	return joined, nil
 }
 
-func (j *joinedMetadata) write(s *index.StoredSeries, objects *os.File, places map[string]pacs.Range) error {
+func (j *joinedMetadata) write(objects []keptObject) error {
 	crc := crc32.NewIEEE()
 	buffered := bufio.NewWriter(io.MultiWriter(j.file, crc))
 	zip := gzip.NewWriter(buffered)
 	separator := "["
-	for _, in := range s.Instances {
-		if !in.Current {
-			break // they come first
-		}
-		place := places[in.SOPInstanceUID]
+	for _, o := range objects {
 		_, err := io.WriteString(zip, separator)
 		if err == nil {
-			_, err = io.Copy(zip, io.NewSectionReader(objects, place.Offset, place.Length))
+			_, err = io.Copy(zip, io.NewSectionReader(o.in, o.at.Offset, o.at.Length))
 		}
 		if err != nil {
 			return err
@@ -102,34 +99,46 @@ func (j *joinedMetadata) write(s *index.StoredSeries, objects *os.File, places m
 	return err
 }
 
+// keptObject is where the JSON object of an instance is.
+type keptObject struct {
+	in *os.File
+	at pacs.Range
+}
+
 // collectObjects copies the JSON objects of the current instances out of the
-// packs and returns where they are, by SOP Instance UID.
-func (m *Merger) collectObjects(ctx context.Context, s *index.StoredSeries, to *os.File) (map[string]pacs.Range, error) {
-	wanted := map[int64]map[string]bool{} // by pack
+// packs and returns where they are, in instance order.
+func (m *Merger) collectObjects(ctx context.Context, s *index.StoredSeries, made *copies, to *os.File) ([]keptObject, error) {
+	var places []keptObject
+	wanted := map[int64]map[string]int{} // by pack, then by UID: the place in places
 	var packs []int64
-	for _, in := range s.Instances {
+	for i, in := range s.Instances {
 		if !in.Current {
-			break
+			break // they come first
+		}
+		if c := made.of[i]; c != nil {
+			places = append(places, keptObject{made.file, c.object})
+			continue
 		}
 		if wanted[in.PackID] == nil {
-			wanted[in.PackID] = map[string]bool{}
+			wanted[in.PackID] = map[string]int{}
 			packs = append(packs, in.PackID)
 		}
-		wanted[in.PackID][in.SOPInstanceUID] = true
+		wanted[in.PackID][in.SOPInstanceUID] = len(places)
+		places = append(places, keptObject{in: to})
 	}
 	slices.Sort(packs)
-	places := map[string]pacs.Range{}
 	buffered := bufio.NewWriter(to)
 	at := int64(0)
 	for _, id := range packs {
 		missing := wanted[id]
 		err := m.eachObject(ctx, s.Packs[id], func(o object) error {
-			if !missing[o.sop] {
+			place, ok := missing[o.sop]
+			if !ok {
 				return nil
 			}
 			delete(missing, o.sop)
 			n, err := buffered.Write(o.raw)
-			places[o.sop] = pacs.Range{Offset: at, Length: int64(n)}
+			places[place].at = pacs.Range{Offset: at, Length: int64(n)}
 			at += int64(n)
 			return err
 		})

@@ -57,7 +57,7 @@ func examine(r *journal.Record) (*candidate, error) {
 		study:    describeStudy(ds),
 		series:   describeSeries(ds),
 		instance: describeInstance(header),
-		metadata: dicom.AppendJSON(nil, ds, dicom.JSONOptions{BulkURI: bulkURI(header)}),
+		metadata: dicom.AppendJSON(nil, ds, dicom.JSONOptions{BulkURI: bulkURI(header, nil)}),
 	}
 	c.instance.SHA256 = hash.Sum(nil)
 	c.instance.ReceivedAt = r.ReceivedAt
@@ -212,13 +212,21 @@ func (w *metadataWriter) close() ([]byte, error) {
 }
 
 // bulkURI addresses a value that metadata leaves out. The range lets the
-// server answer with one read; it is clamped to the instance there.
-func bulkURI(h *dicom.Header) func(path string, r dicom.Range) string {
+// server answer with one read; it is clamped to the instance there. It counts
+// in the file as it was received.
+func bulkURI(h *dicom.Header, compressed *pacs.Compression) func(path string, r dicom.Range) string {
 	ds := h.Dataset
 	base := "/dicom-web/studies/" + ds.String(dicom.TagStudyInstanceUID) +
 		"/series/" + ds.String(dicom.TagSeriesInstanceUID) +
 		"/instances/" + ds.String(dicom.TagSOPInstanceUID) + "/bulkdata/"
+	kept := pacs.Location{DatasetOffset: h.DatasetOffset, Length: h.Length}
+	if px := h.PixelData; px != nil {
+		kept.PixelData = &pacs.PixelLocation{Offset: px.Offset}
+	}
 	return func(path string, r dicom.Range) string {
+		if compressed != nil {
+			r.Offset = compressed.Received(kept, r.Offset)
+		}
 		return base + (&url.URL{Path: path}).EscapedPath() + "?offset=" + strconv.FormatInt(r.Offset, 10) + "&length=" + strconv.FormatInt(r.Length, 10)
 	}
 }

@@ -34,7 +34,7 @@ func wantJSON(t testing.TB, images ...image) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all = dicom.AppendJSON(all, h.Dataset, dicom.JSONOptions{BulkURI: bulkURI(h)})
+		all = dicom.AppendJSON(all, h.Dataset, dicom.JSONOptions{BulkURI: bulkURI(h, nil)})
 	}
 	return string(append(all, ']'))
 }

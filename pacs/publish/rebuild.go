@@ -106,7 +106,7 @@ func (p *Part) describe(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	h.Dataset.SetFallbackCharset(p.Entry.Charset)
-	return dicom.AppendJSON(nil, h.Dataset, dicom.JSONOptions{BulkURI: bulkURI(h)}), nil
+	return dicom.AppendJSON(nil, h.Dataset, dicom.JSONOptions{BulkURI: bulkURI(h, p.Entry.Compressed)}), nil
 }
 
 // partReader opens a part when it is read, and checks it at its end.
@@ -189,10 +189,10 @@ func Contained(ctx context.Context, ix *index.Index, x *Examination) (bool, erro
 		return false, err
 	}
 	for _, k := range existing {
-		known[entryKeyOf(k.sop, k.hash)] = true
+		known[entryKeyOf(k.sop, k.received)], known[entryKeyOf(k.sop, k.kept)] = true, true
 	}
 	for _, in := range x.Instances {
-		if !known[entryKeyOf(in.SOP, in.SHA256)] {
+		if !known[entryKeyOf(in.SOP, in.Received())] {
 			return false, nil
 		}
 	}

@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"hash/fnv"
@@ -11,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/index"
 )
 
 // resolve looks at the packs of each study together and plans which instance
@@ -21,7 +23,7 @@ func (r *reindexing) resolve(ctx context.Context) error {
 		return failure(err)
 	}
 	rows, err := r.Index.Pool().Query(ctx, `
-		SELECT key, study_uid, facility, issuer, patient_id, rank, received, sops, hashes, versions, arrivals
+		SELECT key, study_uid, facility, issuer, patient_id, rank, received, sops, hashes, kept, versions, arrivals
 		FROM reindex_pack p WHERE EXISTS (SELECT 1 FROM reindex_pack q WHERE q.study_uid = p.study_uid AND q.state = 'read')
 		ORDER BY study_uid, key`)
 	if err != nil {
@@ -31,8 +33,11 @@ func (r *reindexing) resolve(ctx context.Context) error {
 	var study []*stagedPack
 	for rows.Next() {
 		p := &stagedPack{}
-		if err := rows.Scan(&p.Key, &p.Study, &p.Facility, &p.Issuer, &p.PatientID, &p.Rank, &p.Received, &p.SOPs, &p.Hashes, &p.Versions, &p.Arrivals); err != nil {
+		if err := rows.Scan(&p.Key, &p.Study, &p.Facility, &p.Issuer, &p.PatientID, &p.Rank, &p.Received, &p.SOPs, &p.Hashes, &p.Kept, &p.Versions, &p.Arrivals); err != nil {
 			return failure(err)
+		}
+		if len(p.Kept) == 0 {
+			p.Kept = p.Hashes
 		}
 		if len(study) > 0 && study[0].Study != p.Study {
 			if err := r.resolveStudy(ctx, study); err != nil {
@@ -94,27 +99,29 @@ func earlier(a, b *stagedPack) int {
 
 // knownInstance is a version that the index has already.
 type knownInstance struct {
-	sop     string
-	hash    []byte
-	version int32
+	sop      string
+	received []byte // hash of what was received
+	kept     []byte // and of what is kept
+	version  int32
 }
 
 func (r *reindexing) known(ctx context.Context, study string) (facility string, known []knownInstance, err error) {
 	rows, err := r.Index.Pool().Query(ctx, `
-		SELECT f.code, i.sop_uid, i.sha256, i.version FROM study s JOIN facility f ON f.id = s.facility_row
+		SELECT f.code, i.sop_uid, `+index.ReceivedHash+`, i.sha256, i.version FROM study s JOIN facility f ON f.id = s.facility_row
 		JOIN instance i ON i.study_row = s.id WHERE s.study_uid = $1`, study)
 	if err != nil {
 		return "", nil, failure(err)
 	}
 	var k knownInstance
-	_, err = pgx.ForEachRow(rows, []any{&facility, &k.sop, &k.hash, &k.version}, func() error {
-		known = append(known, knownInstance{k.sop, slices.Clone(k.hash), k.version})
+	_, err = pgx.ForEachRow(rows, []any{&facility, &k.sop, &k.received, &k.kept, &k.version}, func() error {
+		known = append(known, knownInstance{k.sop, slices.Clone(k.received), slices.Clone(k.kept), k.version})
 		return nil
 	})
 	return facility, known, failure(err)
 }
 
-// claim is one distinct content of an instance, with the best place for it.
+// claim is one distinct content of an instance, as it was received, with the
+// best place for it.
 type claim struct {
 	sop, key string // key: entryKeyOf
 	version  int32  // the highest that a manifest gives it; 0 when none does
@@ -127,9 +134,14 @@ type claim struct {
 // plan sets each pack's Plan, and the facility of those that lost it.
 //
 // Of the packs that hold one content, the one with a manifest, the sound one,
-// the one with most instances, and then the one whose key sorts first gives
-// it: so that of a merged pack and those it was made of, the merged is taken
-// whole and the others are contained.
+// the one with most instances, the one in which most are no longer as they were
+// received, and then the one whose key sorts first gives it: so that of a merged
+// pack and those it was made of, the merged is taken whole and the others are
+// contained.
+//
+// What is kept compressed, or without its pixel data, is known by the hash of
+// what was received, which the manifest has. Where that is lost the hash of what
+// is kept tells, if somebody else knows that.
 //
 // A publisher that raced with another may have left a pack with a version
 // number that it then found taken; the higher number is the one it got. Where
@@ -137,19 +149,31 @@ type claim struct {
 func plan(packs []*stagedPack, existing []knownInstance, facility string) {
 	packs = slices.Clone(packs)
 	slices.SortFunc(packs, func(a, b *stagedPack) int {
-		return cmp.Or(cmp.Compare(b.Rank, a.Rank), cmp.Compare(len(b.SOPs), len(a.SOPs)), cmp.Compare(a.Key, b.Key))
+		return cmp.Or(cmp.Compare(b.Rank, a.Rank), cmp.Compare(len(b.SOPs), len(a.SOPs)), cmp.Compare(b.rewritten(), a.rewritten()), cmp.Compare(a.Key, b.Key))
 	})
 	claims := map[string]*claim{}
 	bySOP := map[string][]*claim{}
+	received := map[string]string{} // the key as received, by that of what is kept
 	for _, k := range existing {
-		c := &claim{sop: k.sop, key: entryKeyOf(k.sop, k.hash), version: k.version, fixed: true}
+		c := &claim{sop: k.sop, key: entryKeyOf(k.sop, k.received), version: k.version, fixed: true}
 		claims[c.key] = c
 		bySOP[c.sop] = append(bySOP[c.sop], c)
+		received[entryKeyOf(k.sop, k.kept)] = c.key
+	}
+	for _, p := range packs {
+		for i, sop := range p.SOPs {
+			if !bytes.Equal(p.Hashes[i], p.Kept[i]) {
+				received[entryKeyOf(sop, p.Kept[i])] = entryKeyOf(sop, p.Hashes[i])
+			}
+		}
 	}
 	for _, p := range packs {
 		p.Plan = make([]int32, len(p.SOPs))
 		for i, sop := range p.SOPs {
 			key := entryKeyOf(sop, p.Hashes[i])
+			if other, ok := received[key]; ok {
+				key = other
+			}
 			c := claims[key]
 			if c == nil {
 				c = &claim{sop: sop, key: key, pack: p, at: i, received: p.Arrivals[i]}
@@ -173,6 +197,16 @@ func plan(packs []*stagedPack, existing []knownInstance, facility string) {
 		}
 	}
 	fillFacility(packs, facility)
+}
+
+// rewritten counts the instances that are not as they were received.
+func (p *stagedPack) rewritten() (n int) {
+	for i := range p.Hashes {
+		if !bytes.Equal(p.Hashes[i], p.Kept[i]) {
+			n++
+		}
+	}
+	return n
 }
 
 // numberVersions gives the contents of one instance distinct versions.

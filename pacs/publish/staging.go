@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS reindex_pack (
     rank       int NOT NULL,         -- whom to believe: see stagedPack
     received   timestamptz NOT NULL, -- the first instance
     sops       text[] NOT NULL,      -- of the sound instances, in their order
-    hashes     bytea[] NOT NULL,
+    hashes     bytea[] NOT NULL,     -- as received
     versions   int[] NOT NULL,       -- as the manifest says; 0 when it is lost
     arrivals   timestamptz[] NOT NULL,
     body       bytea NOT NULL,       -- what the rows need, gzipped JSON
@@ -43,6 +43,9 @@ CREATE TABLE IF NOT EXISTS reindex_pack (
     contained  boolean NOT NULL DEFAULT false,
     state      text NOT NULL DEFAULT 'read'
 );
+-- The hashes of what is in the pack. A run that began before there was
+-- compression has none.
+ALTER TABLE reindex_pack ADD COLUMN IF NOT EXISTS kept bytea[] NOT NULL DEFAULT '{}';
 CREATE INDEX IF NOT EXISTS reindex_pack_study ON reindex_pack (study_uid, key);
 CREATE INDEX IF NOT EXISTS reindex_pack_lane ON reindex_pack (lane, received, key) WHERE state = 'resolved'`
 
@@ -67,7 +70,8 @@ type stagedPack struct {
 	Rank     int
 	Received time.Time
 	SOPs     []string
-	Hashes   [][]byte
+	Hashes   [][]byte // as received
+	Kept     [][]byte // as it is in the pack
 	Versions []int32
 	Arrivals []time.Time
 	Body     []byte
@@ -119,7 +123,7 @@ func (s *staging) visit(in *ExaminedInstance, h *dicom.Header) error {
 	if e := in.Entry; e != nil {
 		version, charset = e.Version, e.Charset
 		row.Sender, row.Channel, row.ReceivedAt = e.Sender, pacs.Channel(e.Channel), e.ReceivedAt
-		row.PixelsDeleted = e.PixelsDeleted
+		row.PixelsDeleted, row.Compressed = e.PixelsDeleted, e.Compressed
 	}
 	h.Dataset.SetFallbackCharset(charset)
 	patient := describePatient(h.Dataset, "")
@@ -133,14 +137,15 @@ func (s *staging) visit(in *ExaminedInstance, h *dicom.Header) error {
 		s.head.Series = describeSeries(h.Dataset)
 		s.describes = version
 	}
-	sender, channel, received, deleted := row.Sender, row.Channel, row.ReceivedAt, row.PixelsDeleted
-	row = index.NewInstance{Instance: describeInstance(h), Sender: sender, Channel: channel}
-	row.SHA256, row.ReceivedAt, row.PixelsDeleted = in.SHA256, received, deleted
+	told := row
+	row = index.NewInstance{Instance: describeInstance(h), Sender: told.Sender, Channel: told.Channel}
+	row.SHA256, row.ReceivedAt, row.PixelsDeleted, row.Compressed = in.SHA256, told.ReceivedAt, told.PixelsDeleted, told.Compressed
 	row.Location.Offset, row.Location.Length = in.Offset, in.Length
 	s.pack.SOPs = append(s.pack.SOPs, in.SOP)
-	s.pack.Hashes = append(s.pack.Hashes, in.SHA256)
+	s.pack.Hashes = append(s.pack.Hashes, in.Received())
+	s.pack.Kept = append(s.pack.Kept, in.SHA256)
 	s.pack.Versions = append(s.pack.Versions, int32(version))
-	s.pack.Arrivals = append(s.pack.Arrivals, received)
+	s.pack.Arrivals = append(s.pack.Arrivals, told.ReceivedAt)
 	return s.out.Encode(row)
 }
 
@@ -193,14 +198,14 @@ func (p *stagedPack) insert(ctx context.Context, pool *pgxpool.Pool) error {
 		p.Problems[i] = clean(p.Problems[i])
 	}
 	_, err := pool.Exec(ctx, `
-		INSERT INTO reindex_pack (key, size, study_uid, facility, issuer, patient_id, rank, received, sops, hashes, versions, arrivals, body, problems)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+		INSERT INTO reindex_pack (key, size, study_uid, facility, issuer, patient_id, rank, received, sops, hashes, kept, versions, arrivals, body, problems)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 		ON CONFLICT (key) DO UPDATE SET size = EXCLUDED.size, study_uid = EXCLUDED.study_uid, facility = EXCLUDED.facility,
 			issuer = EXCLUDED.issuer, patient_id = EXCLUDED.patient_id, rank = EXCLUDED.rank, received = EXCLUDED.received,
-			sops = EXCLUDED.sops, hashes = EXCLUDED.hashes, versions = EXCLUDED.versions, arrivals = EXCLUDED.arrivals,
+			sops = EXCLUDED.sops, hashes = EXCLUDED.hashes, kept = EXCLUDED.kept, versions = EXCLUDED.versions, arrivals = EXCLUDED.arrivals,
 			body = EXCLUDED.body, problems = EXCLUDED.problems, lane = NULL, plan = NULL, contained = false, state = 'read'`,
 		p.Key, p.Size, p.Study, p.Facility, clean(p.Issuer), clean(p.PatientID), p.Rank, p.Received,
-		orEmpty(p.SOPs), orEmpty(p.Hashes), orEmpty(p.Versions), orEmpty(p.Arrivals), orEmpty(p.Body), orEmpty(p.Problems))
+		orEmpty(p.SOPs), orEmpty(p.Hashes), orEmpty(p.Kept), orEmpty(p.Versions), orEmpty(p.Arrivals), orEmpty(p.Body), orEmpty(p.Problems))
 	return failure(err)
 }
 

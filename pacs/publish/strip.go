@@ -319,7 +319,7 @@ func (s *oldPack) cut(ctx context.Context, m *oldMember, at time.Time, policy st
 		h.Dataset.SetFallbackCharset(m.entry.Charset)
 		m.described = dicom.AppendJSON(nil, h.Dataset, dicom.JSONOptions{BulkURI: bulkURI(h)})
 	}
-	deletion := &pacs.PixelDeletion{At: at, Policy: policy, SHA256: hex.EncodeToString(m.instance.SHA256)}
+	deletion := &pacs.PixelDeletion{At: at, Policy: policy, SHA256: hex.EncodeToString(pacs.ReceivedSHA256(m.instance.SHA256, nil, m.instance.Compressed))}
 	m.instance.PixelsDeleted, m.entry.PixelsDeleted = deletion, deletion
 	m.instance.SHA256, m.entry.SHA256 = sum[:], hex.EncodeToString(sum[:])
 	return nil

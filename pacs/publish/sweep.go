@@ -183,6 +183,7 @@ func (s *Sweeper) elsewhere(ctx context.Context, m Manifest) (bool, error) {
 	}
 	for _, entry := range m.Instances {
 		sum, err := hex.DecodeString(entry.SHA256)
+		sum = entry.received(sum)
 		if err != nil || !slices.ContainsFunc(known.Versions[entry.SOPInstanceUID], func(v index.KnownVersion) bool { return bytes.Equal(v.SHA256, sum) }) {
 			return false, nil
 		}

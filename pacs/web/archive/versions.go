@@ -17,7 +17,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/web"
 )
 
-// Files opens instances as they were received.
+// Files opens instances as they are kept.
 type Files interface {
 	// Open streams length bytes of an instance's PS3.10 file from offset; -1
 	// means to its end.
@@ -46,13 +46,23 @@ type versionedJSON struct {
 }
 
 type versionJSON struct {
-	Version    int          `json:"version"`
-	Current    bool         `json:"current"`
-	Bytes      int64        `json:"bytes"`
-	SHA256     string       `json:"sha256"`
-	Sender     string       `json:"sender"`
-	Channel    pacs.Channel `json:"channel"`
-	ReceivedAt time.Time    `json:"received_at"`
+	Version int  `json:"version"`
+	Current bool `json:"current"`
+	// How it is kept, which is how it was received unless ReceivedAs is there.
+	Bytes          int64        `json:"bytes"`
+	SHA256         string       `json:"sha256"`
+	TransferSyntax string       `json:"transfer_syntax"`
+	ReceivedAs     *receivedAs  `json:"received_as,omitempty"`
+	Sender         string       `json:"sender"`
+	Channel        pacs.Channel `json:"channel"`
+	ReceivedAt     time.Time    `json:"received_at"`
+}
+
+// receivedAs is how an instance came that is kept compressed.
+type receivedAs struct {
+	Bytes          int64  `json:"bytes"`
+	SHA256         string `json:"sha256"`
+	TransferSyntax string `json:"transfer_syntax"`
 }
 
 func (v *versions) list(c *gin.Context) error {
@@ -69,10 +79,14 @@ func (v *versions) list(c *gin.Context) error {
 		if last.SeriesUID == "" || one.Current {
 			last.SeriesUID = one.SeriesUID
 		}
-		last.Versions = append(last.Versions, versionJSON{
+		v := versionJSON{
 			Version: one.Version, Current: one.Current, Bytes: one.Location.Length, SHA256: hex.EncodeToString(one.SHA256),
-			Sender: one.Sender, Channel: one.Channel, ReceivedAt: one.ReceivedAt,
-		})
+			TransferSyntax: one.TransferSyntaxUID, Sender: one.Sender, Channel: one.Channel, ReceivedAt: one.ReceivedAt,
+		}
+		if c := one.Compressed; c != nil {
+			v.ReceivedAs = &receivedAs{Bytes: c.Length, SHA256: c.SHA256, TransferSyntax: c.TransferSyntaxUID}
+		}
+		last.Versions = append(last.Versions, v)
 	}
 	c.JSON(http.StatusOK, gin.H{"instances": instances})
 	return nil
