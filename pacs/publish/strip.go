@@ -317,7 +317,7 @@ func (s *oldPack) cut(ctx context.Context, m *oldMember, at time.Time, policy st
 			return s.cutFailure(err)
 		}
 		h.Dataset.SetFallbackCharset(m.entry.Charset)
-		m.described = dicom.AppendJSON(nil, h.Dataset, dicom.JSONOptions{BulkURI: bulkURI(h)})
+		m.described = dicom.AppendJSON(nil, h.Dataset, dicom.JSONOptions{BulkURI: bulkURI(h, m.instance.Compressed)})
 	}
 	deletion := &pacs.PixelDeletion{At: at, Policy: policy, SHA256: hex.EncodeToString(pacs.ReceivedSHA256(m.instance.SHA256, nil, m.instance.Compressed))}
 	m.instance.PixelsDeleted, m.entry.PixelsDeleted = deletion, deletion
