@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
@@ -37,8 +36,8 @@ var matchKeys = map[dicom.Tag]matchKey{
 	dicom.TagStudyInstanceUID: {studyLevel, uids(func(f *pacs.InstanceFilter) *[]string { return &f.Series.Study.StudyInstanceUIDs })},
 	dicom.TagStudyDate:        {studyLevel, dates(func(f *pacs.InstanceFilter) *pacs.DateRange { return &f.Series.Study.Date })},
 	dicom.TagStudyTime: {studyLevel, one(func(f *pacs.InstanceFilter, v string) (err error) {
-		f.Series.Study.Time, err = parseTimeRange(v)
-		return err
+		f.Series.Study.Time, err = pacs.ParseTimeRange(v)
+		return understood(err)
 	})},
 	dicom.TagAccessionNumber:        {studyLevel, pattern(func(f *pacs.InstanceFilter) *string { return &f.Series.Study.AccessionNumber })},
 	dicom.TagModalitiesInStudy:      {studyLevel, codes(func(f *pacs.InstanceFilter) *[]string { return &f.Series.Study.Modalities })},
@@ -191,89 +190,17 @@ func codes(target func(*pacs.InstanceFilter) *[]string) func(*pacs.InstanceFilte
 
 func dates(target func(*pacs.InstanceFilter) *pacs.DateRange) func(*pacs.InstanceFilter, []string) error {
 	return one(func(f *pacs.InstanceFilter, v string) (err error) {
-		*target(f), err = parseDateRange(v)
-		return err
+		*target(f), err = pacs.ParseDateRange(v)
+		return understood(err)
 	})
 }
 
-// parseDateRange reads a DA value or range, PS3.4 C.2.2.2.5.1.
-func parseDateRange(v string) (pacs.DateRange, error) {
-	const want = invalid("takes a date as YYYYMMDD or a range as YYYYMMDD-YYYYMMDD, open at either end")
-	from, to, isRange := strings.Cut(strings.TrimSpace(v), "-")
-	if !isRange {
-		to = from
+// understood makes an invalid of what is wrong with a range.
+func understood(err error) error {
+	if err == nil {
+		return nil
 	}
-	if from == "" && to == "" {
-		return pacs.DateRange{}, want
-	}
-	for _, d := range []string{from, to} {
-		if d == "" {
-			continue
-		}
-		if _, err := time.Parse("20060102", d); err != nil {
-			return pacs.DateRange{}, want
-		}
-	}
-	if from != "" && to != "" && from > to {
-		return pacs.DateRange{}, invalid("is a range that ends before it begins")
-	}
-	return pacs.DateRange{From: from, To: to}, nil
-}
-
-// parseTimeRange reads a TM value or range, PS3.4 C.2.2.2.5.2. A value without
-// minutes, seconds or fractions means all that it leaves open: 10 is from
-// 100000 to 105959.999999.
-func parseTimeRange(v string) (pacs.DateRange, error) {
-	const want = invalid("takes a time as HH, HHMM or HHMMSS or a range of them as HHMM-HHMM, open at either end")
-	from, to, isRange := strings.Cut(strings.TrimSpace(v), "-")
-	if !isRange {
-		to = from
-	}
-	if from == "" && to == "" {
-		return pacs.DateRange{}, want
-	}
-	if from != "" {
-		whole, fraction, ok := splitTime(from)
-		if !ok {
-			return pacs.DateRange{}, want
-		}
-		from = whole + "000000"[len(whole):]
-		if fraction != "" {
-			from += "." + fraction
-		}
-	}
-	if to != "" {
-		whole, fraction, ok := splitTime(to)
-		if !ok {
-			return pacs.DateRange{}, want
-		}
-		to = whole + "235959"[len(whole):] + "." + fraction + "999999"[len(fraction):]
-	}
-	if from != "" && to != "" && from > to {
-		return pacs.DateRange{}, invalid("is a range that ends before it begins")
-	}
-	return pacs.DateRange{From: from, To: to}, nil
-}
-
-// splitTime checks a TM value and takes the fraction off it.
-func splitTime(s string) (whole, fraction string, ok bool) {
-	whole, fraction, dot := strings.Cut(s, ".")
-	if dot && (len(whole) != 6 || len(fraction) < 1 || len(fraction) > 6) {
-		return "", "", false
-	}
-	for _, digits := range []string{whole, fraction} {
-		if strings.Trim(digits, "0123456789") != "" {
-			return "", "", false
-		}
-	}
-	switch {
-	case len(whole) != 2 && len(whole) != 4 && len(whole) != 6,
-		whole[:2] > "23",
-		len(whole) >= 4 && whole[2:4] > "59",
-		len(whole) == 6 && whole[4:] > "60": // a leap second
-		return "", "", false
-	}
-	return whole, fraction, true
+	return invalid(err.Error())
 }
 
 // ignoredParameters are names that are no attributes and have no effect on what

@@ -21,11 +21,16 @@ type StudyFilter struct {
 	Referring         string // wildcards
 	Date              DateRange
 	Time              DateRange // HHMMSS
+	// Moment is a range of YYYYMMDDHHMMSS.FFFFFF over date and time together; see
+	// CombineRanges.
+	Moment DateRange
 	Modalities        []string  // any series of the study has one of these
 	Facility          string    // code
 	// Text is free text: part of a name in any script, a patient ID or an
 	// accession number.
 	Text string
+	// Attributes match by what Study.Attributes holds.
+	Attributes []AttributeKey
 	// PatientRowID restricts to one patient and those linked to them by PINFL.
 	PatientRowID int64
 	// ExcludeStudyInstanceUID leaves one study out (for priors).
@@ -50,9 +55,12 @@ type SeriesFilter struct {
 	Study              StudyFilter
 	SeriesInstanceUIDs []string
 	Modality           string // wildcards
+	Modalities         []string
 	Number             *int
 	Description        string // wildcards
 	BodyPart           string // wildcards
+	// Attributes match by what Series.Attributes holds.
+	Attributes []AttributeKey
 	Page
 }
 
@@ -63,7 +71,21 @@ type InstanceFilter struct {
 	SOPInstanceUIDs []string
 	SOPClassUIDs    []string
 	Number          *int
+	// Attributes match by what Instance.Attributes holds.
+	Attributes []AttributeKey
 	Page
+}
+
+// AttributeKey matches by an attribute that has no column of its own: one of its
+// values lies in Range, or is one of Values, or, for a sequence, one of its items
+// matches all keys of Item (PS3.4 C.2.2.2.6). Such keys narrow a search that
+// others have made short; no database index helps them.
+type AttributeKey struct {
+	Tag    string // eight hexadecimal digits
+	VR     string
+	Values []string // wildcards
+	Range  DateRange
+	Item   []AttributeKey
 }
 
 // DateRange is an inclusive range of DICOM dates or times; either end may be

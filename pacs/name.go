@@ -3,6 +3,8 @@ package pacs
 import (
 	"strings"
 	"unicode"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // DisplayName turns a DICOM person name (PS3.5 6.2.1: Family^Given^Middle^
@@ -41,6 +43,38 @@ func OtherScript(name string) string {
 		}
 	}
 	return ""
+}
+
+// InASCII spells a text in ASCII, for data sets and devices in a character set
+// that has no room for it: Cyrillic in the Latin letters of the 1995 table,
+// accents left out, and '?' for what has no letters there.
+func InASCII(s string) string {
+	for _, r := range s {
+		if unicode.Is(unicode.Cyrillic, r) {
+			s = OtherScript(s)
+			break
+		}
+	}
+	var out strings.Builder
+	for _, r := range s {
+		switch {
+		case r < unicode.MaxASCII:
+			out.WriteRune(r)
+			continue
+		case strings.ContainsRune("ʻʼ’‘`´", r):
+			out.WriteByte('\'')
+			continue
+		}
+		plain := rune('?')
+		for _, d := range norm.NFKD.String(string(r)) {
+			if d < unicode.MaxASCII {
+				plain = d
+				break
+			}
+		}
+		out.WriteRune(plain)
+	}
+	return out.String()
 }
 
 // latinOf is the 1995 table, Cyrillic to Latin (UNGEGN romanization of Uzbek,

@@ -159,6 +159,19 @@ func (c *conditions) timeRange(column string, r pacs.DateRange) {
 	c.dateRange(column, r)
 }
 
+// moments matches date and time together. Behind the date's eight digits the time
+// sorts as in timeRange. A study without time is one of its whole day's first
+// moment.
+func (c *conditions) moments(r pacs.DateRange) {
+	const dateLen = 8
+	cut := func(s string) string { return s[:min(dateLen, len(s))] }
+	c.dateRange("s.study_date", pacs.DateRange{From: cut(r.From), To: cut(r.To)}) // what its index is made for
+	if len(r.From) > dateLen {
+		r.From = r.From[:dateLen] + strings.TrimRight(r.From[dateLen:], "0.")
+	}
+	c.dateRange("(s.study_date || s.study_time)", r)
+}
+
 // oneOf matches any of the values; none given matches everything.
 func (c *conditions) oneOf(column string, values []string) {
 	if len(values) == 0 {
@@ -224,6 +237,8 @@ func (c *conditions) study(f pacs.StudyFilter) {
 	c.text("s.referring_physician", f.Referring)
 	c.dateRange("s.study_date", f.Date)
 	c.timeRange("s.study_time", f.Time)
+	c.moments(f.Moment)
+	c.attributes("s.attributes", f.Attributes)
 	if len(f.Modalities) > 0 {
 		c.add("s.modalities && %s::text[]", slices.DeleteFunc(slices.Clone(f.Modalities), func(m string) bool { return !matchable(m) }))
 	}
@@ -284,6 +299,8 @@ func (c *conditions) series(f pacs.SeriesFilter) {
 	}
 	c.oneOf("e.series_uid", f.SeriesInstanceUIDs)
 	c.text("e.modality", f.Modality)
+	c.oneOf("e.modality", f.Modalities)
+	c.attributes("e.attributes", f.Attributes)
 	c.number("e.number", f.Number)
 	c.text("e.description", f.Description)
 	c.text("e.body_part", f.BodyPart)
@@ -295,4 +312,5 @@ func (c *conditions) instance(f pacs.InstanceFilter) {
 	c.oneOf("i.sop_uid", f.SOPInstanceUIDs)
 	c.oneOf("i.sop_class", f.SOPClassUIDs)
 	c.number("i.number", f.Number)
+	c.attributes("i.attributes", f.Attributes)
 }

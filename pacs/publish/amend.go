@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
@@ -90,7 +89,7 @@ func changes(a *pacs.Amendment, said pacs.Patient) []dicom.Change {
 	want := a.Patient
 	var out []dicom.Change
 	set := func(tag dicom.Tag, vr dicom.VR, value string) {
-		out = append(out, dicom.Change{Tag: tag, VR: vr, Value: value, Plain: inASCII(value)})
+		out = append(out, dicom.Change{Tag: tag, VR: vr, Value: value, Plain: pacs.InASCII(value)})
 	}
 	if nameKey(said.Name) != nameKey(want.Name) {
 		set(dicom.TagPatientName, dicom.PN, want.Name)
@@ -122,24 +121,4 @@ func nameKey(pn string) string {
 		groups[i] = strings.TrimLeft(strings.TrimRight(g, " ^"), " ")
 	}
 	return strings.TrimRight(strings.Join(groups, "="), "=")
-}
-
-// inASCII spells a text in ASCII: for data sets in a character set that can't
-// be left.
-func inASCII(s string) string {
-	for _, r := range s {
-		if unicode.Is(unicode.Cyrillic, r) {
-			s = pacs.OtherScript(s)
-			break
-		}
-	}
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r < unicode.MaxASCII:
-			return r
-		case strings.ContainsRune("ʻʼ’‘`´", r):
-			return '\''
-		}
-		return '?'
-	}, s)
 }

@@ -38,7 +38,7 @@ func TestInASCII(t *testing.T) {
 	for in, want := range map[string]string{
 		"Karimov^Ali": "Karimov^Ali", "Каримов^Али": "Karimov^Ali", "Gʻulomov^Oʻtkir": "G'ulomov^O'tkir", "山田": "??", "": "",
 	} {
-		if got := inASCII(in); got != want {
+		if got := pacs.InASCII(in); got != want {
 			t.Errorf("%q is %q, want %q", in, got, want)
 		}
 	}
