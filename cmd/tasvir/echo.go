@@ -19,6 +19,7 @@ type peerFlags struct {
 	AET     string        `name:"aet" default:"TASVIR" env:"TASVIR_AET" help:"Our application entity title."`
 	Called  string        `name:"called" default:"ANY-SCP" help:"The node's application entity title."`
 	Timeout time.Duration `name:"timeout" default:"60s" help:"How long the node may be silent."`
+	peerTLSFlags
 }
 
 // check refuses what no association could carry.
@@ -31,12 +32,13 @@ func (p *peerFlags) check() error {
 			return fmt.Errorf("%q is no AE title: it has 1 to 16 characters", ae)
 		}
 	}
-	return nil
+	return p.peerTLSFlags.check()
 }
 
 func (p *peerFlags) dialer(contexts []ul.ProposedContext) dimse.Dialer {
 	return dimse.Dialer{
-		CallingAE: p.AET, CalledAE: p.Called, Contexts: contexts, DialTimeout: p.Timeout,
+		DialContext: p.dialTLS(p.Timeout),
+		CallingAE:   p.AET, CalledAE: p.Called, Contexts: contexts, DialTimeout: p.Timeout,
 		Timeouts: ul.Timeouts{ARTIM: p.Timeout, Progress: p.Timeout, Idle: p.Timeout},
 	}
 }

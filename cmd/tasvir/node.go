@@ -58,6 +58,8 @@ type Node struct {
 	known    *access.Admission
 
 	HTTPAddr, DICOMAddr net.Addr
+	DICOMTLSAddr        net.Addr // nil without
+	security            dicomSecurity
 	// GeneratedPassword is the first administrator's, when this start made it.
 	GeneratedPassword string
 
@@ -155,7 +157,7 @@ func Start(ctx context.Context, flags ServerFlags, log *slog.Logger) (_ *Node, e
 	if err := n.startJobs(ctx, m); err != nil {
 		return nil, err
 	}
-	if err := n.startDICOM(ctx, m); err != nil {
+	if err := n.startDICOM(ctx, m, registry); err != nil {
 		return nil, err
 	}
 	return n, n.startWeb(registry)
@@ -279,7 +281,7 @@ func (n *Node) startJobs(ctx context.Context, m *metrics) error {
 }
 
 // startDICOM opens the DICOM port.
-func (n *Node) startDICOM(ctx context.Context, m *metrics) error {
+func (n *Node) startDICOM(ctx context.Context, m *metrics, registry prometheus.Registerer) error {
 	var err error
 	if n.known, err = access.OpenAdmission(filepath.Join(n.flags.dir(), "journal", "devices.json")); err != nil {
 		return err
@@ -292,6 +294,9 @@ func (n *Node) startDICOM(ctx context.Context, m *metrics) error {
 		n.known.Run(ctx, n.Access, 2*time.Second, log)
 		return nil
 	})
+	if n.security, err = n.openDICOMSecurity(registry, log); err != nil {
+		return err
+	}
 	listener, err := net.Listen("tcp", n.flags.DICOM)
 	if err != nil {
 		return pacs.Wrap(pacs.Unavailable, err, "The DICOM port can't be opened; choose another with --dicom")
@@ -300,9 +305,10 @@ func (n *Node) startDICOM(ctx context.Context, m *metrics) error {
 	admitted := &admission{known: n.known, park: n.flags.UnknownAE == "park", log: log}
 	server := &dimse.Server{
 		AETitle: n.flags.AET, Admit: admitted.admit, Store: storeHandler(n.Journal, log), Logger: log, Observer: m.dimse(),
+		SOPClasses: dimse.SOPClasses{AcceptUnknown: n.flags.AcceptUnknownSOPClasses},
 	}
 	n.spawn(&n.doors, "the DICOM server", func(ctx context.Context) error { return server.Serve(ctx, listener) })
-	return nil
+	return n.startDICOMTLS(server)
 }
 
 // startWeb opens the web port.

@@ -21,19 +21,28 @@ type admission struct {
 func (a *admission) admit(_ context.Context, caller dimse.Caller) (dimse.Admission, error) {
 	calling := caller.Request.CallingAE
 	if device, ok := a.known.Lookup(calling); ok {
-		if err := device.CheckCertificate(caller.TLS); err != nil {
-			a.log.Warn("association refused", "calling", calling, "remote", caller.RemoteAddr.String(), "error", err)
-			refusal := ul.RejectCallingAE
-			return dimse.Admission{}, &refusal
+		if err := proven(device, caller.TLS); err != nil {
+			return dimse.Admission{}, a.refuse(caller, err)
 		}
 		return dimse.Admission{Value: device, MaxAssociations: device.MaxAssociationsFrom}, nil
 	}
 	if a.park {
-		return dimse.Admission{Value: access.Device{AETitle: calling, FacilityCode: pacs.Unassigned, Services: []access.Service{access.Store}}}, nil
+		stranger := access.Device{AETitle: calling, FacilityCode: pacs.Unassigned, Services: []access.Service{access.Store}}
+		if err := proven(stranger, caller.TLS); err != nil {
+			return dimse.Admission{}, a.refuse(caller, err)
+		}
+		return dimse.Admission{Value: stranger}, nil
 	}
 	a.log.Warn("association refused: the calling AE title is not known; add it with tasvir device add", "calling", calling, "remote", caller.RemoteAddr.String())
 	refusal := ul.RejectCallingAE
 	return dimse.Admission{}, &refusal
+}
+
+// refuse logs why the peer is not who it says it is, which the peer is not told.
+func (a *admission) refuse(caller dimse.Caller, err error) error {
+	a.log.Warn("association refused", "calling", caller.Request.CallingAE, "remote", caller.RemoteAddr.String(), "error", err)
+	refusal := ul.RejectCallingAE
+	return &refusal
 }
 
 // storeStatuses is the one table from error codes to C-STORE statuses, PS3.4

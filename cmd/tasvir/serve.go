@@ -17,6 +17,7 @@ import (
 type ServerFlags struct {
 	DatabaseFlags
 	QuarantineFlags
+	DICOMTLSFlags
 	HTTP  string `name:"http" default:":8080" env:"TASVIR_HTTP" placeholder:"ADDR" help:"Address of the web client, the API and DICOMweb (${default})."`
 	DICOM string `name:"dicom" default:":11112" env:"TASVIR_DICOM" placeholder:"ADDR" help:"Address of the DICOM port (${default})."`
 	AET   string `name:"aet" default:"TASVIR" env:"TASVIR_AET" help:"Our application entity title (${default})."`
@@ -24,6 +25,8 @@ type ServerFlags struct {
 
 	CompressFlags
 	RetentionFlags
+
+	AcceptUnknownSOPClasses bool `name:"accept-unknown-sop-classes" env:"TASVIR_ACCEPT_UNKNOWN_SOP_CLASSES" help:"Also take instances of storage SOP classes that are not in the standard: private ones, and those of later editions."`
 
 	Ack       string        `enum:"received,published" default:"received" env:"TASVIR_ACK" help:"When a sender is told success: received (safe on this node's disk) or published (safe in storage and index)."`
 	UnknownAE string        `name:"unknown-ae" enum:"refuse,park" default:"refuse" env:"TASVIR_UNKNOWN_AE" help:"What an unknown calling AE title gets: refuse, or park (accept; its studies belong to the facility UNASSIGNED)."`
@@ -71,6 +74,9 @@ func (f ServerFlags) check() error {
 	if f.KeepChanges < 0 {
 		return pacs.Errorf(pacs.Invalid, "--keep-changes %s is negative; 0 keeps the feed of changes for ever", f.KeepChanges)
 	}
+	if err := f.DICOMTLSFlags.check(); err != nil {
+		return err
+	}
 	for _, address := range []struct{ flag, value string }{
 		{"--fhir", f.FHIR}, {"--fhir-namespace", f.FHIRNamespace}, {"--fhir-token-url", f.FHIRTokenURL}, {"--wado-root", f.WADORoot},
 	} {
@@ -116,6 +122,10 @@ func (c *ServeCmd) Run(ctx context.Context) error {
 	if n.GeneratedPassword != "" {
 		fmt.Printf("First administrator: user admin, password %s\nIt is shown only this once. Sign in and change it.\n", n.GeneratedPassword)
 	}
-	log.Info("ready", "web", n.WebURL(), "dicom", n.DICOMAddr.String(), "aet", c.AET, "version", version)
+	ready := []any{"web", n.WebURL(), "dicom", n.DICOMAddr.String(), "aet", c.AET, "version", version}
+	if n.DICOMTLSAddr != nil {
+		ready = append(ready, "dicom_tls", n.DICOMTLSAddr.String())
+	}
+	log.Info("ready", ready...)
 	return n.Wait(ctx)
 }

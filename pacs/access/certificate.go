@@ -159,7 +159,13 @@ func (d Device) ClientTLS(base *tls.Config) *tls.Config {
 		config.ServerName = d.Host
 	}
 	config.InsecureSkipVerify = strings.HasPrefix(d.Certificate, fingerprintPrefix) // VerifyConnection compares all of it
+	verify := config.VerifyConnection                                               // of base
 	config.VerifyConnection = func(state tls.ConnectionState) error {
+		if verify != nil {
+			if err := verify(state); err != nil {
+				return err
+			}
+		}
 		if err := d.CheckCertificate(&state); err != nil {
 			return ErrCertificate
 		}

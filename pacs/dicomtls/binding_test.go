@@ -8,68 +8,36 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/dicomtls/tlstest"
 )
 
-func TestBinding(t *testing.T) {
-	a := newAuthority(t, "Hospital")
-	cert := leaf(t, a.issue("CT01", nil, func(c *x509.Certificate) {
-		c.DNSNames = []string{"CT.Urgut.example.uz"}
-		c.URIs = []*url.URL{uri(t, "urn:dicom:ae:CT01")}
+func TestCheckName(t *testing.T) {
+	a := tlstest.New(t, "Hospital")
+	cert := leaf(t, a.Issue("CT01", nil, func(c *x509.Certificate) {
+		c.DNSNames = []string{"MR02", "ct.urgut.example.uz"}
+		c.URIs = []*url.URL{uri(t, "urn:dicom:ae:US03"), uri(t, "https://urgut.example.uz/ae/XA04")}
 	}))
-	print := Fingerprint(cert)
-	colons := strings.ToUpper(strings.Trim(strings.Join(chunks(print, 2), ":"), ":"))
-	tests := []struct {
-		name, ae string
-		binding  Binding
-		want     string
-	}{
-		{"the AE title is its common name", "CT01", Binding{}, ""},
-		{"case matters in AE titles", "ct01", Binding{}, `is for "CT01"`},
-		{"another AE", "CT02", Binding{}, `the AE title "CT02" is not proven: its certificate is for "CT01", "CT.Urgut.example.uz", "urn:dicom:ae:CT01"`},
-		{"DNS name", "CT02", Binding{Subject: "ct.urgut.EXAMPLE.uz"}, ""},
-		{"another DNS name", "CT01", Binding{Subject: "mr.urgut.example.uz"}, `not "mr.urgut.example.uz"`},
-		{"part of a DNS name", "CT01", Binding{Subject: "urgut.example.uz"}, "is for"},
-		{"URI", "CT02", Binding{Subject: "urn:dicom:ae:CT01"}, ""},
-		{"whole subject", "CT02", Binding{Subject: "CN=CT01,O=Urgut hospital"}, ""},
-		{"any of the authority", "CT02", Binding{Subject: AnySubject}, ""},
-		{"fingerprint", "CT02", Binding{Fingerprint: print}, ""},
-		{"fingerprint as printed", "CT02", Binding{Fingerprint: "sha256 Fingerprint=" + colons}, ""},
-		{"fingerprint of another", "CT01", Binding{Fingerprint: strings.Repeat("ab", 32)}, "has the fingerprint " + print},
-		{"fingerprint counts alone", "CT01", Binding{Fingerprint: strings.Repeat("ab", 32), Subject: "CT01"}, "has the fingerprint"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			err := tt.binding.Check(tt.ae, cert)
-			var bound *BindingError
-			if (err == nil) != (tt.want == "") || err != nil && (!errors.As(err, &bound) || !strings.Contains(err.Error(), tt.want)) {
-				t.Errorf("got %v, want %q", err, tt.want)
-			}
-		})
-	}
-	for _, b := range []Binding{{}, {Subject: AnySubject}, {Fingerprint: print}} {
-		if err := b.Check("CT01", nil); err == nil || !strings.Contains(err.Error(), "showed no certificate") {
-			t.Errorf("%+v without a certificate: %v", b, err)
+	for ae, want := range map[string]string{
+		"CT01": "", "MR02": "", "mr02": "", "US03": "", "XA04": "",
+		"ct01":             `the AE title "ct01" is not proven: the certificate is for "CT01", "MR02", "ct.urgut.example.uz"`, // case matters
+		"us03":             "is for",
+		"CT02":             "is for",
+		"T01":              "is for",
+		"urgut.example.uz": "is for",
+		"":                 "is for",
+	} {
+		err := CheckName(ae, cert)
+		var wrong *NameError
+		if (err == nil) != (want == "") || err != nil && (!errors.As(err, &wrong) || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: got %v, want %q", ae, err, want)
 		}
 	}
-	nobody := leaf(t, a.issue("", nil, func(c *x509.Certificate) { c.Subject.Organization = nil; c.DNSNames = nil }))
-	if err := (Binding{}).Check("", nobody); err == nil || !strings.Contains(err.Error(), "for nobody") {
+	if err := CheckName("CT01", nil); err == nil || !strings.Contains(err.Error(), "no certificate") {
+		t.Errorf("without a certificate: %v", err)
+	}
+	nobody := leaf(t, a.Issue("", nil, func(c *x509.Certificate) { c.Subject.Organization = nil }))
+	if err := CheckName("", nobody); err == nil || !strings.Contains(err.Error(), "for nobody") {
 		t.Errorf("a certificate without names: %v", err)
-	}
-}
-
-func chunks(s string, n int) (out []string) {
-	for ; len(s) > n; s = s[n:] {
-		out = append(out, s[:n])
-	}
-	return append(out, s)
-}
-
-func TestParseFingerprint(t *testing.T) {
-	for _, bad := range []string{"", "00", strings.Repeat("0", 63), strings.Repeat("g", 64), strings.Repeat("0", 66), "SHA1 Fingerprint=" + strings.Repeat("00", 20)} {
-		if _, err := ParseFingerprint(bad); pacs.CodeOf(err) != pacs.Invalid {
-			t.Errorf("%q: %v", bad, err)
-		}
 	}
 }
 

@@ -3,108 +3,93 @@ package dicomtls
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"time"
 )
 
-// Client is the connecting side.
-type Client struct {
-	// Credentials hold the authorities to trust and the certificate to show if
-	// the peer asks; nil trusts those of the system and shows none.
-	Credentials *Credentials
-	Profile     Profile // "" is BCP195
-	// ServerName is the DNS name or address that the peer's certificate must be
-	// for; "" is the host that is dialed.
-	ServerName string
-	// Fingerprint, when set, is the SHA-256 fingerprint that the peer's
-	// certificate must have, in place of the name. The certificate must still be
-	// valid and of a trusted authority, unless it is its own.
-	Fingerprint string
-	// Timeout bounds connecting and the handshake together. Default 30 s.
-	Timeout time.Duration
-}
-
-// DialContext connects to addr, host:port, and completes the handshake.
-func (c Client) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
-	timeout := c.Timeout
-	if timeout <= 0 {
-		timeout = 30 * time.Second
+// ClientConfig returns the configuration for connecting: with the credentials
+// as they were read last, so it is asked for anew for each connection. It lacks
+// the name that the peer's certificate must have, which Dialer adds. A nil
+// receiver trusts the system's authorities and shows no certificate.
+func (c *Credentials) ClientConfig(profile Profile) *tls.Config {
+	cfg := &tls.Config{
+		VerifyConnection: func(state tls.ConnectionState) error { return checkKeys(state.PeerCertificates) },
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	cfg, err := c.config(addr)
-	if err != nil {
-		return nil, err
+	profile.apply(cfg)
+	if c == nil {
+		return cfg
 	}
-	nc, err := new(net.Dialer).DialContext(ctx, network, addr)
-	if err != nil {
-		return nil, err
-	}
-	tc := tls.Client(nc, cfg)
-	if err := tc.HandshakeContext(ctx); err != nil {
-		_ = nc.Close()
-		return nil, &HandshakeError{Err: err}
-	}
-	return tc, nil
-}
-
-func (c Client) config(addr string) (*tls.Config, error) {
-	l := &loaded{}
-	if c.Credentials != nil {
-		l = c.Credentials.current.Load()
-	}
-	name := c.ServerName
-	if name == "" {
-		host, _, err := net.SplitHostPort(addr)
-		if err != nil {
-			return nil, fmt.Errorf("%q is no address: %w", addr, err)
-		}
-		name = host
-	}
-	cfg := &tls.Config{RootCAs: l.roots, ServerName: name}
+	l := c.current.Load()
+	cfg.RootCAs = l.roots
 	if len(l.certs) > 0 {
 		// Shown even to a server that does not name its authority: then it says
 		// what is wrong, in place of missing a certificate.
 		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &l.certs[0], nil }
 	}
-	c.Profile.apply(cfg)
-	cfg.VerifyConnection = func(state tls.ConnectionState) error { return checkKeys(state.PeerCertificates) }
-	if c.Fingerprint != "" {
-		// The library can't verify a chain without a name: both are done here.
-		cfg.InsecureSkipVerify = true
-		cfg.VerifyConnection = func(state tls.ConnectionState) error {
-			return verifyPinned(state.PeerCertificates, c.Fingerprint, l.roots, time.Now())
-		}
-	}
-	return cfg, nil
+	return cfg
 }
 
-// verifyPinned accepts the one certificate with this fingerprint, if it is valid
-// now and of a trusted authority or its own.
-func verifyPinned(certs []*x509.Certificate, fingerprint string, roots *x509.CertPool, now time.Time) error {
-	if len(certs) == 0 {
-		return errors.New("the peer showed no certificate")
+// Dialer connects with TLS. Its DialContext is what a dimse.Dialer takes.
+type Dialer struct {
+	// Config is normally of Credentials.ClientConfig. Without a ServerName the
+	// certificate must be for the host that is dialed.
+	Config *tls.Config
+	// Timeout bounds connecting and the handshake together. Default 30 s.
+	Timeout time.Duration
+}
+
+// DialContext connects to addr, host:port, and completes the handshake. The
+// error is a *HandshakeError when there was a connection.
+func (d Dialer) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	timeout := d.Timeout
+	if timeout <= 0 {
+		timeout = 30 * time.Second
 	}
-	leaf := certs[0]
-	if err := (Binding{Fingerprint: fingerprint}).Check("", leaf); err != nil {
-		return err
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	cfg := d.Config.Clone()
+	if cfg.ServerName == "" {
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			return nil, fmt.Errorf("%q is no address: %w", addr, err)
+		}
+		cfg.ServerName = host
 	}
-	if err := checkKeys(certs); err != nil {
-		return err
+	nc, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
 	}
-	if now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
-		return x509.CertificateInvalidError{Cert: leaf, Reason: x509.Expired}
+	tc := &conn{Conn: tls.Client(nc, cfg)}
+	if err := tc.HandshakeContext(ctx); err != nil {
+		_ = nc.Close()
+		return nil, err
 	}
-	if leaf.CheckSignature(leaf.SignatureAlgorithm, leaf.RawTBSCertificate, leaf.Signature) == nil {
-		return nil // its own authority, and pinned
+	return tc, nil
+}
+
+// conn is a TLS connection whose handshake fails in plain words.
+type conn struct {
+	*tls.Conn
+	heard bool // of the peer, after the handshake
+}
+
+// Read tells a client what the server thinks of its certificate: with TLS 1.3
+// that comes after the handshake, in place of the first answer.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	var alert *net.OpError
+	if err != nil && !c.heard && errors.As(err, &alert) && alert.Op == "remote error" {
+		err = &HandshakeError{Err: err}
 	}
-	between := x509.NewCertPool()
-	for _, c := range certs[1:] {
-		between.AddCert(c)
+	c.heard = c.heard || n > 0
+	return n, err
+}
+
+func (c *conn) HandshakeContext(ctx context.Context) error {
+	if err := c.Conn.HandshakeContext(ctx); err != nil {
+		return &HandshakeError{Err: err}
 	}
-	_, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: now})
-	return err
+	return nil
 }

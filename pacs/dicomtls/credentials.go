@@ -76,10 +76,10 @@ func (c *Credentials) NotAfter() time.Time {
 // expirySoon is how long before its end the log speaks of a certificate.
 const expirySoon = 30 * 24 * time.Hour
 
-// Watch reads the files again every interval until ctx is done: new
-// connections use what was read last. It logs what it takes and what it can't
+// Watch reads the files again every interval, and when now says so, until ctx is
+// done: new connections use what was read last. It logs what it takes and what it can't
 // use, each once, and daily that our certificate is about to expire.
-func (c *Credentials) Watch(ctx context.Context, interval time.Duration, log *slog.Logger) {
+func (c *Credentials) Watch(ctx context.Context, interval time.Duration, now <-chan os.Signal, log *slog.Logger) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	var failed string
@@ -94,6 +94,8 @@ func (c *Credentials) Watch(ctx context.Context, interval time.Duration, log *sl
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-now:
+			failed = "" // who asks is told again
 		}
 		changed, err := c.Reload()
 		switch {

@@ -11,18 +11,19 @@
 // where it is and the old one stays in use:
 //
 //	credentials, err := dicomtls.Load(dicomtls.Files{Cert: …, Key: …, CA: …})
-//	go credentials.Watch(ctx, 10*time.Second, log)
+//	go credentials.Watch(ctx, 10*time.Second, hangups, log)
 //
 // A provider listens with [Server] on a port of its own, 2762 by custom. It asks
 // its peers for a certificate of those authorities:
 //
-//	ln = tls.NewListener(ln, dicomtls.Server{Credentials: credentials}.Config())
+//	ln = dicomtls.Server{Credentials: credentials}.Listener(ln)
 //
 // That says that the peer belongs to the hospital, not yet which of its devices
-// it is. The calling AE title is only a claim; [Binding] checks it against the
-// certificate, before the association is accepted.
+// it is. The calling AE title is only a claim, which is held against the
+// certificate before the association is accepted: against the one that the AE
+// title is registered with, or by [CheckName].
 //
-// A user connects with [Client], whose DialContext is what a dimse.Dialer
+// A user connects with a [Dialer], whose DialContext is what a dimse.Dialer
 // takes. [Explain] puts a failed handshake into words that an administrator can
 // act on.
 package dicomtls

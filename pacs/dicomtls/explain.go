@@ -14,8 +14,7 @@ import (
 	"time"
 )
 
-// HandshakeError is what Client.DialContext returns when the connection came
-// about and its security did not.
+// HandshakeError is why a connection that came about could not be secured.
 type HandshakeError struct{ Err error }
 
 func (e *HandshakeError) Error() string { return "TLS handshake failed: " + Explain(e.Err) }
@@ -45,18 +44,18 @@ func Explain(err error) string {
 		record   tls.RecordHeaderError
 		alert    tls.AlertError
 		weak     *weakKeyError
-		bound    *BindingError
+		misnamed *NameError
 	)
 	switch {
 	case err == nil:
 		return ""
-	case errors.As(err, &bound):
-		return bound.Error()
+	case errors.As(err, &misnamed):
+		return misnamed.Error()
 	case errors.As(err, &weak):
 		return weak.Error()
 	case errors.As(err, &hostname):
-		return fmt.Sprintf("the peer's certificate is not for %q but for %s; connect by that name, name it as the TLS server name, or register its fingerprint",
-			hostname.Host, list(certificateNames(hostname.Certificate)))
+		return fmt.Sprintf("the peer's certificate is not for %q but for %s; connect by that name or name it as the TLS server name",
+			hostname.Host, describe(hostname.Certificate))
 	case errors.As(err, &unknown):
 		return "the peer's certificate is of an authority that is not trusted here; add the authority's certificate to the trusted ones"
 	case errors.As(err, &invalid):

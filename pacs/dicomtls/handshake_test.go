@@ -14,31 +14,32 @@ import (
 	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/dicomtls/tlstest"
 )
 
 // listen accepts TLS connections until the test ends. Each handshake's outcome
 // goes to the channel; the connection is answered with one byte.
-func listen(t *testing.T, cfg *tls.Config) (addr string, outcomes <-chan error) {
+func listen(t *testing.T, server Server) (addr string, outcomes <-chan error) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	secure := server.Listener(ln)
 	out := make(chan error, 16)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for {
-			nc, err := ln.Accept()
+			nc, err := secure.Accept()
 			if err != nil {
 				return
 			}
-			tc := tls.Server(nc, cfg)
-			err = tc.Handshake()
+			err = nc.(*conn).HandshakeContext(context.Background())
 			if err == nil {
-				_, err = tc.Write([]byte{'.'})
+				_, err = nc.Write([]byte{'.'})
 			}
-			_ = tc.Close()
+			_ = nc.Close()
 			out <- err
 		}
 	}()
@@ -48,23 +49,20 @@ func listen(t *testing.T, cfg *tls.Config) (addr string, outcomes <-chan error) 
 
 // connect dials and reads the answer: with TLS 1.3 a client learns only then
 // that the server refused it.
-func connect(c Client, addr string) (tls.ConnectionState, error) {
-	nc, err := c.DialContext(context.Background(), "tcp", addr)
+func connect(cfg *tls.Config, addr string) (tls.ConnectionState, error) {
+	nc, err := Dialer{Config: cfg}.DialContext(context.Background(), "tcp", addr)
 	if err != nil {
 		return tls.ConnectionState{}, err
 	}
 	defer nc.Close()
 	_ = nc.SetDeadline(time.Now().Add(time.Minute))
 	_, err = io.ReadFull(nc, make([]byte, 1))
-	if err != nil {
-		err = &HandshakeError{Err: err}
-	}
-	return nc.(*tls.Conn).ConnectionState(), err
+	return nc.(*conn).ConnectionState(), err
 }
 
 func TestMutualAuthentication(t *testing.T) {
-	ours, others := newAuthority(t, "Hospital"), newAuthority(t, "Somebody")
-	own := ours.issue("TASVIR", nil, local)
+	ours, others := tlstest.New(t, "Hospital"), tlstest.New(t, "Somebody")
+	own := ours.Issue("TASVIR", nil, tlstest.Local)
 	past := func(c *x509.Certificate) {
 		c.NotBefore, c.NotAfter = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
 	}
@@ -75,29 +73,29 @@ func TestMutualAuthentication(t *testing.T) {
 	both := func(c *x509.Certificate) {
 		c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	}
-	wrongCA := others.issue("CT01", nil, nil)
-	wrongCA.CA = ours.file
-	mistrusting := ours.issue("CT01", nil, nil)
-	mistrusting.CA = others.file
+	wrongCA := others.Issue("CT01", nil, nil)
+	wrongCA.CA = ours.File
+	mistrusting := ours.Issue("CT01", nil, nil)
+	mistrusting.CA = others.File
 	tests := []struct {
 		name           string
-		client         Files
+		client         tlstest.Files
 		server, caller string // what each side says, "" is success
 	}{
-		{"good", ours.issue("CT01", nil, nil), "", ""},
-		{"good RSA", ours.issue("CT01", rsaKey(t, 2048), both), "", ""},
-		{"expired", ours.issue("CT01", nil, past), "the peer's certificate expired on", "expired"},
-		{"not yet valid", ours.issue("CT01", nil, future), "the peer's certificate is not valid before", "expired"},
+		{"good", ours.Issue("CT01", nil, nil), "", ""},
+		{"good RSA", ours.Issue("CT01", tlstest.RSAKey(t, 2048), both), "", ""},
+		{"expired", ours.Issue("CT01", nil, past), "the peer's certificate expired on", "expired"},
+		{"not yet valid", ours.Issue("CT01", nil, future), "the peer's certificate is not valid before", "expired"},
 		{"of another authority", wrongCA, "of an authority that is not trusted here", "does not trust the authority of our certificate"},
-		{"none", Files{CA: ours.file}, "the peer showed no certificate", "wants a certificate of us"},
-		{"for servers alone", ours.issue("CT01", nil, serverOnly), "not issued for this use", "does not take our certificate"},
+		{"none", tlstest.Files{CA: ours.File}, "the peer showed no certificate", "wants a certificate of us"},
+		{"for servers alone", ours.Issue("CT01", nil, serverOnly), "not issued for this use", "does not take our certificate"},
 		{"client that trusts others", mistrusting, "does not take our certificate", "of an authority that is not trusted here"},
 	}
 	for _, profile := range []Profile{BCP195, NonDowngrading, Modified} {
-		addr, outcomes := listen(t, Server{Credentials: load(t, own), Profile: profile}.Config())
+		addr, outcomes := listen(t, Server{Credentials: load(t, own), Profile: profile})
 		for _, tt := range tests {
 			t.Run(string(profile)+"/"+tt.name, func(t *testing.T) {
-				state, err := connect(Client{Credentials: load(t, tt.client), Profile: profile}, addr)
+				state, err := connect(load(t, tt.client).ClientConfig(profile), addr)
 				if got := Explain(err); (got == "") != (tt.caller == "") || !strings.Contains(got, tt.caller) {
 					t.Errorf("the client says %q, want %q", got, tt.caller)
 				}
@@ -115,16 +113,16 @@ func TestMutualAuthentication(t *testing.T) {
 // A key that is too weak is refused even of a trusted authority, and is no
 // certificate of ours.
 func TestWeakKeys(t *testing.T) {
-	ours := newAuthority(t, "Hospital")
-	weak := ours.issue("CT01", rsaKey(t, 1024), nil)
-	if _, err := Load(weak); pacs.CodeOf(err) != pacs.Invalid || !strings.Contains(err.Error(), "too weak") {
+	ours := tlstest.New(t, "Hospital")
+	weak := ours.Issue("CT01", tlstest.RSAKey(t, 1024), nil)
+	if _, err := Load(Files(weak)); pacs.CodeOf(err) != pacs.Invalid || !strings.Contains(err.Error(), "too weak") {
 		t.Errorf("Load: %v", err)
 	}
 	pair, err := tls.LoadX509KeyPair(weak.Cert, weak.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr, outcomes := listen(t, Server{Credentials: load(t, ours.issue("TASVIR", nil, local))}.Config())
+	addr, outcomes := listen(t, Server{Credentials: load(t, ours.Issue("TASVIR", nil, tlstest.Local))})
 	nc, err := tls.Dial("tcp", addr, &tls.Config{Certificates: []tls.Certificate{pair}, InsecureSkipVerify: true})
 	if err == nil {
 		nc.Close()
@@ -135,8 +133,8 @@ func TestWeakKeys(t *testing.T) {
 }
 
 func TestVersionsAndCiphers(t *testing.T) {
-	ours := newAuthority(t, "Hospital")
-	mine := ours.issue("CT01", nil, nil)
+	ours := tlstest.New(t, "Hospital")
+	mine := ours.Issue("CT01", nil, nil)
 	pair, err := tls.LoadX509KeyPair(mine.Cert, mine.Key)
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +156,7 @@ func TestVersionsAndCiphers(t *testing.T) {
 		{BCP195, tls.VersionTLS10, tls.VersionTLS11, 0, false},
 	}
 	for _, tt := range tests {
-		addr, outcomes := listen(t, Server{Credentials: load(t, ours.issue("TASVIR", nil, local)), Profile: tt.profile}.Config())
+		addr, outcomes := listen(t, Server{Credentials: load(t, ours.Issue("TASVIR", nil, tlstest.Local)), Profile: tt.profile})
 		cfg := &tls.Config{Certificates: []tls.Certificate{pair}, InsecureSkipVerify: true, MinVersion: tt.min, MaxVersion: tt.max}
 		if tt.suite != 0 {
 			cfg.CipherSuites = []uint16{tt.suite}
@@ -181,30 +179,30 @@ func TestVersionsAndCiphers(t *testing.T) {
 }
 
 func TestServerWithoutAuthoritiesTrustsNobody(t *testing.T) {
-	ours := newAuthority(t, "Hospital")
-	own, mine := ours.issue("TASVIR", nil, local), ours.issue("CT01", nil, nil)
+	ours := tlstest.New(t, "Hospital")
+	own, mine := ours.Issue("TASVIR", nil, tlstest.Local), ours.Issue("CT01", nil, nil)
 	bare := own
 	bare.CA = ""
 	for _, tt := range []struct {
 		name   string
 		server Server
-		client Files
+		client tlstest.Files
 		ok     bool
 	}{
 		{"no authorities", Server{Credentials: load(t, bare)}, mine, false},
 		{"no authorities, anonymous", Server{Credentials: load(t, bare), Anonymous: true}, mine, true},
-		{"anonymous, none shown", Server{Credentials: load(t, own), Anonymous: true}, Files{CA: ours.file}, true},
+		{"anonymous, none shown", Server{Credentials: load(t, own), Anonymous: true}, tlstest.Files{CA: ours.File}, true},
 		{"anonymous, a good one shown", Server{Credentials: load(t, own), Anonymous: true}, mine, true},
-		{"anonymous, a bad one shown", Server{Credentials: load(t, own), Anonymous: true}, func() Files {
-			f := newAuthority(t, "Somebody").issue("CT01", nil, nil)
-			f.CA = ours.file
+		{"anonymous, a bad one shown", Server{Credentials: load(t, own), Anonymous: true}, func() tlstest.Files {
+			f := tlstest.New(t, "Somebody").Issue("CT01", nil, nil)
+			f.CA = ours.File
 			return f
 		}(), false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			// OpenSSL and Go show a certificate only if the server names its
 			// authority; a hostile client shows what it likes.
-			addr, outcomes := listen(t, tt.server.Config())
+			addr, outcomes := listen(t, tt.server)
 			pair := load(t, tt.client).current.Load()
 			nc, err := tls.Dial("tcp", addr, &tls.Config{
 				InsecureSkipVerify: true,
@@ -227,38 +225,34 @@ func TestServerWithoutAuthoritiesTrustsNobody(t *testing.T) {
 }
 
 func TestClientVerifiesTheServer(t *testing.T) {
-	ours, others := newAuthority(t, "Hospital"), newAuthority(t, "Somebody")
-	mine := load(t, ours.issue("TASVIR", nil, nil))
+	ours, others := tlstest.New(t, "Hospital"), tlstest.New(t, "Somebody")
+	mine := load(t, ours.Issue("TASVIR", nil, nil))
 	past := func(c *x509.Certificate) {
-		local(c)
+		tlstest.Local(c)
 		c.NotBefore, c.NotAfter = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
 	}
-	elsewhere := ours.issue("PACS", nil, func(c *x509.Certificate) { c.DNSNames = []string{"pacs.example.uz"} })
-	expired := ours.issue("PACS", nil, past)
-	foreign := others.issue("PACS", nil, local)
-	foreign.CA = ours.file // so that it takes our certificate
+	elsewhere := ours.Issue("PACS", nil, func(c *x509.Certificate) { c.DNSNames = []string{"pacs.example.uz"} })
+	expired := ours.Issue("PACS", nil, past)
+	foreign := others.Issue("PACS", nil, tlstest.Local)
+	foreign.CA = ours.File // so that it takes our certificate
 	tests := []struct {
 		name   string
-		server Files
-		client Client
+		server tlstest.Files
+		nameIs string // the server name we are told
 		want   string
 	}{
-		{"good", ours.issue("PACS", nil, local), Client{}, ""},
-		{"named otherwise", elsewhere, Client{}, `not for "127.0.0.1" but for "PACS", "pacs.example.uz"`},
-		{"named otherwise, as told", elsewhere, Client{ServerName: "pacs.example.uz"}, ""},
-		{"named otherwise, fingerprint known", elsewhere, Client{Fingerprint: Fingerprint(leaf(t, elsewhere))}, ""},
-		{"another fingerprint", elsewhere, Client{Fingerprint: strings.Repeat("00", 32)}, "has the fingerprint"},
-		{"no fingerprint at all", elsewhere, Client{Fingerprint: "CN=x"}, "64 hexadecimal digits"},
-		{"expired", expired, Client{}, "expired on"},
-		{"expired, fingerprint known", expired, Client{Fingerprint: Fingerprint(leaf(t, expired))}, "expired on"},
-		{"of another authority", foreign, Client{}, "not trusted here"},
-		{"of another authority, fingerprint known", foreign, Client{Fingerprint: Fingerprint(leaf(t, foreign))}, "not trusted here"},
+		{"good", ours.Issue("PACS", nil, tlstest.Local), "", ""},
+		{"named otherwise", elsewhere, "", `not for "127.0.0.1" but for "PACS", "pacs.example.uz"`},
+		{"named otherwise, as told", elsewhere, "pacs.example.uz", ""},
+		{"expired", expired, "", "expired on"},
+		{"of another authority", foreign, "", "not trusted here"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			addr, outcomes := listen(t, Server{Credentials: load(t, tt.server)}.Config())
-			tt.client.Credentials = mine
-			_, err := connect(tt.client, addr)
+			addr, outcomes := listen(t, Server{Credentials: load(t, tt.server)})
+			cfg := mine.ClientConfig(BCP195)
+			cfg.ServerName = tt.nameIs
+			_, err := connect(cfg, addr)
 			if got := Explain(err); (err == nil) != (tt.want == "") || !strings.Contains(got, tt.want) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
@@ -267,24 +261,6 @@ func TestClientVerifiesTheServer(t *testing.T) {
 			}
 		})
 	}
-}
-
-// A self-signed certificate is fine once it is pinned.
-func TestPinnedSelfSigned(t *testing.T) {
-	self := newAuthority(t, "PACS")
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(self.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ours := newAuthority(t, "Hospital")
-	f := Files{Cert: self.file, Key: self.dir + "/key.pem", CA: ours.file}
-	writePEM(t, f.Key, "PRIVATE KEY", pkcs8)
-	addr, outcomes := listen(t, Server{Credentials: load(t, f)}.Config())
-	_, err = connect(Client{Credentials: load(t, ours.issue("TASVIR", nil, nil)), Fingerprint: Fingerprint(self.cert)}, addr)
-	if err != nil {
-		t.Error(err)
-	}
-	<-outcomes
 }
 
 func TestPeersWithoutTLS(t *testing.T) {
@@ -307,30 +283,30 @@ func TestPeersWithoutTLS(t *testing.T) {
 		}
 	}()
 	for _, want := range []string{"does not speak TLS on this port", "may not speak TLS on this port"} {
-		_, err := connect(Client{}, ln.Addr().String())
+		_, err := connect((*Credentials)(nil).ClientConfig(BCP195), ln.Addr().String())
 		var failed *HandshakeError
 		if !errors.As(err, &failed) || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v", err)
 		}
 	}
 	<-done
-	if _, err := (Client{}).DialContext(context.Background(), "tcp", ln.Addr().String()[:9]); err == nil {
+	if _, err := (Dialer{Config: &tls.Config{}}).DialContext(context.Background(), "tcp", ln.Addr().String()[:9]); err == nil {
 		t.Error("an address without port was dialed")
 	}
 }
 
 // New files are taken for new connections; what can't be used is not.
 func TestReload(t *testing.T) {
-	old, next := newAuthority(t, "Old"), newAuthority(t, "New")
-	files := old.issue("TASVIR", nil, local)
+	old, next := tlstest.New(t, "Old"), tlstest.New(t, "New")
+	files := old.Issue("TASVIR", nil, tlstest.Local)
 	credentials := load(t, files)
-	addr, outcomes := listen(t, Server{Credentials: credentials}.Config())
-	try := func(f Files) error {
-		_, err := connect(Client{Credentials: load(t, f)}, addr)
+	addr, outcomes := listen(t, Server{Credentials: credentials})
+	try := func(f tlstest.Files) error {
+		_, err := connect(load(t, f).ClientConfig(BCP195), addr)
 		<-outcomes
 		return err
 	}
-	mine := old.issue("CT01", nil, nil)
+	mine := old.Issue("CT01", nil, nil)
 	if err := try(mine); err != nil {
 		t.Fatal(err)
 	}
@@ -347,7 +323,7 @@ func TestReload(t *testing.T) {
 	if changed, err := credentials.Reload(); changed || err != nil {
 		t.Errorf("without a change: %v, %v", changed, err)
 	}
-	fresh := next.issue("TASVIR", nil, local)
+	fresh := next.Issue("TASVIR", nil, tlstest.Local)
 	replace(fresh.Cert, files.Cert) // half of what belongs together
 	if changed, err := credentials.Reload(); changed || pacs.CodeOf(err) != pacs.Invalid || !strings.Contains(err.Error(), "can't be used together") {
 		t.Errorf("with half a change: %v, %v", changed, err)
@@ -356,15 +332,15 @@ func TestReload(t *testing.T) {
 		t.Errorf("the earlier certificates are gone: %v", err)
 	}
 	replace(fresh.Key, files.Key)
-	replace(next.file, files.CA)
+	replace(next.File, files.CA)
 	if changed, err := credentials.Reload(); !changed || err != nil {
 		t.Errorf("with a change: %v, %v", changed, err)
 	}
-	if err := try(next.issue("CT01", nil, nil)); err != nil {
+	if err := try(next.Issue("CT01", nil, nil)); err != nil {
 		t.Errorf("the new certificates are not in use: %v", err)
 	}
 	withdrawn := mine
-	withdrawn.CA = next.file
+	withdrawn.CA = next.File
 	if err := try(withdrawn); err == nil || !strings.Contains(err.Error(), "does not trust") {
 		t.Errorf("the old authority is still trusted: %v", err)
 	}
@@ -374,18 +350,18 @@ func TestReload(t *testing.T) {
 }
 
 func TestWatch(t *testing.T) {
-	a := newAuthority(t, "Hospital")
-	files := a.issue("TASVIR", nil, local)
+	a := tlstest.New(t, "Hospital")
+	files := a.Issue("TASVIR", nil, tlstest.Local)
 	credentials := load(t, files)
 	var log signals
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		credentials.Watch(ctx, time.Millisecond, slog.New(slog.NewTextHandler(&log, nil)))
+		credentials.Watch(ctx, time.Millisecond, nil, slog.New(slog.NewTextHandler(&log, nil)))
 	}()
 	log.await(t, "expires; put a new one") // it has an hour to go
-	fresh := a.issue("TASVIR", nil, local)
+	fresh := a.Issue("TASVIR", nil, tlstest.Local)
 	for _, f := range [][2]string{{fresh.Cert, files.Cert}, {fresh.Key, files.Key}} {
 		b, err := os.ReadFile(f[0])
 		if err != nil {
@@ -407,10 +383,10 @@ func TestWatch(t *testing.T) {
 }
 
 func TestLoadRefuses(t *testing.T) {
-	a := newAuthority(t, "Hospital")
-	good := a.issue("TASVIR", nil, nil)
-	other := a.issue("OTHER", nil, nil)
-	huge := a.dir + "/huge"
+	a := tlstest.New(t, "Hospital")
+	good := a.Issue("TASVIR", nil, nil)
+	other := a.Issue("OTHER", nil, nil)
+	huge := a.Dir + "/huge"
 	if err := os.WriteFile(huge, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -418,18 +394,18 @@ func TestLoadRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
-		files Files
+		files tlstest.Files
 		want  string
 	}{
-		{Files{Cert: good.Cert, CA: good.CA}, "private key for DICOM TLS is not named"},
-		{Files{Key: good.Key, CA: good.CA}, "certificate for DICOM TLS is not named"},
-		{Files{Cert: good.Cert, Key: other.Key}, "can't be used together"},
-		{Files{Cert: good.Cert, Key: good.Key, CA: good.Key}, "holds no certificate"},
-		{Files{Cert: a.dir + "/absent", Key: good.Key}, "can't be read"},
-		{Files{CA: huge}, "is no PEM file"},
-		{Files{CA: a.dir}, "can't be read"},
+		{tlstest.Files{Cert: good.Cert, CA: good.CA}, "private key for DICOM TLS is not named"},
+		{tlstest.Files{Key: good.Key, CA: good.CA}, "certificate for DICOM TLS is not named"},
+		{tlstest.Files{Cert: good.Cert, Key: other.Key}, "can't be used together"},
+		{tlstest.Files{Cert: good.Cert, Key: good.Key, CA: good.Key}, "holds no certificate"},
+		{tlstest.Files{Cert: a.Dir + "/absent", Key: good.Key}, "can't be read"},
+		{tlstest.Files{CA: huge}, "is no PEM file"},
+		{tlstest.Files{CA: a.Dir}, "can't be read"},
 	} {
-		if _, err := Load(tt.files); pacs.CodeOf(err) != pacs.Invalid || !strings.Contains(err.Error(), tt.want) {
+		if _, err := Load(Files(tt.files)); pacs.CodeOf(err) != pacs.Invalid || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%+v: %v, want %q", tt.files, err, tt.want)
 		}
 	}

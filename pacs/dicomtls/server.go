@@ -3,6 +3,7 @@ package dicomtls
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"net"
 )
 
 // Server is the accepting side.
@@ -15,18 +16,34 @@ type Server struct {
 	Anonymous bool
 }
 
-// Config returns the configuration for tls.NewListener. Each connection uses the
-// credentials that were read last.
-func (s Server) Config() *tls.Config {
+// Listener secures the connections that ln accepts. Each uses the credentials
+// that were read last. The handshake is left to who takes the connection, with
+// HandshakeContext.
+func (s Server) Listener(ln net.Listener) net.Listener { return &listener{ln, s.config()} }
+
+type listener struct {
+	net.Listener
+	cfg *tls.Config
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &conn{Conn: tls.Server(nc, l.cfg)}, nil
+}
+
+func (s Server) config() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-			return s.config(s.Credentials.current.Load()), nil
+			return s.configOf(s.Credentials.current.Load()), nil
 		},
 	}
 }
 
-func (s Server) config(l *loaded) *tls.Config {
+func (s Server) configOf(l *loaded) *tls.Config {
 	c := &tls.Config{Certificates: l.certs, ClientCAs: l.roots, ClientAuth: tls.RequireAndVerifyClientCert}
 	switch {
 	case s.Anonymous && l.roots == nil:

@@ -7,7 +7,7 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
-	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -231,7 +231,7 @@ func (s *Server) logger() *slog.Logger {
 func (s *Server) serveConn(ctx, hard context.Context, nc net.Conn, associated func()) {
 	info := &AssociationInfo{ID: newAssociationID(), RemoteAddr: nc.RemoteAddr()}
 	log := s.logger().With("association", info.ID, "remote", nc.RemoteAddr().String())
-	if tc, ok := nc.(*tls.Conn); ok {
+	if tc, ok := nc.(secured); ok {
 		if info.TLS, ok = s.handshake(ctx, tc, log); !ok {
 			return
 		}
@@ -288,17 +288,28 @@ func (s *Server) serveConn(ctx, hard context.Context, nc net.Conn, associated fu
 	s.serveAssociation(hard, assoc, info, log, release)
 }
 
+// secured is a TLS connection: a *tls.Conn or one that is more than that.
+type secured interface {
+	net.Conn
+	HandshakeContext(ctx context.Context) error
+	ConnectionState() tls.ConnectionState
+}
+
 // handshake completes a TLS handshake within the time that a peer has for its
 // A-ASSOCIATE-RQ, or closes the connection.
-func (s *Server) handshake(ctx context.Context, tc *tls.Conn, log *slog.Logger) (*tls.ConnectionState, bool) {
+func (s *Server) handshake(ctx context.Context, tc secured, log *slog.Logger) (*tls.ConnectionState, bool) {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeouts.WithDefaults().ARTIM)
 	defer cancel()
 	if err := tc.HandshakeContext(ctx); err != nil {
 		_ = tc.Close()
 		if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			log.Warn("TLS handshake failed", "error", err)
+			if errors.Is(err, io.EOF) { // a port check
+				log.Debug("connection not secured", "error", err)
+			} else {
+				log.Warn("connection not secured", "error", err)
+			}
 			if f := s.Observer.AssociationRejected; f != nil {
-				f(nil, tc.RemoteAddr(), fmt.Errorf("TLS handshake failed: %w", err))
+				f(nil, tc.RemoteAddr(), err)
 			}
 		}
 		return nil, false

@@ -1,7 +1,6 @@
 package ul
 
 import (
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -52,7 +51,7 @@ var errWoken = errors.New("reading ended")
 func newTransport(nc net.Conn) *transport {
 	t := &transport{nc: nc, buf: make([]byte, firstBufferLen), quickAck: func() {}}
 	raw := nc
-	if tc, ok := nc.(*tls.Conn); ok {
+	if tc, ok := nc.(interface{ NetConn() net.Conn }); ok { // TLS
 		raw = tc.NetConn()
 	}
 	if tcp, ok := raw.(*net.TCPConn); ok {
