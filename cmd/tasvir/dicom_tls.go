@@ -44,15 +44,13 @@ func (f DICOMTLSFlags) check() error {
 // tlsReread is how often the files of certificates are looked at.
 const tlsReread = 10 * time.Second
 
-// dicomSecurity is what a node's DICOM connections are secured with.
+// dicomSecurity is what a node's DICOM connections are secured with: those that
+// come, and by credentials.ClientConfig(profile), which is what
+// access.Device.ClientTLS builds on, those that it makes.
 type dicomSecurity struct {
 	credentials *dicomtls.Credentials // nil without files
 	profile     dicomtls.Profile
 }
-
-// client is the configuration for a connection of ours, see
-// access.Device.ClientTLS.
-func (s dicomSecurity) client() *tls.Config { return s.credentials.ClientConfig(s.profile) }
 
 // openDICOMSecurity reads the certificates and keeps them fresh: when the files
 // change, and on SIGHUP.
