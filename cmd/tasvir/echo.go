@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"time"
 
+	"github.com/tasvir-pacs/tasvir/pacs/access"
+	"github.com/tasvir-pacs/tasvir/pacs/connectivity"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
 	"github.com/tasvir-pacs/tasvir/pacs/ul"
 )
@@ -64,6 +67,7 @@ func (p *peerFlags) explain(err error) error {
 // EchoCmd asks a DICOM node whether it answers: C-ECHO.
 type EchoCmd struct {
 	peerFlags `embed:""`
+	Trial     bool `help:"Also say which kinds of images the node takes, and in which transfer syntaxes."`
 }
 
 // Run returns nil when the node answered with success.
@@ -71,28 +75,59 @@ func (c *EchoCmd) Run(ctx context.Context) error {
 	if err := c.check(); err != nil {
 		return err
 	}
+	device, err := c.device()
+	if err != nil {
+		return err
+	}
+	device.Destination = c.Trial // then it must take images
 	start := time.Now()
-	client, err := dimse.Dial(ctx, c.Address, c.dialer(nil))
+	report, err := (&connectivity.Tester{CallingAE: c.AET, Patience: c.Timeout, NoTrial: !c.Trial}).Test(ctx, device)
 	if err != nil {
-		return c.explain(err)
+		return err
 	}
-	defer client.Close()
-	associated := time.Since(start)
-	start = time.Now()
-	status, err := client.Echo(ctx)
-	if err != nil {
-		return fmt.Errorf("%s at %s did not answer C-ECHO: %w", c.Called, c.Address, err)
+	if !report.OK {
+		return c.whyNot(report)
 	}
-	took := time.Since(start)
-	if status.Code != dimse.Success {
-		return fmt.Errorf("%s at %s answered C-ECHO with %s", c.Called, c.Address, status)
+	fmt.Fprintf(os.Stdout, "%s at %s answers: in %s, C-ECHO in %s, software %s\n", c.Called, c.Address,
+		time.Since(start).Round(time.Microsecond), report.RoundTrip.Round(time.Microsecond), cmp.Or(report.Software, "unknown"))
+	if c.Trial {
+		printTaken("takes", report.Classes, true)
+		printTaken("takes not", report.Classes, false)
+		printTaken("in", report.TransferSyntaxes, true)
+		printTaken("not in", report.TransferSyntaxes, false)
 	}
-	if err := client.Release(ctx); err != nil {
-		return fmt.Errorf("%s at %s answered C-ECHO but not the release: %w", c.Called, c.Address, err)
+	return nil
+}
+
+// device is the node as the archive would know it.
+func (p *peerFlags) device() (access.Device, error) {
+	host, text, _ := net.SplitHostPort(p.Address)
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || port == 0 {
+		return access.Device{}, fmt.Errorf("%q is no address of a DICOM node: the port is 1 to 65535", p.Address)
 	}
-	peer := client.Peer()
-	_, err = fmt.Fprintf(os.Stdout, "%s at %s answers: associated in %s, C-ECHO in %s, software %s\n", c.Called, c.Address,
-		associated.Round(time.Microsecond), took.Round(time.Microsecond),
-		cmp.Or(peer.ImplementationVersion, peer.ImplementationClassUID, "unknown"))
-	return err
+	return access.Device{AETitle: p.Called, Host: cmp.Or(host, "localhost"), Port: int(port)}, nil
+}
+
+// whyNot is the step that failed and what the operator of either side can do.
+func (p *peerFlags) whyNot(report *connectivity.Report) error {
+	step := report.Steps[len(report.Steps)-1]
+	switch step.Code {
+	case connectivity.CallingAETitle:
+		return fmt.Errorf("%s at %s does not know %q: let its operator register %q, or give another --aet", p.Called, p.Address, p.AET, p.AET)
+	case connectivity.CalledAETitle:
+		return fmt.Errorf("the node at %s does not answer to %q: give its AE title with --called", p.Address, p.Called)
+	}
+	if step.Stage == connectivity.Resolve || step.Stage == connectivity.Connect {
+		return fmt.Errorf("can't connect to %s: %s", p.Address, step.Explain())
+	}
+	return fmt.Errorf("%s at %s: %s", p.Called, p.Address, step.Explain())
+}
+
+func printTaken(heading string, list []connectivity.Taken, taken bool) {
+	for _, t := range list {
+		if t.Taken == taken {
+			fmt.Fprintf(os.Stdout, "  %s %s (%s)\n", heading, t.Name, t.UID)
+		}
+	}
 }

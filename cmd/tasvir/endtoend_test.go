@@ -280,7 +280,7 @@ func furnish(a *archive) *hospital {
 }
 
 func (a *archive) echo(calling string) error {
-	return (&EchoCmd{peerFlags{Address: a.dicom, AET: calling, Called: "TASVIR", Timeout: 10 * time.Second}}).Run(a.t.Context())
+	return (&EchoCmd{peerFlags: peerFlags{Address: a.dicom, AET: calling, Called: "TASVIR", Timeout: 10 * time.Second}}).Run(a.t.Context())
 }
 
 type taskAnswer struct {

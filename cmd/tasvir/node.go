@@ -320,8 +320,9 @@ func (n *Node) startWeb(registry *prometheus.Registry) error {
 	server, err := web.New(web.Options{
 		Access: n.Access, Pool: n.Index.Pool(), Logger: n.log.With("part", "web"), Registry: registry, Version: version,
 		TrustedLoopback: n.flags.TrustedLoopback, TrustedProxies: proxies,
-		Status: n.status,
-		Groups: n.groups,
+		Status:       n.status,
+		Groups:       n.groups,
+		Connectivity: n.connectivity(),
 	})
 	if err != nil {
 		return err

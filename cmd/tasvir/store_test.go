@@ -239,14 +239,14 @@ func TestStoreAndEchoRefused(t *testing.T) {
 			if _, err := runStore(t, c); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("store: %v, want %q", err, tt.want)
 			}
-			e := &EchoCmd{c.peerFlags}
+			e := &EchoCmd{peerFlags: c.peerFlags}
 			if err := e.Run(context.Background()); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("echo: %v, want %q", err, tt.want)
 			}
 		})
 	}
 	c := storeCommand(address, dir)
-	if err := (&EchoCmd{c.peerFlags}).Run(context.Background()); err != nil {
+	if err := (&EchoCmd{peerFlags: c.peerFlags}).Run(context.Background()); err != nil {
 		t.Errorf("echo: %v", err)
 	}
 	if _, err := runStore(t, storeCommand(address, t.TempDir())); err == nil || !strings.Contains(err.Error(), "no DICOM files") {

@@ -44,3 +44,7 @@ func (id *Identity) Event(action, object string, facility int64) AuditEvent {
 }
 
 func (id *Identity) event(action, object string) AuditEvent { return id.Event(action, object, 0) }
+
+// Note records what changes nothing in the database and so has no transaction
+// to stand or fall with.
+func (a *Access) Note(ctx context.Context, event AuditEvent) error { return Audit(ctx, a.pool, event) }

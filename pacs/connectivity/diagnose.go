@@ -136,6 +136,8 @@ func (r *run) associateCode(ctx context.Context, err error, address string) Code
 			return OurCertificateRefused
 		}
 		return TLSFailed
+	case r.asked.Load() && len(heard) == 0 && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)):
+		return OurCertificateRefused // the reset overtook the alert
 	case errors.As(err, &ab) && ab.Remote:
 		return Aborted
 	case r.config == nil && (alert(heard) || len(heard) == 0 && r.speaksTLS(ctx, address)):

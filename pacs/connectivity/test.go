@@ -24,9 +24,9 @@ import (
 type Tester struct {
 	// CallingAE is our AE title; "" for TASVIR.
 	CallingAE string
-	// TLS has the authorities we trust and our certificate; see
-	// access.Device.ClientTLS.
-	TLS *tls.Config
+	// TLS gives the authorities we trust and our certificate as they are now, see
+	// access.Device.ClientTLS; nil for the system's and none.
+	TLS func() *tls.Config
 	// Patience bounds each step; 0 for 6 s.
 	Patience time.Duration
 	// AtOnce bounds the tests that run at a time; 0 for 4.
@@ -79,22 +79,27 @@ type Taken struct {
 const (
 	defaultPatience = 6 * time.Second
 	defaultAtOnce   = 4
+	farewell        = 200 * time.Millisecond
 )
 
 // Test goes through the steps with a remote AE. That something is wrong with
 // the peer is in the report, not an error.
 //
-//	Conflict        this AE is being tested just now
-//	OutOfResources  too many tests run
+//	Conflict     this AE is being tested just now
+//	Unavailable  too many tests run
 func (t *Tester) Test(ctx context.Context, d access.Device) (*Report, error) {
 	release, err := t.enter(d.AETitle + " " + d.Address())
 	if err != nil {
 		return nil, err
 	}
 	defer release()
+	var base *tls.Config
+	if t.TLS != nil {
+		base = t.TLS()
+	}
 	run := &run{
 		tester: t, device: d, calling: cmp.Or(t.CallingAE, "TASVIR"),
-		patience: cmp.Or(max(t.Patience, 0), defaultPatience), config: d.ClientTLS(t.TLS), report: &Report{},
+		patience: cmp.Or(max(t.Patience, 0), defaultPatience), config: d.ClientTLS(base), report: &Report{},
 	}
 	run.noticeRequest()
 	run.all(ctx)
@@ -109,7 +114,7 @@ func (t *Tester) enter(key string) (release func(), err error) {
 	case t.running[key]:
 		return nil, pacs.Errorf(pacs.Conflict, "This AE is being tested just now. Wait for that test to end").WithReason("test_running", "")
 	case len(t.running) >= cmp.Or(max(t.AtOnce, 0), defaultAtOnce):
-		return nil, pacs.Errorf(pacs.OutOfResources, "Too many tests run at a time. Try again in some seconds").WithReason("test_running", "")
+		return nil, pacs.Errorf(pacs.Unavailable, "Too many tests run at a time. Try again in some seconds").WithReason("test_running", "")
 	}
 	if t.running == nil {
 		t.running = map[string]bool{}
@@ -274,6 +279,11 @@ func (r *run) associate(ctx context.Context, nc net.Conn, contexts []ul.Proposed
 		attempt.TLS = &state
 	}
 	heard := &listening{Conn: nc}
+	// A peer that was silent need not be given the time to say farewell.
+	hurry, done := context.WithTimeout(ctx, r.patience+farewell)
+	defer done()
+	stop := context.AfterFunc(hurry, func() { _ = nc.Close() })
+	defer stop()
 	client, err := dimse.Dial(ctx, r.device.Address(), dimse.Dialer{
 		CallingAE: r.calling, CalledAE: r.device.AETitle, Contexts: contexts,
 		Timeouts:    ul.Timeouts{ARTIM: r.patience, Progress: r.patience, Idle: r.patience},

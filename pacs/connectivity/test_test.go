@@ -205,7 +205,7 @@ func TestBounds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tester.enter("c"); pacs.CodeOf(err) != pacs.OutOfResources {
+	if _, err := tester.enter("c"); pacs.CodeOf(err) != pacs.Unavailable {
 		t.Error(err)
 	}
 	one()
@@ -346,7 +346,7 @@ func TestPlainWordsOverTLS(t *testing.T) {
 			{"plain to a TLS port", at(address), trust, start + "associate:peer_wants_tls"},
 		} {
 			t.Run(tls.VersionName(version)+" "+c.name, func(t *testing.T) {
-				if report, got := tested(t, &Tester{TLS: c.config}, c.device); got != c.want {
+				if report, got := tested(t, &Tester{TLS: always(c.config)}, c.device); got != c.want {
 					t.Errorf("got %s, want %s; %s", got, c.want, report.Steps[len(report.Steps)-1].Detail)
 				}
 			})
@@ -359,11 +359,13 @@ func TestPlainWordsOverTLS(t *testing.T) {
 		"TLS to a plain port":  {device(plain.Addr(), nil), start + "tls:peer_not_tls"},
 		"TLS to a silent port": {device(silent.Addr(), nil), start + "tls:silent"},
 	} {
-		if report, got := tested(t, &Tester{TLS: trust, Patience: quick}, c.device); got != c.want {
+		if report, got := tested(t, &Tester{TLS: always(trust), Patience: quick}, c.device); got != c.want {
 			t.Errorf("%s: %s, want %s; %s", name, got, c.want, report.Steps[len(report.Steps)-1].Detail)
 		}
 	}
 }
+
+func always(config *tls.Config) func() *tls.Config { return func() *tls.Config { return config } }
 
 // dcmtk starts one of its servers at a free port and waits until it listens.
 func dcmtk(t *testing.T, tool string, args func(port string) []string) net.Addr {
@@ -446,10 +448,10 @@ func TestDcmtkOverTLS(t *testing.T) {
 	config := &tls.Config{RootCAs: ours.pool, MinVersion: tls.VersionTLS12}
 	mutual := config.Clone()
 	mutual.Certificates = []tls.Certificate{client}
-	if report, got := tested(t, &Tester{TLS: mutual}, d); !report.OK || got != "resolve:ok connect:ok tls:ok associate:ok echo:ok trial:ok" {
+	if report, got := tested(t, &Tester{TLS: always(mutual)}, d); !report.OK || got != "resolve:ok connect:ok tls:ok associate:ok echo:ok trial:ok" {
 		t.Errorf("%s: %+v", got, report.Steps)
 	}
-	if report, got := tested(t, &Tester{TLS: config}, d); got != "resolve:ok connect:ok tls:our_certificate_refused" {
+	if report, got := tested(t, &Tester{TLS: always(config)}, d); got != "resolve:ok connect:ok tls:our_certificate_refused" {
 		t.Errorf("%s: %+v", got, report.Steps)
 	}
 	if report, got := tested(t, &Tester{}, at(storescp)); got != "resolve:ok connect:ok associate:peer_wants_tls" {
@@ -457,7 +459,7 @@ func TestDcmtkOverTLS(t *testing.T) {
 	}
 	plain := dcmtk(t, "storescp", func(port string) []string { return []string{"--ignore", port} })
 	d.Port = plain.(*net.TCPAddr).Port
-	if report, got := tested(t, &Tester{TLS: config, Patience: 3 * time.Second}, d); got != "resolve:ok connect:ok tls:peer_not_tls" {
+	if report, got := tested(t, &Tester{TLS: always(config), Patience: 3 * time.Second}, d); got != "resolve:ok connect:ok tls:peer_not_tls" {
 		t.Errorf("%s: %+v", got, report.Steps)
 	}
 }

@@ -3,9 +3,13 @@ package web
 import (
 	"context"
 	"errors"
+	"net"
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/dimse"
 )
 
 type fields = map[string]any
@@ -57,6 +61,53 @@ func TestAdminDevices(t *testing.T) {
 	}
 	boss.do("DELETE", "/api/admin/devices/CT%201", nil).want(204)
 	boss.do("DELETE", "/api/admin/devices/CT%201", nil).problem(404, "not_found", "")
+}
+
+// A test reaches the devices in sight and nothing else, is on record with where
+// it went, and says what it found in words that the client knows.
+func TestDeviceTest(t *testing.T) {
+	s := open(t, nil)
+	admin := s.browser("root", pacs.Administrator)
+	boss := s.browser("boss", pacs.FacilityAdministrator, "A")
+	clinician := s.browser("doc", pacs.Clinician, "A")
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	server := &dimse.Server{AETitle: "CT 1", DrainTimeout: time.Millisecond}
+	go func() { done <- server.Serve(ctx, ln) }()
+	defer func() {
+		cancel()
+		<-done
+	}()
+	port := ln.Addr().(*net.TCPAddr).Port
+
+	boss.do("POST", "/api/admin/devices", fields{"ae_title": "CT 1", "facility": "A", "host": "127.0.0.1", "port": port}).want(201)
+	boss.do("POST", "/api/admin/devices", fields{"ae_title": "CT 2", "facility": "A", "host": "127.0.0.1", "port": port}).want(201)
+	boss.do("POST", "/api/admin/devices", fields{"ae_title": "CT 3", "facility": "A"}).want(201)
+	admin.do("POST", "/api/admin/devices", fields{"ae_title": "MR1", "facility": "B", "host": "127.0.0.1", "port": port}).want(201)
+
+	found := boss.do("POST", "/api/admin/devices/CT%201/test", nil).want(200)
+	if found.field("ok") != "true" || found.field("steps.3.stage") != "echo" || found.field("steps.3.code") != "ok" ||
+		found.field("steps.4.code") != "storage_not_taken" || found.field("steps.4.warning") != "true" {
+		t.Errorf("%s", found.body)
+	}
+	if found := boss.do("POST", "/api/admin/devices/CT%202/test", nil).want(200); found.field("ok") != "false" || found.field("steps.2.code") != "called_ae_title" {
+		t.Errorf("%s", found.body)
+	}
+	if found := boss.do("POST", "/api/admin/devices/CT%203/test", nil).want(200); found.field("steps.0.code") != "no_address" {
+		t.Errorf("%s", found.body)
+	}
+	boss.do("POST", "/api/admin/devices/MR1/test", nil).problem(404, "not_found", "")
+	boss.do("POST", "/api/admin/devices/NEVER/test", nil).problem(404, "not_found", "")
+	clinician.do("POST", "/api/admin/devices/CT%201/test", nil).problem(403, "forbidden", "")
+	var n int
+	if err := s.pool.QueryRow(t.Context(), `SELECT count(*) FROM audit_event WHERE action = 'device.test' AND why = $1 AND who = 'boss'`,
+		"127.0.0.1:"+strconv.Itoa(port)).Scan(&n); err != nil || n != 2 {
+		t.Errorf("%d tests of that address are on record, 2 were made", n)
+	}
 }
 
 func TestAdminUsers(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/access"
+	"github.com/tasvir-pacs/tasvir/pacs/connectivity"
 )
 
 // deviceRecord is Device of openapi.yaml.
@@ -61,6 +62,7 @@ func (s *Server) deviceRoutes(admin *gin.RouterGroup) {
 	devices.POST("", Handle(s.addDevice))
 	devices.PUT("/:aet", Handle(s.changeDevice))
 	devices.DELETE("/:aet", Handle(s.removeDevice))
+	devices.POST("/:aet/test", Handle(s.testDevice))
 }
 
 func (s *Server) listDevices(c *gin.Context) error {
@@ -120,4 +122,63 @@ func (s *Server) removeDevice(c *gin.Context) error {
 	}
 	c.Status(http.StatusNoContent)
 	return nil
+}
+
+type (
+	testRecord struct {
+		OK               bool          `json:"ok"`
+		Steps            []stepRecord  `json:"steps"`
+		RoundTrip        float64       `json:"round_trip_seconds,omitempty"`
+		Software         string        `json:"software,omitempty"`
+		MaxPDU           uint32        `json:"max_pdu"`
+		Classes          []takenRecord `json:"classes"`
+		TransferSyntaxes []takenRecord `json:"transfer_syntaxes"`
+	}
+	stepRecord struct {
+		Stage   connectivity.Stage `json:"stage"`
+		Code    connectivity.Code  `json:"code"`
+		Warning bool               `json:"warning"`
+		Detail  string             `json:"detail,omitempty"`
+		Seconds float64            `json:"seconds"`
+	}
+	takenRecord struct {
+		UID   string `json:"uid"`
+		Name  string `json:"name"`
+		Taken bool   `json:"taken"`
+	}
+)
+
+// testDevice tries whether the archive and a device can talk. It reaches only
+// what somebody with the right registered, and the audit trail says where it
+// went: who wanted to scan the hospital's network with it would be seen.
+func (s *Server) testDevice(c *gin.Context) error {
+	ctx, who := c.Request.Context(), Identity(c)
+	device, err := s.access.DeviceByTitle(ctx, who, c.Param("aet"))
+	if err != nil {
+		return err
+	}
+	if err := s.access.Note(ctx, who.Event("device.test", "device:"+device.AETitle, device.FacilityID).Because(device.Address())); err != nil {
+		return err
+	}
+	report, err := s.options.Connectivity.Test(ctx, device)
+	if err != nil {
+		return err
+	}
+	record := testRecord{
+		OK: report.OK, RoundTrip: report.RoundTrip.Seconds(), Software: report.Software, MaxPDU: report.MaxPDU,
+		Steps: make([]stepRecord, len(report.Steps)), Classes: takenRecords(report.Classes), TransferSyntaxes: takenRecords(report.TransferSyntaxes),
+	}
+	for i, step := range report.Steps {
+		record.Steps[i] = stepRecord{step.Stage, step.Code, step.Warning, step.Detail, step.Took}
+	}
+	c.JSON(http.StatusOK, record)
+	return nil
+}
+
+func takenRecords(list []connectivity.Taken) []takenRecord {
+	records := make([]takenRecord, len(list))
+	for i, t := range list {
+		records[i] = takenRecord(t)
+	}
+	return records
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/access"
+	"github.com/tasvir-pacs/tasvir/pacs/connectivity"
 )
 
 //go:embed openapi.yaml
@@ -69,6 +70,8 @@ type Options struct {
 	Status func(ctx context.Context) (any, error)
 	// Groups gives a person's reading groups; nil: none.
 	Groups func(ctx context.Context, userID int64) ([]Named, error)
+	// Connectivity tests devices; nil: as TASVIR, without certificates.
+	Connectivity *connectivity.Tester
 }
 
 // Server is the archive's HTTP side.
@@ -108,6 +111,9 @@ func New(options Options) (*Server, error) {
 	if options.Registry == nil {
 		options.Registry = prometheus.NewRegistry()
 		options.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	}
+	if options.Connectivity == nil {
+		options.Connectivity = &connectivity.Tester{}
 	}
 	if options.MaxUpload <= 0 {
 		options.MaxUpload = defaultMaxUpload

@@ -1,0 +1,8 @@
+package main
+
+import "github.com/tasvir-pacs/tasvir/pacs/connectivity"
+
+// connectivity tests the devices that administrators register.
+func (n *Node) connectivity() *connectivity.Tester {
+	return &connectivity.Tester{CallingAE: n.flags.AET}
+}
