@@ -114,9 +114,9 @@ func (p *peerFlags) whyNot(report *connectivity.Report) error {
 	step := report.Steps[len(report.Steps)-1]
 	switch step.Code {
 	case connectivity.CallingAETitle:
-		return fmt.Errorf("%s at %s does not know %q: let its operator register %q, or give another --aet", p.Called, p.Address, p.AET, p.AET)
+		return fmt.Errorf("%s at %s does not know the calling AE title %q: let its operator register %q, or give another --aet", p.Called, p.Address, p.AET, p.AET)
 	case connectivity.CalledAETitle:
-		return fmt.Errorf("the node at %s does not answer to %q: give its AE title with --called", p.Address, p.Called)
+		return fmt.Errorf("the node at %s does not answer to the called AE title %q: give its own with --called", p.Address, p.Called)
 	}
 	if step.Stage == connectivity.Resolve || step.Stage == connectivity.Connect {
 		return fmt.Errorf("can't connect to %s: %s", p.Address, step.Explain())
