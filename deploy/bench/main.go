@@ -28,6 +28,7 @@ type run struct {
 // options are what the environment asks for.
 type options struct {
 	binary  string // the tasvir to measure
+	earlier string // another build of it, to compare with; "" for none
 	scratch string // where the run's own folder is made
 	out     string // where results are written
 	parts   []string
@@ -48,6 +49,7 @@ var parts = []struct {
 	{"memory", "resident memory for an instance of 1 GB", memory},
 	{"scale", "receiving and QIDO-RS with millions of studies in the index", scale},
 	{"merge", "objects and bytes in storage after merging", merged},
+	{"earlier", "this build and another in turns", earlier},
 }
 
 func partNames() (names []string) {
@@ -60,7 +62,8 @@ func partNames() (names []string) {
 func optionsFromEnvironment() (o options, err error) {
 	o = options{
 		binary: setting("TASVIR_BIN", "bin/tasvir"), scratch: setting("BENCH_DIR", "/var/tmp"), out: setting("BENCH_OUT", "bench-results"),
-		quick: os.Getenv("BENCH_QUICK") == "1", repeat: 3, studies: 3_000_000, parts: partNames(),
+		earlier: os.Getenv("BENCH_EARLIER"),
+		quick:   os.Getenv("BENCH_QUICK") == "1", repeat: 3, studies: 3_000_000, parts: partNames(),
 	}
 	if o.quick {
 		o.repeat, o.studies = 1, 100_000
@@ -70,6 +73,9 @@ func optionsFromEnvironment() (o options, err error) {
 	}
 	if o.studies, err = number("BENCH_STUDIES", o.studies); err != nil {
 		return o, err
+	}
+	if o.earlier == "" {
+		o.parts = slices.DeleteFunc(o.parts, func(name string) bool { return name == "earlier" })
 	}
 	if text := os.Getenv("BENCH"); text != "" {
 		o.parts = strings.Split(text, ",")

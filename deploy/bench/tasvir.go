@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -16,6 +17,7 @@ import (
 type tasvir struct {
 	run   *run
 	minio bool
+	build string   // the binary, when it is not the one to measure
 	flags []string // further ones for serve
 
 	home   string
@@ -26,8 +28,11 @@ type tasvir struct {
 }
 
 func (t *tasvir) name() string {
-	if t.minio {
+	switch {
+	case t.minio:
 		return tasvirOnMinIO
+	case t.build != "":
+		return earlierName
 	}
 	return "tasvir"
 }
@@ -63,7 +68,7 @@ func (t *tasvir) serve() error {
 		"serve", "--data", t.data(), "--http", "127.0.0.1:0", "--dicom", "127.0.0.1:0",
 		"--unknown-ae", "park", "--trusted-loopback",
 	}
-	cmd := exec.Command(t.run.binary, append(args, t.flags...)...)
+	cmd := exec.Command(cmp.Or(t.build, t.run.binary), append(args, t.flags...)...)
 	cmd.Env = append(os.Environ(), "TASVIR_ADMIN_PASSWORD=only for this benchmark")
 	if t.minio {
 		cmd.Args = append(cmd.Args, "--store", t.store.url())

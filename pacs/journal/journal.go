@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"hash/crc32"
 	"io"
 	"log/slog"
 	"os"
@@ -71,6 +72,9 @@ type Record struct {
 	Entry
 	Length int64  // of the PS3.10 file
 	CRC32  uint32 // IEEE, of the PS3.10 file
+	// SHA256 is that of the data set as it was received. It is nil when nobody
+	// has computed it yet: of records of an earlier run, and of long files.
+	SHA256 []byte
 
 	segment *segment
 	offset  int64 // of the body in the segment
@@ -80,6 +84,32 @@ type Record struct {
 // Body reads the PS3.10 file. Valid until the record is dropped.
 func (r *Record) Body() *io.SectionReader {
 	return io.NewSectionReader(r.segment.file, r.offset, r.Length)
+}
+
+// Checked reads the PS3.10 file once, and with the last bytes ErrDamaged when
+// they are not all those that were received.
+func (r *Record) Checked() io.Reader { return &checked{body: r.Body(), want: r.CRC32} }
+
+// ErrDamaged is a record whose bytes are not those that were received.
+var ErrDamaged = errors.New("the bytes have changed since they were received: the journal's disk is damaged")
+
+type checked struct {
+	body *io.SectionReader
+	crc  uint32
+	read int64
+	want uint32
+}
+
+func (c *checked) Read(p []byte) (int, error) {
+	n, err := c.body.Read(p)
+	c.crc = crc32.Update(c.crc, crc32.IEEETable, p[:n])
+	switch c.read += int64(n); {
+	case c.read == c.body.Size() && c.crc != c.want:
+		return n, ErrDamaged
+	case c.read < c.body.Size() && err == io.EOF:
+		return n, io.ErrUnexpectedEOF
+	}
+	return n, err
 }
 
 func (r *Record) receipt() pacs.Receipt {

@@ -3,6 +3,7 @@ package journal
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -107,6 +108,12 @@ func checkRecord(t testing.TB, r *Record, sop string, padding int) {
 	}
 	if int64(len(body)) != r.Length || !bytes.Equal(body[r.DatasetOffset:], dataset(sop, padding)) {
 		t.Errorf("%s: %d bytes are not those that were sent", sop, len(body))
+	}
+	if sum := sha256.Sum256(body[r.DatasetOffset:]); r.SHA256 != nil && !bytes.Equal(r.SHA256, sum[:]) {
+		t.Errorf("%s: the sum %x is not that of what was sent", sop, r.SHA256)
+	}
+	if again, err := io.ReadAll(r.Checked()); err != nil || !bytes.Equal(again, body) {
+		t.Errorf("%s: read with its check: %d bytes, %v", sop, len(again), err)
 	}
 }
 

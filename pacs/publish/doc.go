@@ -20,8 +20,9 @@
 //
 // Publisher takes sealed records from the journal and groups them by series
 // (group.go). A group is published when it is large enough or nothing has been
-// added for a moment: each record is scanned again (it is in the page cache),
-// duplicates are dropped, the pack is stored, and in one transaction the rows
+// added for a moment: each record's header is scanned again (it is in the page
+// cache), duplicates are dropped, the pack is stored, which compares what is
+// copied with the record's checksum, and in one transaction the rows
 // are written, the completion job is enqueued and listeners are told. Only
 // then are the records dropped from the journal.
 //

@@ -32,22 +32,19 @@ type candidate struct {
 	amended  bool          // whose it is goes by an administrator's word
 }
 
-// examine reads a record again: its header, and the hash of its data set. A
-// record whose bytes have changed since they were received is an error.
+// examine reads a record's header again, and for the hash of its data set the
+// rest, unless the journal has it. That the bytes are still those that were
+// received is found out when they are copied to the pack.
 func examine(r *journal.Record) (*candidate, error) {
 	header, err := r.Header()
 	if err != nil {
-		return nil, fmt.Errorf("%w: a record that was received as sound can't be read: %w", errDamaged, err)
+		return nil, fmt.Errorf("%w: a record that was received as sound can't be read: %w", journal.ErrDamaged, err)
 	}
-	crc, hash := crc32.NewIEEE(), sha256.New()
-	if _, err := io.Copy(crc, io.NewSectionReader(r.Body(), 0, r.DatasetOffset)); err != nil {
-		return nil, fmt.Errorf("reading the journal: %w", err)
-	}
-	if _, err := io.Copy(io.MultiWriter(crc, hash), io.NewSectionReader(r.Body(), r.DatasetOffset, r.Length-r.DatasetOffset)); err != nil {
-		return nil, fmt.Errorf("reading the journal: %w", err)
-	}
-	if crc.Sum32() != r.CRC32 {
-		return nil, errDamaged
+	sum := r.SHA256
+	if sum == nil {
+		if sum, err = readSum(r); err != nil {
+			return nil, err
+		}
 	}
 	ds := header.Dataset
 	ds.SetFallbackCharset(r.Charset)
@@ -59,7 +56,7 @@ func examine(r *journal.Record) (*candidate, error) {
 		instance: describeInstance(header),
 		metadata: dicom.AppendJSON(nil, ds, dicom.JSONOptions{BulkURI: bulkURI(header, nil)}),
 	}
-	c.instance.SHA256 = hash.Sum(nil)
+	c.instance.SHA256 = sum
 	c.instance.ReceivedAt = r.ReceivedAt
 	if r.Correction != nil && r.Correction.Patient != nil {
 		given := r.Correction.Patient.Patient()
@@ -67,6 +64,19 @@ func examine(r *journal.Record) (*candidate, error) {
 		c.patient = given
 	}
 	return c, nil
+}
+
+// readSum is the SHA-256 of a record's data set.
+func readSum(r *journal.Record) ([]byte, error) {
+	body, hash := r.Checked(), sha256.New()
+	_, err := io.CopyN(io.Discard, body, r.DatasetOffset)
+	if err == nil {
+		_, err = io.Copy(hash, body)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the journal: %w", err)
+	}
+	return hash.Sum(nil), nil
 }
 
 // belongsTo says whether two instances of a study are of the same patient.
@@ -103,7 +113,7 @@ func build(facility string, candidates []*candidate, attempt int) (*pack, error)
 	metadata := newMetadataWriter(gzip.DefaultCompression)
 	for _, c := range candidates {
 		r := c.record
-		members = append(members, member{name: r.SOPInstanceUID + ".dcm", size: r.Length, crc32: r.CRC32, open: func() io.Reader { return r.Body() }})
+		members = append(members, member{name: r.SOPInstanceUID + ".dcm", size: r.Length, crc32: r.CRC32, open: r.Checked})
 		manifest.Instances = append(manifest.Instances, ManifestEntry{
 			SOPInstanceUID: r.SOPInstanceUID,
 			Version:        c.instance.Version,
@@ -234,8 +244,5 @@ func bulkURI(h *dicom.Header, compressed *pacs.Compression) func(path string, r 
 // errContent marks a failure that lies in the records themselves: repeating
 // does not help.
 var errContent = errors.New("can't be published")
-
-// errDamaged is a record whose bytes are not those that were received.
-var errDamaged = errors.New("the bytes have changed since they were received: the journal's disk is damaged")
 
 func contentError(err error) error { return fmt.Errorf("%w: %w", errContent, err) }

@@ -256,7 +256,7 @@ func (p *Publisher) storeOnce(ctx context.Context, key seriesKey, candidates []*
 		return contentError(err)
 	}
 	if err := p.o.Store.Put(ctx, built.addition.Pack.Key, built.size, built.body()); err != nil {
-		if storage.IsPermanent(err) {
+		if storage.IsPermanent(err) || errors.Is(err, journal.ErrDamaged) {
 			return contentError(err)
 		}
 		return pacs.Wrap(pacs.Unavailable, err, "The object store does not take a pack")

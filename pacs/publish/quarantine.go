@@ -178,7 +178,7 @@ func (p *Publisher) released(ctx context.Context, records []*journal.Record) err
 // reasonOf is why a record can't be published.
 func reasonOf(err error) pacs.QuarantineReason {
 	switch reason, _ := pacs.ReasonOf(err); {
-	case errors.Is(err, errDamaged):
+	case errors.Is(err, journal.ErrDamaged):
 		return pacs.Damaged
 	case errors.Is(err, index.ErrContradiction):
 		return cmp.Or(pacs.QuarantineReason(reason), pacs.OtherPatient)
