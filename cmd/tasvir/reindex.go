@@ -121,6 +121,9 @@ func (c *ReindexCmd) tell(report *publish.ReindexReport, progress *packProgress)
 	if report.Contained > 0 {
 		fmt.Printf("; %d packs hold nothing that others don't", report.Contained)
 	}
+	if report.Deleted > 0 {
+		fmt.Printf("; %d packs that a retention policy has deleted are left out", report.Deleted)
+	}
 	if report.Restored > 0 {
 		fmt.Printf("; %d more objects restored", report.Restored)
 	}

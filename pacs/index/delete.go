@@ -74,6 +74,14 @@ func DeleteStudy(ctx context.Context, tx pgx.Tx, studyID int64) error {
 	return fail(RecordChange(ctx, tx, change))
 }
 
+// UnsweptPacks are the keys of a study's packs whose objects may be there; with
+// retired only of those that are not in use.
+func UnsweptPacks(ctx context.Context, q querier, studyID int64, retired bool) ([]string, error) {
+	return collect(ctx, q, `
+		SELECT k.key FROM pack k JOIN series e ON e.id = k.series_row
+		WHERE e.study_row = $1 AND k.swept_at IS NULL AND (k.retired_at IS NOT NULL OR NOT $2) ORDER BY k.key`, []any{studyID, retired}, pgx.RowTo[string])
+}
+
 // StudyPack is a pack in use and the instances in it.
 type StudyPack struct {
 	Pack

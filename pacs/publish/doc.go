@@ -111,6 +111,7 @@
 // sound: there is one way in which a pack can be written, so that no flipped
 // bit passes. Package patrol builds on it, and Reindex (reindex.go), which makes
 // the index anew from the packs alone: staging.go keeps what was read until
-// resolve.go has looked at all packs of a study together. Rebuild (rebuild.go)
+// resolve.go has looked at all packs of a study together. What a retention policy
+// has deleted and the sweeper not yet (deleted.go) stays deleted. Rebuild (rebuild.go)
 // puts a pack together from instances wherever they are.
 package publish

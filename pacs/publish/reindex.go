@@ -27,8 +27,10 @@ import (
 //  1. Read every pack, several at once, check it, and put what its rows need
 //     into a table of our own (staging.go). A run that was killed goes on where
 //     it was.
+//     Packs that a retention policy has deleted are left out (Deletion).
 //  2. Look at each study's packs together (resolve.go): an instance that is in
-//     several packs is one row, versions get the numbers they had, and packs
+//     several packs is one row, one that is there with and without its pixel
+//     data is there with them, versions get the numbers they had, and packs
 //     whose instances are all in others (merged since, or orphans of a publisher
 //     that was killed) are set aside.
 //  3. Add the packs to the index as the publisher did, in the order in which
@@ -79,6 +81,7 @@ type ReindexReport struct {
 	Bytes     int64
 	Instances int // sound instances in them, copies in several packs included
 	Contained int // packs whose instances are all in others
+	Deleted   int // packs that a retention policy has deleted and whose objects are not swept yet
 	Restored  int
 	Bad       []BadPack // those with a problem
 }
@@ -125,6 +128,9 @@ type reindexing struct {
 	*Reindex
 	staged map[string]int64 // keys that an earlier run has read, with their sizes
 
+	deleted map[string]bool // keys of packs that a retention policy has deleted
+	unswept []storage.Info  // those of them that are there
+
 	mu       sync.Mutex
 	progress ReindexProgress
 	report   ReindexReport
@@ -140,10 +146,18 @@ func (r *reindexing) tell(change func(p *ReindexProgress)) {
 }
 
 // read stages every pack that is not staged or indexed.
-func (r *reindexing) read(ctx context.Context) error {
+func (r *reindexing) read(ctx context.Context) (err error) {
+	if r.deleted, err = deletedPacks(ctx, r.Store, r.Log); err != nil {
+		return err
+	}
 	for info, err := range AllPacks(ctx, r.Store) {
 		if err != nil {
 			return pacs.Wrap(pacs.Unavailable, err, "The object store does not list the packs")
+		}
+		if r.deleted[info.Key] {
+			r.unswept = append(r.unswept, info)
+			r.report.Deleted++
+			continue
 		}
 		r.progress.TotalPacks++
 		r.progress.TotalBytes += info.Size
@@ -153,6 +167,9 @@ func (r *reindexing) read(ctx context.Context) error {
 	for info, err := range AllPacks(ctx, r.Store) {
 		if err != nil {
 			return errors.Join(pacs.Wrap(pacs.Unavailable, err, "The object store does not list the packs"), work.Wait())
+		}
+		if r.deleted[info.Key] {
+			continue
 		}
 		if size, ok := r.staged[info.Key]; ok && size == info.Size {
 			r.tell(func(p *ReindexProgress) { p.Packs++; p.Bytes += info.Size })

@@ -23,7 +23,7 @@ func (r *reindexing) resolve(ctx context.Context) error {
 		return failure(err)
 	}
 	rows, err := r.Index.Pool().Query(ctx, `
-		SELECT key, study_uid, facility, issuer, patient_id, rank, received, sops, hashes, kept, versions, arrivals
+		SELECT key, study_uid, facility, issuer, patient_id, rank, received, sops, hashes, kept, stripped, versions, arrivals
 		FROM reindex_pack p WHERE EXISTS (SELECT 1 FROM reindex_pack q WHERE q.study_uid = p.study_uid AND q.state = 'read')
 		ORDER BY study_uid, key`)
 	if err != nil {
@@ -33,7 +33,7 @@ func (r *reindexing) resolve(ctx context.Context) error {
 	var study []*stagedPack
 	for rows.Next() {
 		p := &stagedPack{}
-		if err := rows.Scan(&p.Key, &p.Study, &p.Facility, &p.Issuer, &p.PatientID, &p.Rank, &p.Received, &p.SOPs, &p.Hashes, &p.Kept, &p.Versions, &p.Arrivals); err != nil {
+		if err := rows.Scan(&p.Key, &p.Study, &p.Facility, &p.Issuer, &p.PatientID, &p.Rank, &p.Received, &p.SOPs, &p.Hashes, &p.Kept, &p.Stripped, &p.Versions, &p.Arrivals); err != nil {
 			return failure(err)
 		}
 		if len(p.Kept) == 0 {
@@ -141,7 +141,9 @@ type claim struct {
 //
 // What is kept compressed, or without its pixel data, is known by the hash of
 // what was received, which the manifest has. Where that is lost the hash of what
-// is kept tells, if somebody else knows that.
+// is kept tells, if somebody else knows that. What is there with its pixel data
+// and without is there with them: it was restored, or the deletion did not come
+// about. Those that did are left out before (Deletion).
 //
 // A publisher that raced with another may have left a pack with a version
 // number that it then found taken; the higher number is the one it got. Where
@@ -167,23 +169,31 @@ func plan(packs []*stagedPack, existing []knownInstance, facility string) {
 			}
 		}
 	}
-	for _, p := range packs {
-		p.Plan = make([]int32, len(p.SOPs))
-		for i, sop := range p.SOPs {
-			key := entryKeyOf(sop, p.Hashes[i])
-			if other, ok := received[key]; ok {
-				key = other
+	take := func(p *stagedPack, i int) {
+		sop := p.SOPs[i]
+		key := entryKeyOf(sop, p.Hashes[i])
+		if other, ok := received[key]; ok {
+			key = other
+		}
+		c := claims[key]
+		if c == nil {
+			c = &claim{sop: sop, key: key, pack: p, at: i, received: p.Arrivals[i]}
+			claims[key] = c
+			bySOP[sop] = append(bySOP[sop], c)
+		}
+		if !c.fixed {
+			c.version = max(c.version, p.Versions[i])
+			if p.Arrivals[i].Before(c.received) {
+				c.received = p.Arrivals[i]
 			}
-			c := claims[key]
-			if c == nil {
-				c = &claim{sop: sop, key: key, pack: p, at: i, received: p.Arrivals[i]}
-				claims[key] = c
-				bySOP[sop] = append(bySOP[sop], c)
-			}
-			if !c.fixed {
-				c.version = max(c.version, p.Versions[i])
-				if p.Arrivals[i].Before(c.received) {
-					c.received = p.Arrivals[i]
+		}
+	}
+	for _, stripped := range []bool{false, true} {
+		for _, p := range packs {
+			p.Plan = make([]int32, len(p.SOPs))
+			for i := range p.SOPs {
+				if (i < len(p.Stripped) && p.Stripped[i]) == stripped {
+					take(p, i)
 				}
 			}
 		}

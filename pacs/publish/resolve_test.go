@@ -3,6 +3,7 @@ package publish
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,6 +34,7 @@ func TestPlan(t *testing.T) {
 			p.SOPs, p.Hashes = append(p.SOPs, c.sop), append(p.Hashes, []byte(c.hash))
 			p.Versions, p.Arrivals = append(p.Versions, c.version), append(p.Arrivals, at(c.minute))
 			p.Kept = append(p.Kept, []byte(cmp.Or(c.kept, c.hash)))
+			p.Stripped = append(p.Stripped, strings.HasSuffix(c.kept, " without pixels"))
 		}
 		return p
 	}
@@ -92,6 +94,14 @@ func TestPlan(t *testing.T) {
 		"a compressed one without its manifest, alone": {
 			[]*stagedPack{pack("a", 1, plannedContent{sop: "1", hash: "X", minute: 9})},
 			map[string][]int32{"a": {1}},
+		},
+		"with its pixel data and without": {
+			[]*stagedPack{pack("a", 3, one, two), pack("b", 3, one.as("x without pixels"), two, three)},
+			map[string][]int32{"a": {1, 0}, "b": {0, 1, 1}},
+		},
+		"without its pixel data, and a later version": {
+			[]*stagedPack{pack("a", 3, plannedContent{sop: "1", hash: "w", version: 2, minute: 5}), pack("b", 3, one.as("x without pixels"))},
+			map[string][]int32{"a": {2}, "b": {1}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -46,6 +46,7 @@ CREATE TABLE IF NOT EXISTS reindex_pack (
 -- The hashes of what is in the pack. A run that began before there was
 -- compression has none.
 ALTER TABLE reindex_pack ADD COLUMN IF NOT EXISTS kept bytea[] NOT NULL DEFAULT '{}';
+ALTER TABLE reindex_pack ADD COLUMN IF NOT EXISTS stripped boolean[] NOT NULL DEFAULT '{}';
 CREATE INDEX IF NOT EXISTS reindex_pack_study ON reindex_pack (study_uid, key);
 CREATE INDEX IF NOT EXISTS reindex_pack_lane ON reindex_pack (lane, received, key) WHERE state = 'resolved'`
 
@@ -72,6 +73,7 @@ type stagedPack struct {
 	SOPs     []string
 	Hashes   [][]byte // as received
 	Kept     [][]byte // as it is in the pack
+	Stripped []bool   // without the pixel data that were received
 	Versions []int32
 	Arrivals []time.Time
 	Body     []byte
@@ -144,6 +146,7 @@ func (s *staging) visit(in *ExaminedInstance, h *dicom.Header) error {
 	s.pack.SOPs = append(s.pack.SOPs, in.SOP)
 	s.pack.Hashes = append(s.pack.Hashes, in.Received())
 	s.pack.Kept = append(s.pack.Kept, in.SHA256)
+	s.pack.Stripped = append(s.pack.Stripped, told.PixelsDeleted != nil)
 	s.pack.Versions = append(s.pack.Versions, int32(version))
 	s.pack.Arrivals = append(s.pack.Arrivals, told.ReceivedAt)
 	return s.out.Encode(row)
@@ -198,14 +201,14 @@ func (p *stagedPack) insert(ctx context.Context, pool *pgxpool.Pool) error {
 		p.Problems[i] = clean(p.Problems[i])
 	}
 	_, err := pool.Exec(ctx, `
-		INSERT INTO reindex_pack (key, size, study_uid, facility, issuer, patient_id, rank, received, sops, hashes, kept, versions, arrivals, body, problems)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+		INSERT INTO reindex_pack (key, size, study_uid, facility, issuer, patient_id, rank, received, sops, hashes, kept, versions, arrivals, body, problems, stripped)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 		ON CONFLICT (key) DO UPDATE SET size = EXCLUDED.size, study_uid = EXCLUDED.study_uid, facility = EXCLUDED.facility,
 			issuer = EXCLUDED.issuer, patient_id = EXCLUDED.patient_id, rank = EXCLUDED.rank, received = EXCLUDED.received,
-			sops = EXCLUDED.sops, hashes = EXCLUDED.hashes, kept = EXCLUDED.kept, versions = EXCLUDED.versions, arrivals = EXCLUDED.arrivals,
+			sops = EXCLUDED.sops, hashes = EXCLUDED.hashes, kept = EXCLUDED.kept, stripped = EXCLUDED.stripped, versions = EXCLUDED.versions, arrivals = EXCLUDED.arrivals,
 			body = EXCLUDED.body, problems = EXCLUDED.problems, lane = NULL, plan = NULL, contained = false, state = 'read'`,
 		p.Key, p.Size, p.Study, p.Facility, clean(p.Issuer), clean(p.PatientID), p.Rank, p.Received,
-		orEmpty(p.SOPs), orEmpty(p.Hashes), orEmpty(p.Kept), orEmpty(p.Versions), orEmpty(p.Arrivals), orEmpty(p.Body), orEmpty(p.Problems))
+		orEmpty(p.SOPs), orEmpty(p.Hashes), orEmpty(p.Kept), orEmpty(p.Versions), orEmpty(p.Arrivals), orEmpty(p.Body), orEmpty(p.Problems), orEmpty(p.Stripped))
 	return failure(err)
 }
 

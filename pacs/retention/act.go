@@ -18,6 +18,8 @@ type work struct {
 	// prepared are the packs that were stored for it. They come into use by
 	// apply; if it doesn't come to that they are swept.
 	prepared []int64
+	// deleted are the keys of the packs that apply has deleted.
+	deleted []string
 }
 
 // prepare does of an action what is not rows: it stores the packs that the
@@ -27,7 +29,12 @@ func (r *Retention) prepare(ctx context.Context, run *Run, c candidate) (*work, 
 	var err error
 	switch run.Action {
 	case DeleteAll:
-		w.apply = func(ctx context.Context, tx pgx.Tx) error { return index.DeleteStudy(ctx, tx, c.ID) }
+		w.apply = func(ctx context.Context, tx pgx.Tx) (err error) {
+			if w.deleted, err = index.UnsweptPacks(ctx, tx, c.ID, false); err != nil {
+				return err
+			}
+			return index.DeleteStudy(ctx, tx, c.ID)
+		}
 	case DeletePixels:
 		err = r.withoutPixels(ctx, w, run, c)
 	case MoveToCold:
@@ -62,7 +69,13 @@ func (r *Retention) withoutPixels(ctx context.Context, w *work, run *Run, c cand
 		w.prepared = append(w.prepared, swap.New.ID)
 		swaps = append(swaps, swap)
 	}
-	w.apply = func(ctx context.Context, tx pgx.Tx) error { return index.DeletePixels(ctx, tx, c.ID, swaps) }
+	w.apply = func(ctx context.Context, tx pgx.Tx) (err error) {
+		if err := index.DeletePixels(ctx, tx, c.ID, swaps); err != nil {
+			return err
+		}
+		w.deleted, err = index.UnsweptPacks(ctx, tx, c.ID, true)
+		return err
+	}
 	return nil
 }
 

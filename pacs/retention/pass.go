@@ -12,6 +12,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/access"
 	"github.com/tasvir-pacs/tasvir/pacs/index"
+	"github.com/tasvir-pacs/tasvir/pacs/publish"
 )
 
 // Run is what one policy has done in one pass.
@@ -64,6 +65,9 @@ const (
 	passLock = 0x726574656e74696f
 	// runPage is how many candidates are looked up at once.
 	runPage = 100
+	// noted is how long storage says at least what was deleted: longer than
+	// objects wait for being swept, and than a sweeper may be down.
+	noted = 7 * 24 * time.Hour
 	// maxFailures in a row end a pass: it is not the studies that are to blame.
 	maxFailures = 10
 )
@@ -110,6 +114,9 @@ func (r *Retention) Pass(ctx context.Context, name string, deadline time.Time) e
 		if err := r.run(ctx, name, p, deadline); err != nil {
 			return err
 		}
+	}
+	if err := publish.ForgetDeletions(ctx, r.o.Store, r.now().Add(-noted), r.o.Log); err != nil {
+		r.o.Log.Warn("what is said in storage of old deletions is not tidied away", "error", err)
 	}
 	return nil
 }
@@ -312,6 +319,12 @@ func (r *Retention) touch(ctx context.Context, run *Run, c candidate) error {
 		return failure(err)
 	}
 	run.afterStudy = c.ID
+	if len(w.deleted) > 0 {
+		d := publish.Deletion{Study: c.UID, At: r.now(), Action: string(run.Action), Policy: run.Policy, Packs: w.deleted}
+		if err := d.Store(context.WithoutCancel(ctx), r.o.Store); err != nil {
+			r.o.Log.Warn("what was deleted is not noted in storage; an index that is rebuilt within the next hour has it again", "study", c.UID, "error", err)
+		}
+	}
 	r.o.Observe(run.Action, bytes)
 	r.o.Log.Info("a retention policy was carried out", "policy", run.policyID, "action", run.Action, "study", c.UID, "run", strconv.FormatInt(run.ID, 10))
 	return nil
