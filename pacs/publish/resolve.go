@@ -313,10 +313,15 @@ func (r *reindexing) completed() string {
 	return `, updated_at = c.last, completed_at = coalesce(s.completed_at, c.last), completions = greatest(s.completions, 1)`
 }
 
-// finish retires the packs that others contain, writes the report and removes
+// finish retires the packs that others contain or a policy has deleted, writes the report and removes
 // our tables.
 func (r *reindexing) finish(ctx context.Context) error {
 	pool := r.Index.Pool()
+	for _, o := range r.unswept {
+		if err := r.Index.RetireObject(ctx, o.Key, o.Size); err != nil {
+			return err
+		}
+	}
 	_, err := pool.Exec(ctx, `
 		INSERT INTO pack (key, bytes, meta_offset, meta_length, retired_at)
 		SELECT key, size, 0, 0, clock_timestamp() FROM reindex_pack WHERE contained AND problems = '{}'
