@@ -145,13 +145,15 @@ func (m *merging) gets() []string {
 	return gets
 }
 
-// mergeSome merges about half of the studies.
-func (a *archive) mergeSome(rng *rand.Rand) {
+// mergeSome merges about half of the studies, and compresses them when it is
+// given a codec.
+func (a *archive) mergeSome(rng *rand.Rand, codec Compressor) {
 	a.t.Helper()
 	var studies []int64
 	a.row(`SELECT array_agg(id ORDER BY id) FROM study`, nil, &studies)
-	merger := &Merger{Index: a.index, Store: a.store, Dir: a.t.TempDir(), Observer: MergeObserver{
-		Damaged: func(key string, err error) { a.t.Errorf("%s: %v", key, err) },
+	merger := &Merger{Index: a.index, Store: a.store, Dir: a.t.TempDir(), Compressor: codec, Observer: MergeObserver{
+		NotCompressed: func(err error) { a.t.Error(err) },
+		Damaged:       func(key string, err error) { a.t.Errorf("%s: %v", key, err) },
 	}}
 	for _, id := range studies {
 		if rng.IntN(2) == 0 {

@@ -153,7 +153,7 @@ func hospital(rng *rand.Rand) (batches [][]image) {
 // TestReindexGivesTheSameIndex: whatever was received, and in whatever order
 // the objects are listed, the index that comes back is the one that was lost.
 func TestReindexGivesTheSameIndex(t *testing.T) {
-	for seed := range uint64(6) {
+	for seed := range uint64(9) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			rng := rand.New(rand.NewPCG(seed, 1))
@@ -169,7 +169,11 @@ func TestReindexGivesTheSameIndex(t *testing.T) {
 				t.Fatal(a.held)
 			}
 			if seed%3 > 0 { // what was merged comes back merged, with and without what it was merged from
-				a.mergeSome(rng)
+				var squeeze Compressor
+				if seed >= 6 { // in another form than it was received in
+					squeeze = codec(t)
+				}
+				a.mergeSome(rng, squeeze)
 			}
 			if seed%3 > 1 {
 				if _, err := (&Sweeper{Index: a.index, Store: a.store, Grace: time.Nanosecond}).Retired(t.Context()); err != nil {
