@@ -27,31 +27,8 @@ func TestPixelsDeletedByRetention(t *testing.T) {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
 	const study, series, one = "/studies/2.25.7", "/studies/2.25.7/series/2.25.7.1", "/studies/2.25.7/series/2.25.7.1/instances/2.25.7.1.1"
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		var found []any
-		if json.Unmarshal(fetch(t, server, study+"/instances").body, &found) == nil && len(found) == 2 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("not published")
-		}
-	}
-	bulkURIs := func() map[string]string {
-		t.Helper()
-		var model []map[string]struct{ BulkDataURI string }
-		if got := fetch(t, server, series+"/metadata"); got.status != 200 || json.Unmarshal(got.body, &model) != nil || len(model) != 1 {
-			t.Fatalf("metadata are %d: %.300s", got.status, got.body)
-		}
-		uris := map[string]string{}
-		for tag, attribute := range model[0] {
-			if attribute.BulkDataURI != "" {
-				_, path, _ := strings.Cut(attribute.BulkDataURI, "/dicom-web")
-				uris[tag] = path
-			}
-		}
-		return uris
-	}
-	before := bulkURIs()
+	awaitPublished(t, server, study, 2)
+	before := bulkURIs(t, server, series)
 	if before["7FE00010"] == "" || before["00291010"] == "" {
 		t.Fatalf("bulk data at %v", before)
 	}
@@ -109,7 +86,7 @@ func TestPixelsDeletedByRetention(t *testing.T) {
 			t.Errorf("%s: who has the originals again must not be told so for ever: %q", path, cached)
 		}
 	}
-	after := bulkURIs()
+	after := bulkURIs(t, server, series)
 	if after["7FE00010"] != "" || after["00291010"] != before["00291010"] {
 		t.Errorf("bulk data at %v", after)
 	}

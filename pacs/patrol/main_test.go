@@ -17,12 +17,16 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/index/indextest"
 	"github.com/tasvir-pacs/tasvir/pacs/journal"
+	"github.com/tasvir-pacs/tasvir/pacs/pixel/pixeltest"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
 	"github.com/tasvir-pacs/tasvir/storage"
 	"github.com/tasvir-pacs/tasvir/storage/file"
 )
 
 func TestMain(m *testing.M) {
+	if pixeltest.Serve() {
+		return
+	}
 	// indextest keeps its cluster until the process ends.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/tasvir-pacs/tasvir/pacs/index/cluster.startBound.func1"),
 		goleak.IgnoreAnyFunction("os/exec.(*Cmd).watchCtx"))
@@ -84,6 +88,10 @@ func image(study, series string, number int, comment string) (sop string, data [
 	ds.SetInts(dicom.TagRows, dicom.US, 16)
 	ds.SetInts(dicom.TagColumns, dicom.US, 16)
 	ds.SetInts(dicom.TagBitsAllocated, dicom.US, 16)
+	ds.SetInts(dicom.TagBitsStored, dicom.US, 12)
+	ds.SetInts(dicom.TagHighBit, dicom.US, 11)
+	ds.SetInts(dicom.TagPixelRepresentation, dicom.US, 0)
+	ds.SetString(dicom.TagPhotometricInterpretation, dicom.CS, "MONOCHROME2")
 	ds.SetInts(dicom.TagSamplesPerPixel, dicom.US, 1)
 	ds.SetBytes(dicom.TagPixelData, dicom.OW, bytes.Repeat([]byte{byte(number), 7}, 256))
 	data, err := dicom.AppendDataset(nil, ds, dicom.ExplicitVRLittleEndian)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,21 +24,13 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/index/indextest"
 	"github.com/tasvir-pacs/tasvir/pacs/journal"
-	"github.com/tasvir-pacs/tasvir/pacs/pixel"
+	"github.com/tasvir-pacs/tasvir/pacs/pixel/pixeltest"
 	"github.com/tasvir-pacs/tasvir/storage"
 	"github.com/tasvir-pacs/tasvir/storage/file"
 )
 
-// codecVariable tells the test binary that it is the codecs' process.
-const codecVariable = "TASVIR_TEST_CODECS"
-
 func TestMain(m *testing.M) {
-	if os.Getenv(codecVariable) != "" {
-		// No limit on memory: the race detector has reserved more already.
-		if err := pixel.ServeCodecs(os.Stdin, os.Stdout, 0); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
+	if pixeltest.Serve() {
 		return
 	}
 	// indextest keeps its cluster until the process ends.

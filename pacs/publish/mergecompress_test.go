@@ -8,9 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -23,88 +20,11 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/pixel"
+	"github.com/tasvir-pacs/tasvir/pacs/pixel/pixeltest"
 )
 
-// codec is the real one, in a process of its own: this binary.
-func codec(t testing.TB) *pixel.Compressor {
-	t.Helper()
-	if !pixel.Available {
-		if os.Getenv("TASVIR_TEST_REQUIRE") != "" {
-			t.Fatal("the tests must be built with -tags charls")
-		}
-		t.Skip("built without -tags charls: there is no JPEG-LS codec")
-	}
-	w := &pixel.Worker{Command: []string{os.Args[0]}, Env: []string{codecVariable + "=1"}}
-	t.Cleanup(w.Close)
-	return &pixel.Compressor{Worker: w}
-}
-
-// decoded are the pixels of a JPEG-LS file as dcmtk decodes them.
-func decoded(t testing.TB, file []byte) []byte {
-	t.Helper()
-	tool, err := exec.LookPath("dcmdjpls")
-	if err != nil {
-		t.Skip("dcmtk is not installed")
-	}
-	in, out := filepath.Join(t.TempDir(), "in.dcm"), filepath.Join(t.TempDir(), "out.dcm")
-	if err := os.WriteFile(in, file, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if text, err := exec.CommandContext(t.Context(), tool, "--planar-auto", in, out).CombinedOutput(); err != nil {
-		t.Fatalf("dcmdjpls: %v: %s", err, text)
-	}
-	plain, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return nativePixels(t, plain)
-}
-
-// nativePixels are the frames of an uncompressed file, without padding.
-func nativePixels(t testing.TB, file []byte) (pixels []byte) {
-	t.Helper()
-	h, err := dicom.Scan(bytes.NewReader(file), dicom.ScanOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	frames, err := h.Frames()
-	if err != nil || h.PixelData.Encapsulated {
-		t.Fatalf("%s: %v", h.TransferSyntax, err)
-	}
-	for _, ranges := range frames {
-		for _, r := range ranges {
-			pixels = append(pixels, file[r.Offset:r.Offset+r.Length]...)
-		}
-	}
-	return pixels
-}
-
-// checkCompressed compares a compressed file with the one that was received:
-// the same attributes in the same bytes, and the same pixels.
-func checkCompressed(t testing.TB, name string, received, kept []byte) {
-	t.Helper()
-	before, err := dicom.Scan(bytes.NewReader(received), dicom.ScanOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	after, err := dicom.Scan(bytes.NewReader(kept), dicom.ScanOptions{})
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	if after.TransferSyntax != dicom.JPEGLSLossless || after.Declared != dicom.JPEGLSLossless {
-		t.Errorf("%s is %s and says %s", name, after.TransferSyntax, after.Declared)
-	}
-	const header = 12 // of Pixel Data
-	if !bytes.Equal(received[before.DatasetOffset:before.PixelData.Offset-header], kept[after.DatasetOffset:after.PixelData.Offset-header]) {
-		t.Errorf("%s has other attributes", name)
-	}
-	if !bytes.Equal(nativePixels(t, received), decoded(t, kept)) {
-		t.Errorf("%s has other pixels", name)
-	}
-}
-
 func (m *merging) compressing() *merging {
-	m.merger.Compressor = codec(m.t)
+	m.merger.Compressor = pixeltest.Compressor(m.t)
 	return m
 }
 
@@ -182,7 +102,7 @@ func TestMergeCompresses(t *testing.T) {
 			}
 			continue
 		}
-		checkCompressed(t, name, []byte(file), []byte(kept[name]))
+		pixeltest.Check(t, name, []byte(file), []byte(kept[name]))
 		sop, version, _ := strings.Cut(name, " ")
 		var sum, stored, syntax, was string
 		var length int
@@ -351,7 +271,7 @@ func TestCompressingMergeRepeated(t *testing.T) {
 			m.merge()
 			kept := m.versions()
 			for name, file := range want {
-				checkCompressed(t, name, []byte(file), []byte(kept[name]))
+				pixeltest.Check(t, name, []byte(file), []byte(kept[name]))
 			}
 			m.ended(kept)
 		})

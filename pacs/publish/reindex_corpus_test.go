@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/pixel/pixeltest"
 )
 
 // TestReindexOfTheSampleFiles: what real devices wrote, sent by two hospitals,
@@ -119,7 +120,7 @@ func TestSampleFilesCompressed(t *testing.T) {
 	for name, file := range m.versions() {
 		switch {
 		case compressed[name]:
-			checkCompressed(t, name, []byte(received[name]), []byte(file))
+			pixeltest.Check(t, name, []byte(received[name]), []byte(file))
 		case file != received[name]:
 			t.Errorf("%s is not as it was", name)
 		}

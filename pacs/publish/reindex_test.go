@@ -23,6 +23,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/index/indextest"
+	"github.com/tasvir-pacs/tasvir/pacs/pixel/pixeltest"
 	"github.com/tasvir-pacs/tasvir/storage"
 )
 
@@ -171,7 +172,7 @@ func TestReindexGivesTheSameIndex(t *testing.T) {
 			if seed%3 > 0 { // what was merged comes back merged, with and without what it was merged from
 				var squeeze Compressor
 				if seed >= 6 { // in another form than it was received in
-					squeeze = codec(t)
+					squeeze = pixeltest.Compressor(t)
 				}
 				a.mergeSome(rng, squeeze)
 			}
