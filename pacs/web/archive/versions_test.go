@@ -12,6 +12,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/journal"
+	"github.com/tasvir-pacs/tasvir/pacs/pixel/pixeltest"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
 	"github.com/tasvir-pacs/tasvir/pacs/web"
 	"github.com/tasvir-pacs/tasvir/pacs/web/archive"
@@ -58,7 +59,7 @@ func openReceiving(t *testing.T) *receiving {
 }
 
 // receive sends one instance to a facility and returns the file that is kept.
-func (r *receiving) receive(facility, study string, number int, description string) []byte {
+func (r *receiving) receive(facility, study string, number int, description string, more ...func(*dicom.Dataset)) []byte {
 	r.Helper()
 	sop := fmt.Sprintf("%s.1.%d", study, number)
 	ds := &dicom.Dataset{}
@@ -70,6 +71,9 @@ func (r *receiving) receive(facility, study string, number int, description stri
 	ds.SetString(dicom.TagStudyInstanceUID, dicom.UI, study)
 	ds.SetString(dicom.TagSeriesInstanceUID, dicom.UI, study+".1")
 	ds.SetString(dicom.TagInstanceNumber, dicom.IS, fmt.Sprint(number))
+	for _, change := range more {
+		change(ds)
+	}
 	b, err := dicom.AppendDataset(nil, ds, dicom.ExplicitVRLittleEndian)
 	if err != nil {
 		r.Fatal(err)
@@ -156,4 +160,50 @@ func TestVersions(t *testing.T) {
 	if err := r.Index.Pool().QueryRow(t.Context(), `SELECT count(*) FROM audit_event WHERE action = 'version.download' AND object = 'instance:1.2.3.1.7:1' AND who = 'admin-a'`).Scan(&n); err != nil || n != 2 {
 		t.Errorf("%d records, %v", n, err)
 	}
+}
+
+// TestVersionThatWasCompressed: the list says how it is kept and how it came,
+// and what is given is what is kept.
+func TestVersionThatWasCompressed(t *testing.T) {
+	r := openReceiving(t)
+	first := r.receive("A", "1.2.3", 7, "first")
+	second := r.receive("A", "1.2.3", 7, "second", pictured)
+	study, err := r.Index.Study(t.Context(), pacs.System("test"), "1.2.3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := (&publish.Merger{Index: r.Index, Store: r.store, Dir: t.TempDir(), Compressor: pixeltest.Compressor(t)}).Study(t.Context(), study.ID); err != nil {
+		t.Fatal(err)
+	}
+	admin := r.Person("admin-a", pacs.FacilityAdministrator, "A")
+	list := admin.Do("GET", "/api/admin/studies/1.2.3/versions", nil).Want(http.StatusOK)
+	kept := admin.Do("GET", "/api/admin/studies/1.2.3/instances/1.2.3.1.7/versions/2", nil).Want(http.StatusOK).Body
+	pixeltest.Check(t, "version 2", second, kept)
+	for field, want := range map[string]string{
+		"0.bytes": fmt.Sprint(len(first)), "0.transfer_syntax": dicom.ExplicitVRLittleEndian,
+		"1.bytes": fmt.Sprint(len(kept)), "1.transfer_syntax": dicom.JPEGLSLossless,
+		"1.received_as.bytes": fmt.Sprint(len(second)), "1.received_as.transfer_syntax": dicom.ExplicitVRLittleEndian,
+	} {
+		if got := list.Field("instances.0.versions." + field); got != want {
+			t.Errorf("%s is %s, want %s", field, got, want)
+		}
+	}
+	if was := list.Field("instances.0.versions.1.received_as.sha256"); len(was) != 64 || was == list.Field("instances.0.versions.1.sha256") {
+		t.Errorf("%s", list.Body)
+	}
+	if bytes.Contains(list.Body[:bytes.Index(list.Body, []byte(`"version":2`))], []byte("received_as")) {
+		t.Errorf("the first version was not compressed: %s", list.Body)
+	}
+}
+
+// pictured gives an instance an image.
+func pictured(ds *dicom.Dataset) {
+	for tag, n := range map[dicom.Tag]int{
+		dicom.TagSamplesPerPixel: 1, dicom.TagRows: 64, dicom.TagColumns: 64, dicom.TagBitsAllocated: 16, dicom.TagBitsStored: 12,
+		dicom.TagHighBit: 11, dicom.TagPixelRepresentation: 0,
+	} {
+		ds.SetInts(tag, dicom.US, n)
+	}
+	ds.SetString(dicom.TagPhotometricInterpretation, dicom.CS, "MONOCHROME2")
+	ds.SetBytes(dicom.TagPixelData, dicom.OW, bytes.Repeat([]byte{1, 2}, 64*64))
 }
