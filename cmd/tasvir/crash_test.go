@@ -206,6 +206,7 @@ func TestWrongSettings(t *testing.T) {
 		"--fhir-namespace=x":         "--fhir-namespace",
 		"--aet=A_TITLE_THAT_IS_LONG": "AE title",
 		"--quiet=0s":                 "--quiet",
+		"--compress=zip":             "--compress",
 		"--ack=sometimes":            "--ack",
 		"--unknown-flag":             "unknown flag",
 	} {

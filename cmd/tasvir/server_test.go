@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tasvir-pacs/tasvir/pacs/pixel"
 )
 
 // builtBinary is the built tasvir that the tests drive: TASVIR_BIN, or one built
@@ -31,7 +33,11 @@ var builtBinary = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	bin := filepath.Join(dir, "tasvir")
-	out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput()
+	args := []string{"build", "-o", bin}
+	if pixel.Available { // as these tests are
+		args = append(args, "-tags", "charls")
+	}
+	out, err := exec.Command("go", append(args, ".")...).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
 	}
