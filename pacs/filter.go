@@ -23,9 +23,9 @@ type StudyFilter struct {
 	Time              DateRange // HHMMSS
 	// Moment is a range of YYYYMMDDHHMMSS.FFFFFF over date and time together; see
 	// CombineRanges.
-	Moment DateRange
-	Modalities        []string  // any series of the study has one of these
-	Facility          string    // code
+	Moment     DateRange
+	Modalities []string // any series of the study has one of these
+	Facility   string   // code
 	// Text is free text: part of a name in any script, a patient ID or an
 	// accession number.
 	Text string

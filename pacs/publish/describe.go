@@ -13,19 +13,19 @@ import (
 // their own, by level (PS3.18 Tables 10.6.3-3 to 10.6.3-5, and what viewers
 // ask for in practice).
 var (
-	studyAttributes = []dicom.Tag{
+	StudyAttributes = []dicom.Tag{
 		dicom.TagTimezoneOffsetFromUTC, dicom.TagInstitutionName, dicom.TagStationName, dicom.TagIssuerOfPatientID,
 		dicom.TagPatientAge, dicom.TagPatientSize, dicom.TagPatientWeight, dicom.TagOtherPatientIDsSequence,
 		dicom.TagReasonForTheRequestedProcedure, dicom.TagRequestedProcedureDescription, dicom.TagAdmittingDiagnosesDescription,
 		dicom.TagNameOfPhysiciansReadingStudy, dicom.TagProcedureCodeSequence,
 	}
-	seriesAttributes = []dicom.Tag{
+	SeriesAttributes = []dicom.Tag{
 		dicom.TagSeriesDate, dicom.TagSeriesTime, dicom.TagManufacturer, dicom.TagManufacturerModelName, dicom.TagStationName,
 		dicom.TagInstitutionName, dicom.TagPerformingPhysicianName, dicom.TagOperatorsName, dicom.TagProtocolName,
 		dicom.TagLaterality, dicom.TagPatientPosition, dicom.TagFrameOfReferenceUID,
 		dicom.TagPerformedProcedureStepStartDate, dicom.TagPerformedProcedureStepStartTime, dicom.TagRequestAttributesSequence,
 	}
-	instanceAttributes = []dicom.Tag{
+	InstanceAttributes = []dicom.Tag{
 		dicom.TagImageType, dicom.TagContentDate, dicom.TagContentTime, dicom.TagAcquisitionNumber, dicom.TagBitsAllocated,
 		dicom.TagImagePositionPatient, dicom.TagImageOrientationPatient, dicom.TagSliceLocation, dicom.TagPixelSpacing,
 		dicom.TagConceptNameCodeSequence, dicom.TagDocumentTitle, dicom.TagContentLabel,
@@ -121,7 +121,7 @@ func describeStudy(ds *dicom.Dataset) pacs.Study {
 		Description:        ds.String(dicom.TagStudyDescription),
 		ReferringPhysician: ds.String(dicom.TagReferringPhysicianName),
 		Question:           question,
-		Attributes:         subset(ds, studyAttributes),
+		Attributes:         subset(ds, StudyAttributes),
 	}
 }
 
@@ -133,7 +133,7 @@ func describeSeries(ds *dicom.Dataset) pacs.Series {
 		Number:            number(ds, dicom.TagSeriesNumber),
 		Description:       ds.String(dicom.TagSeriesDescription),
 		BodyPart:          ds.String(dicom.TagBodyPartExamined),
-		Attributes:        subset(ds, seriesAttributes),
+		Attributes:        subset(ds, SeriesAttributes),
 	}
 }
 
@@ -148,7 +148,7 @@ func describeInstance(h *dicom.Header) pacs.Instance {
 		Number:            number(ds, dicom.TagInstanceNumber),
 		Rows:              size(ds, dicom.TagRows),
 		Columns:           size(ds, dicom.TagColumns),
-		Attributes:        subset(ds, instanceAttributes),
+		Attributes:        subset(ds, InstanceAttributes),
 	}
 	in.Location.DatasetOffset = h.DatasetOffset
 	in.Location.Length = h.Length

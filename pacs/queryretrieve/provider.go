@@ -1,0 +1,101 @@
+package queryretrieve
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/dicom"
+	"github.com/tasvir-pacs/tasvir/pacs/dimse"
+	"github.com/tasvir-pacs/tasvir/pacs/index"
+)
+
+// Index answers queries within a scope: what lies outside is not there. Pages are
+// as in dicomweb.Index.
+type Index interface {
+	PatientsWithStudies(ctx context.Context, scope pacs.Scope, f pacs.StudyFilter) (rows []index.PatientMatch, next string, err error)
+	Studies(ctx context.Context, scope pacs.Scope, f pacs.StudyFilter) (rows []pacs.Study, next string, err error)
+	Series(ctx context.Context, scope pacs.Scope, f pacs.SeriesFilter) (rows []pacs.Series, next string, err error)
+	Instances(ctx context.Context, scope pacs.Scope, f pacs.InstanceFilter) (rows []pacs.Instance, next string, err error)
+}
+
+// Caller is what an application entity may ask for and how it is answered.
+type Caller struct {
+	// Scope is what it sees.
+	Scope pacs.Scope
+	// Query and Retrieve allow C-FIND, and C-MOVE and C-GET.
+	Query, Retrieve bool
+	// Charset is the fallback for the text of its identifiers, "" for none.
+	Charset string
+	// AnswerCharset is the character set that it is answered in, whatever it asks
+	// in: a defined term. "" leaves it to the request.
+	AnswerCharset string
+}
+
+// Provider is the query/retrieve SCP of PS3.4 Annex C.
+type Provider struct {
+	Index Index
+	Files Files
+	// AETitle is the Retrieve AE Title of answers: ours.
+	AETitle string
+	// Caller says who has opened an association.
+	Caller func(*dimse.AssociationInfo) Caller
+	Log    *slog.Logger
+}
+
+// model is an information model: the levels it has, from the top. PS3.4 C.6.
+type model struct {
+	name   string
+	levels []level
+}
+
+var (
+	patientRoot      = model{"patient root", []level{patientLevel, studyLevel, seriesLevel, imageLevel}}
+	studyRoot        = model{"study root", []level{studyLevel, seriesLevel, imageLevel}}
+	patientStudyOnly = model{"patient/study only", []level{patientLevel, studyLevel}}
+)
+
+// models are the SOP classes served. PS3.4 Tables C.6.1.3-1, C.6.2.3-1 and the
+// retired C.6.3.
+var models = map[string]model{
+	dicom.PatientRootFindSOPClass: patientRoot, dicom.StudyRootFindSOPClass: studyRoot, dicom.PatientStudyOnlyFindSOPClass: patientStudyOnly,
+}
+
+// Services are what the provider does, for a dimse.Server.
+func (p *Provider) Services() []dimse.Service {
+	return []dimse.Service{{
+		SOPClasses: []string{dicom.PatientRootFindSOPClass}, Extended: findExtended, Find: p.find,
+	}, {
+		SOPClasses: []string{dicom.StudyRootFindSOPClass}, Extended: findExtended, Find: p.find,
+	}, {
+		SOPClasses: []string{dicom.PatientStudyOnlyFindSOPClass}, Extended: findExtended, Find: p.find,
+	}}
+}
+
+// findExtended answers extended negotiation of C-FIND: relational queries,
+// combined date-time matching and fuzzy matching of names are done for who asks,
+// time zone adjustment and multi-frame conversion are not. PS3.4 Table C.5.1-1.
+func findExtended(_ *dimse.AssociationInfo, _ string, proposed []byte) []byte {
+	const supported = 3
+	answer := make([]byte, min(len(proposed), 5))
+	for i := range min(len(answer), supported) {
+		answer[i] = min(proposed[i], 1)
+	}
+	return answer
+}
+
+// negotiated reads what extended negotiation agreed on.
+func negotiated(extended []byte, n int) bool { return len(extended) > n && extended[n] == 1 }
+
+func (p *Provider) logger() *slog.Logger {
+	if p.Log != nil {
+		return p.Log
+	}
+	return slog.New(slog.DiscardHandler)
+}
+
+// Files reads instances as they are served: with the demographics of their
+// Amendment.
+type Files interface {
+	Instance(ctx context.Context, i pacs.Instance) (pacs.File, error)
+}
