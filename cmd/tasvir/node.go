@@ -306,6 +306,7 @@ func (n *Node) startDICOM(ctx context.Context, m *metrics, registry prometheus.R
 	server := &dimse.Server{
 		AETitle: n.flags.AET, Admit: admitted.admit, Store: storeHandler(n.Journal, log), Logger: log, Observer: m.dimse(),
 		SOPClasses: dimse.SOPClasses{AcceptUnknown: n.flags.AcceptUnknownSOPClasses},
+		Services:   n.queryRetrieve().Services(),
 	}
 	n.spawn(&n.doors, "the DICOM server", func(ctx context.Context) error { return server.Serve(ctx, listener) })
 	return n.startDICOMTLS(server)

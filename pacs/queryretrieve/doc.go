@@ -1,0 +1,29 @@
+// Package queryretrieve is the query/retrieve service of PS3.4 Annex C as provider:
+// what a workstation asks to find studies in the archive.
+//
+// # The tour
+//
+// A [Provider] has the dimse.Service of each SOP class: the patient root, the
+// study root and the retired patient/study only model. It asks its Caller who has
+// opened the association: what they see is a pacs.Scope, and nothing is looked up
+// without one.
+//
+// A C-FIND (find.go) begins with its identifier: query.go reads the level and the
+// keys, key.go has a table of the attributes that are matched by, with columns of
+// their own or kept as DICOM JSON. What comes of it is a pacs.InstanceFilter, the
+// same that QIDO-RS makes, and the matching is the index's (package index,
+// condition.go). The rows come in pages and go out one by one, as fast as the peer
+// reads; answer.go makes an identifier of each, with what was asked for and is
+// known.
+//
+// An identifier that does not suit the model is A900H with the offending element
+// and a comment that says what is wrong. Hierarchical queries must name the
+// studies and series that they look in; relational ones need not, when extended
+// negotiation has agreed on them. It also agrees on combined date-time matching
+// and on fuzzy matching of names, which finds them in the other script too
+// (pacs.Fold).
+//
+// Answers are in UTF-8, or in the character set that is registered for the caller,
+// in which names are transliterated where they must be, or in the one that it
+// asked in if that has all characters.
+package queryretrieve
