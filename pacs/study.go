@@ -89,6 +89,9 @@ type Instance struct {
 	ReceivedAt        time.Time
 	Location          Location
 	Attributes        json.RawMessage // instance-level attributes for QIDO-RS
+	// Charset is the sender's fallback for text whose declared character set is
+	// absent or wrong; "" for the likeliest Cyrillic one.
+	Charset string
 	// Amendment is nil when the instance is served as it is kept. Location is
 	// where the kept bytes are in either case.
 	Amendment *Amendment

@@ -389,6 +389,7 @@ func insertInstances(ctx context.Context, tx pgx.Tx, instances []NewInstance, st
 	n := len(instances)
 	var (
 		uids, classes, syntaxes, senders, channels, attributes = make([]string, n), make([]string, n), make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+		charsets                                               = make([]string, n)
 		versions, rows, columns, frames                        = make([]int, n), make([]int, n), make([]int, n), make([]int, n)
 		numbers                                                = make([]*int, n)
 		sums                                                   = make([][]byte, n)
@@ -399,7 +400,7 @@ func insertInstances(ctx context.Context, tx pgx.Tx, instances []NewInstance, st
 	for i := range instances {
 		in := &instances[i]
 		uids[i], classes[i], syntaxes[i], senders[i], channels[i] = in.SOPInstanceUID, in.SOPClassUID, in.TransferSyntaxUID, text(in.Sender, maxCode), string(in.Channel)
-		attributes[i] = string(object(in.Attributes))
+		attributes[i], charsets[i] = string(object(in.Attributes)), text(in.Charset, maxCode)
 		versions[i], rows[i], columns[i], frames[i], numbers[i] = in.Version, in.Rows, in.Columns, in.FrameCount, in.Number
 		sums[i], received[i] = in.SHA256, in.ReceivedAt
 		offsets[i], lengths[i], datasets[i] = in.Location.Offset, in.Location.Length, in.Location.DatasetOffset
@@ -416,17 +417,17 @@ func insertInstances(ctx context.Context, tx pgx.Tx, instances []NewInstance, st
 	}
 	inserted, err := tx.Query(ctx, `
 		INSERT INTO instance (study_row, series_row, pack_row, sop_uid, version, sop_class, transfer_syntax, number, rows, columns, frames,
-			sha256, pack_offset, length, dataset_offset, pixels, sender, channel, received_at, attributes, pixels_deleted, compressed)
+			sha256, pack_offset, length, dataset_offset, pixels, sender, channel, received_at, attributes, pixels_deleted, compressed, charset)
 		SELECT $1, $2, $3, sop_uid, version, sop_class, transfer_syntax, number, rows, columns, frames,
-			sha256, pack_offset, length, dataset_offset, pixels::jsonb, sender, channel, received_at, attributes::jsonb, pixels_deleted::jsonb, compressed::jsonb
+			sha256, pack_offset, length, dataset_offset, pixels::jsonb, sender, channel, received_at, attributes::jsonb, pixels_deleted::jsonb, compressed::jsonb, charset
 		FROM unnest($4::text[], $5::int[], $6::text[], $7::text[], $8::int[], $9::int[], $10::int[], $11::int[],
-			$12::bytea[], $13::bigint[], $14::bigint[], $15::bigint[], $16::text[], $17::text[], $18::text[], $19::timestamptz[], $20::text[], $21::text[], $22::text[])
+			$12::bytea[], $13::bigint[], $14::bigint[], $15::bigint[], $16::text[], $17::text[], $18::text[], $19::timestamptz[], $20::text[], $21::text[], $22::text[], $23::text[])
 			AS new(sop_uid, version, sop_class, transfer_syntax, number, rows, columns, frames,
-				sha256, pack_offset, length, dataset_offset, pixels, sender, channel, received_at, attributes, pixels_deleted, compressed)
+				sha256, pack_offset, length, dataset_offset, pixels, sender, channel, received_at, attributes, pixels_deleted, compressed, charset)
 		ON CONFLICT (study_row, sop_uid, version) DO NOTHING
 		RETURNING sop_uid`,
 		studyID, seriesID, packID, uids, versions, classes, syntaxes, numbers, rows, columns, frames,
-		sums, offsets, lengths, datasets, pixels, senders, channels, received, attributes, deleted, compressed)
+		sums, offsets, lengths, datasets, pixels, senders, channels, received, attributes, deleted, compressed, charsets)
 	if err != nil {
 		return nil, err
 	}

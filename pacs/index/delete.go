@@ -301,10 +301,10 @@ func reconcile(ctx context.Context, tx pgx.Tx, in *NewInstance, studyID, packID 
 	}
 	_, err = tx.Exec(ctx, `
 		UPDATE instance SET pack_row = $4, pack_offset = $5, length = $6, dataset_offset = $7, sha256 = $8, pixels = $9,
-			frames = $10, transfer_syntax = $11, compressed = $12, pixels_deleted = NULL
+			frames = $10, transfer_syntax = $11, compressed = $12, charset = $13, pixels_deleted = NULL
 		WHERE study_row = $1 AND sop_uid = $2 AND version = $3`,
 		studyID, in.SOPInstanceUID, in.Version, packID, in.Location.Offset, in.Location.Length, in.Location.DatasetOffset, in.SHA256, pixels, in.FrameCount,
-		in.TransferSyntaxUID, compressed)
+		in.TransferSyntaxUID, compressed, text(in.Charset, maxCode))
 	if err != nil {
 		return false, 0, err
 	}

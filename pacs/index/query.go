@@ -160,7 +160,7 @@ func (ix *Index) Instances(ctx context.Context, scope pacs.Scope, f pacs.Instanc
 	sql := fmt.Sprintf(`
 		SELECT i.study_row, i.series_row, s.study_uid, e.series_uid, i.sop_uid, i.sop_class, i.transfer_syntax, i.number,
 			i.rows, i.columns, i.frames, i.sha256, i.version, i.received_at,
-			i.pack_row, k.key, i.pack_offset, i.length, i.dataset_offset, i.pixels, i.attributes, i.pixels_deleted, i.compressed, `+amendmentColumn+`
+			i.pack_row, k.key, i.pack_offset, i.length, i.dataset_offset, i.pixels, i.attributes, i.pixels_deleted, i.compressed, i.charset, `+amendmentColumn+`
 		FROM %s JOIN series e ON e.study_row = s.id JOIN instance i ON i.study_row = s.id AND i.series_row = e.id
 			JOIN pack k ON k.id = i.pack_row
 		WHERE %s
@@ -181,7 +181,7 @@ func scanInstance(row pgx.CollectableRow) (pacs.Instance, error) {
 	var pixels, deleted, compressed, amended []byte
 	err := row.Scan(&i.StudyID, &i.SeriesID, &i.StudyInstanceUID, &i.SeriesInstanceUID, &i.SOPInstanceUID, &i.SOPClassUID, &i.TransferSyntaxUID, &i.Number,
 		&i.Rows, &i.Columns, &i.FrameCount, &i.SHA256, &i.Version, &i.ReceivedAt,
-		&i.Location.PackID, &i.Location.PackKey, &i.Location.Offset, &i.Location.Length, &i.Location.DatasetOffset, &pixels, &i.Attributes, &deleted, &compressed, &amended)
+		&i.Location.PackID, &i.Location.PackKey, &i.Location.Offset, &i.Location.Length, &i.Location.DatasetOffset, &pixels, &i.Attributes, &deleted, &compressed, &i.Charset, &amended)
 	if err == nil {
 		i.Amendment, err = parseAmendment(amended)
 	}

@@ -1,6 +1,7 @@
 package patrol
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
 	"github.com/tasvir-pacs/tasvir/storage"
@@ -249,11 +251,11 @@ func (p *Patrol) fillEntries(ctx context.Context, k *pack, stored []index.Stored
 	for i, in := range stored {
 		e := &parts[i].Entry
 		if e.SOPInstanceUID == "" {
-			if err := p.pool.QueryRow(ctx, `SELECT sender, channel, received_at, pixels_deleted FROM instance WHERE study_row = $1 AND sop_uid = $2 AND version = $3`,
-				k.StudyRow, in.SOPInstanceUID, in.Version).Scan(&e.Sender, &e.Channel, &e.ReceivedAt, &e.PixelsDeleted); err != nil {
+			if err := p.pool.QueryRow(ctx, `SELECT sender, channel, received_at, charset FROM instance WHERE study_row = $1 AND sop_uid = $2 AND version = $3`,
+				k.StudyRow, in.SOPInstanceUID, in.Version).Scan(&e.Sender, &e.Channel, &e.ReceivedAt, &e.Charset); err != nil {
 				return failure(err)
 			}
-			e.ReceivedAt = e.ReceivedAt.UTC()
+			e.ReceivedAt, e.Charset = e.ReceivedAt.UTC(), cmp.Or(e.Charset, dicom.FallbackCyrillic)
 		}
 		e.SOPInstanceUID, e.Version, e.Superseded = in.SOPInstanceUID, in.Version, !in.Current
 		e.SHA256 = hex.EncodeToString(in.SHA256)

@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -68,9 +69,8 @@ func (p *Packs) amend(ctx context.Context, i pacs.Instance) (*dicom.Amended, err
 	}
 	defer func() { _ = body.Close() }()
 	amended, err := dicom.Amend(body, i.Location.Length, dicom.AmendOptions{
-		// What a device declares wrongly is recognised here as well as it can
-		// be without knowing the device.
-		Scan: dicom.ScanOptions{FallbackCharset: "cyrillic"},
+		// What a device declares wrongly is recognised as when it was received.
+		Scan: dicom.ScanOptions{FallbackCharset: cmp.Or(i.Charset, dicom.FallbackCyrillic)},
 		Changes: func(ds *dicom.Dataset) []dicom.Change {
 			return changes(i.Amendment, describePatient(ds, i.Amendment.Facility))
 		},
@@ -80,6 +80,14 @@ func (p *Packs) amend(ctx context.Context, i pacs.Instance) (*dicom.Amended, err
 		return nil, pacs.Wrap(pacs.Internal, fmt.Errorf("amending instance %s: %w", i.SOPInstanceUID, err), "The instance can't be read")
 	}
 	return amended, nil
+}
+
+// fallbackOf is pacs.Instance.Charset of what was received with a fallback.
+func fallbackOf(charset string) string {
+	if charset == dicom.FallbackCyrillic {
+		return ""
+	}
+	return charset
 }
 
 // changes lists the attributes of the patient module in which what a data set

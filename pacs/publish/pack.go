@@ -58,6 +58,7 @@ func examine(r *journal.Record) (*candidate, error) {
 	}
 	c.instance.SHA256 = sum
 	c.instance.ReceivedAt = r.ReceivedAt
+	c.instance.Charset = fallbackOf(r.Charset)
 	if r.Correction != nil && r.Correction.Patient != nil {
 		given := r.Correction.Patient.Patient()
 		c.amended = given != c.patient

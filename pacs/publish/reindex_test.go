@@ -47,7 +47,7 @@ func contents(t testing.TB, ix *index.Index) string {
 		`SELECT concat_ws('|', 'series', s.study_uid, e.series_uid, e.modality, e.number, e.description, e.body_part, e.instance_count, e.has_pixels, e.attributes)
 			FROM series e JOIN study s ON s.id = e.study_row ORDER BY 1`,
 		`SELECT concat_ws('|', 'instance', s.study_uid, e.series_uid, i.sop_uid, i.version, i.current, i.sop_class, i.transfer_syntax, i.number, i.rows, i.columns, i.frames,
-			encode(i.sha256, 'hex'), k.key, i.pack_offset, i.length, i.dataset_offset, i.pixels, i.compressed, i.pixels_deleted, i.sender, i.channel, i.received_at, i.attributes)
+			encode(i.sha256, 'hex'), k.key, i.pack_offset, i.length, i.dataset_offset, i.pixels, i.compressed, i.pixels_deleted, i.sender, i.channel, i.charset, i.received_at, i.attributes)
 			FROM instance i JOIN study s ON s.id = i.study_row JOIN series e ON e.id = i.series_row JOIN pack k ON k.id = i.pack_row ORDER BY 1`,
 		`SELECT concat_ws('|', 'pack', k.key, e.series_uid, k.bytes, k.meta_offset, k.meta_length, k.described) FROM pack k JOIN series e ON e.id = k.series_row WHERE k.retired_at IS NULL ORDER BY 1`,
 	} {
