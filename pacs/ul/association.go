@@ -92,6 +92,7 @@ type Association struct {
 	pduLeft, pdvLeft int
 	pdv              DataValue
 	emptyPDVs        int
+	astray           bool // where PDUs begin is not known any more
 	closeOnce        sync.Once
 	working          atomic.Int32 // see Working
 }
@@ -200,6 +201,10 @@ func (a *Association) receive(idle time.Duration) (Action, PDU, error) {
 	}
 	t, n := PDUType(h[0]), binary.BigEndian.Uint32(h[2:])
 	if err := checkLength(t, n, a.cfg.MaxPDU); err != nil {
+		// Where the next PDU begins is known if this one's length is believed,
+		// which it is only as far as Close reads over it.
+		a.pduLeft, a.pdvLeft = int(min(n, MaxAssociateLen)), 0
+		a.astray = n > MaxAssociateLen
 		return 0, nil, a.abort(Evt19, err)
 	}
 	var pdu PDU

@@ -42,6 +42,7 @@ func (a *Association) nextPDV(first bool) error {
 	}
 	v, n, err := parsePDVHeader(h, a.pduLeft)
 	if err != nil {
+		a.pduLeft -= pdvHeaderLen
 		return a.abort(Evt19, err)
 	}
 	if a.contexts[v.ContextID] == nil {

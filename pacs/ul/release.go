@@ -68,9 +68,8 @@ func (a *Association) awaitClose() {
 	a.t.unwake()
 	err := a.t.expectWithin(a.cfg.Timeouts.ARTIM)
 	left := a.pdvLeft + a.pduLeft // of a P-DATA-TF
-	inStep := true                // we know where PDUs begin
 	for err == nil {
-		if left > 0 || !inStep {
+		if left > 0 || a.astray {
 			var b []byte
 			if b, err = a.t.peek(max(left, 1)); err == nil {
 				a.t.skip(len(b))
@@ -85,9 +84,10 @@ func (a *Association) awaitClose() {
 		t, n := PDUType(h[0]), binary.BigEndian.Uint32(h[2:])
 		ev := pduEvents[t]
 		if checkLength(t, n, a.cfg.MaxPDU) != nil {
-			ev, n, inStep = Evt19, 0, false
+			ev = Evt19
+			a.astray = n > MaxAssociateLen
 		}
-		left = int(n)
+		left = int(min(n, MaxAssociateLen))
 		switch a.step(ev) {
 		case AA2:
 			return
