@@ -60,7 +60,7 @@ func connect(cfg *tls.Config, addr string) (tls.ConnectionState, error) {
 	return nc.(*conn).ConnectionState(), err
 }
 
-func TestMutualAuthentication(t *testing.T) {
+func TestAcceptance14MutualAuthentication(t *testing.T) {
 	ours, others := tlstest.New(t, "Hospital"), tlstest.New(t, "Somebody")
 	own := ours.Issue("TASVIR", nil, tlstest.Local)
 	past := func(c *x509.Certificate) {

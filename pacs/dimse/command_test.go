@@ -218,7 +218,7 @@ func TestErrorComment(t *testing.T) {
 	}
 }
 
-func TestStatusCategories(t *testing.T) {
+func TestAcceptance12StatusTable(t *testing.T) {
 	tests := map[Category][]Code{
 		CategorySuccess: {0x0000},
 		CategoryWarning: {0x0001, 0x0107, 0x0116, 0xB000, 0xB006, 0xB007, 0xB123, 0xBFFF},

@@ -150,7 +150,7 @@ func storescp(t *testing.T, args ...string) (addr string, stop func() map[string
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	for range 500 {
+	for range 6000 { // a busy machine starts it slowly
 		nc, err := net.Dial("tcp", addr)
 		if err == nil {
 			_ = nc.Close()

@@ -7,7 +7,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/ul"
 )
 
-func TestChoose(t *testing.T) {
+func TestAcceptance06TransferSyntaxChoice(t *testing.T) {
 	const private, future = "1.3.12.2.1107.5.9.1", "1.2.840.10008.5.1.4.1.1.999.1"
 	unknown := SOPClasses{AcceptUnknown: true}
 	both := []string{dicom.ImplicitVRLittleEndian, dicom.ExplicitVRLittleEndian}

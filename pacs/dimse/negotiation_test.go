@@ -14,7 +14,7 @@ import (
 const studyRootGet = "1.2.840.10008.5.1.4.1.2.2.3"
 
 // Everything that PS3.7 Annex D negotiates, between our two sides.
-func TestNegotiationBothSides(t *testing.T) {
+func TestAcceptance08NegotiationOfBothSides(t *testing.T) {
 	const future = "1.2.840.10008.5.1.4.1.1.999.1"
 	var admitted Caller
 	var asked []byte
@@ -123,7 +123,7 @@ func TestRequestInTheWrongRole(t *testing.T) {
 }
 
 // Each calling AE title has its own bound, and gets its places back.
-func TestAssociationLimitPerAE(t *testing.T) {
+func TestAcceptance13LimitPerAE(t *testing.T) {
 	addr, _ := start(t, &Server{Admit: func(_ context.Context, caller Caller) (Admission, error) {
 		if caller.Request.CallingAE == "GREEDY" {
 			return Admission{MaxAssociations: 2}, nil

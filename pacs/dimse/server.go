@@ -225,6 +225,11 @@ func (s *Server) logger() *slog.Logger {
 	return slog.New(slog.DiscardHandler)
 }
 
+// farewell is how long a peer that was aborted because the server has no more
+// time may take to close the connection; ARTIM would be for a server that goes
+// on.
+const farewell = 2 * time.Second
+
 // serveConn runs one connection to its end. ctx is done when no new association
 // should begin, hard when running ones must end. associated is called when the
 // connection became an association.
@@ -241,6 +246,16 @@ func (s *Server) serveConn(ctx, hard context.Context, nc net.Conn, associated fu
 	defer established(nil)
 	stop := context.AfterFunc(ctx, func() { established(errShutdown) })
 	defer stop()
+
+	gone := make(chan struct{})
+	defer close(gone)
+	defer context.AfterFunc(hard, func() {
+		select {
+		case <-gone:
+		case <-time.After(farewell):
+			_ = nc.Close()
+		}
+	})()
 
 	holdsSlot, leaveCaller := false, func() {}
 	release := func() {

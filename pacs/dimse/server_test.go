@@ -209,7 +209,7 @@ func TestServerRejects(t *testing.T) {
 
 // Hundreds of associations at once: as many as allowed are served, the others
 // are told, and all slots come back.
-func TestAssociationLimit(t *testing.T) {
+func TestAcceptance13AssociationLimit(t *testing.T) {
 	const limit, callers = 5, 300
 	inside := make(chan struct{}, callers)
 	leave := make(chan struct{})
@@ -479,7 +479,7 @@ type failingReader struct{ err error }
 
 func (r *failingReader) Read([]byte) (int, error) { return 0, r.err }
 
-func TestGracefulDrain(t *testing.T) {
+func TestAcceptance13GracefulDrain(t *testing.T) {
 	inside, leave := make(chan struct{}), make(chan struct{})
 	addr, stop := start(t, &Server{DrainTimeout: time.Minute, Store: StoreHandlerFunc(func(ctx context.Context, req *StoreRequest) Status {
 		_, _ = io.Copy(io.Discard, req.Data)

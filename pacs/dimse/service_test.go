@@ -110,7 +110,7 @@ func TestFind(t *testing.T) {
 }
 
 // A C-CANCEL reaches a handler that sends without end, and one that only waits.
-func TestCancel(t *testing.T) {
+func TestAcceptance09Cancel(t *testing.T) {
 	waiting := make(chan struct{}, 1)
 	addr, _ := start(t, &Server{Services: []Service{{SOPClasses: []string{findClass}, Find: func(ctx context.Context, rq *Request, out *Matches) Status {
 		if rq.DataSet.String(dicom.TagPatientName) == "wait" {
@@ -261,7 +261,7 @@ func TestOneOperationAtATime(t *testing.T) {
 	}
 }
 
-func TestMove(t *testing.T) {
+func TestAcceptance10MoveCounts(t *testing.T) {
 	addr, _ := start(t, &Server{Services: []Service{{SOPClasses: []string{moveClass}, Move: func(_ context.Context, rq *Request, out *Progress) Retrieved {
 		if rq.MoveDestination != "WS02" {
 			return Retrieved{Status: Statusf(MoveDestinationUnknown, "%s is not known here", rq.MoveDestination)}
@@ -299,7 +299,7 @@ func TestMove(t *testing.T) {
 
 // Instances come over the association that asked for them, in the contexts that
 // were proposed with the SCP role, and a cancel in the midst of one completes it.
-func TestGet(t *testing.T) {
+func TestAcceptance11GetSendsVerbatim(t *testing.T) {
 	big := bytes.Repeat([]byte("pixels"), 1<<20)
 	addr, _ := start(t, &Server{Services: []Service{{SOPClasses: []string{getClass}, Get: func(ctx context.Context, rq *Request, out *Getter) Retrieved {
 		var r Retrieved

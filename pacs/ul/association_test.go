@@ -254,7 +254,7 @@ func TestHostilePeers(t *testing.T) {
 	}
 }
 
-func TestAcceptorRejects(t *testing.T) {
+func TestAcceptance07RejectedBeforeAccepted(t *testing.T) {
 	notKnown := errors.New("the database of AE titles is down")
 	tests := []struct {
 		name   string
@@ -312,7 +312,7 @@ func TestNothingAcceptableIsStillAnAssociation(t *testing.T) {
 	}
 }
 
-func TestSilentPeers(t *testing.T) {
+func TestAcceptance04SilentPeers(t *testing.T) {
 	short := 30 * time.Millisecond
 	half := unhex(t, echoRequest)[:100]
 	tests := []struct {

@@ -108,7 +108,7 @@ func TestSendAndReceiveAnything(t *testing.T) {
 }
 
 // A message may be cut into PDVs and PDUs in any way. PS3.8 Annex E.
-func TestDataReaderJoinsAnyFragments(t *testing.T) {
+func TestAcceptance02DataReaderJoinsAnyFragments(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := rapid.SliceOfN(rapid.Byte(), 0, 5000).Draw(t, "data")
 		var pdus []byte
@@ -148,7 +148,7 @@ func TestDataReaderJoinsAnyFragments(t *testing.T) {
 
 func countsAsEndless(a *Association) bool { return a.emptyPDVs > maxEmptyPDVs }
 
-func TestDataReaderWhenTheAssociationEnds(t *testing.T) {
+func TestAcceptance03DataReaderWhenTheAssociationEnds(t *testing.T) {
 	for _, writeTo := range []bool{false, true} {
 		for _, end := range []PDU{nil, &Abort{}, ReleaseRequest{}} {
 			var read error

@@ -39,7 +39,7 @@ var actionEnds = map[string]State{
 	"AA-1": 13, "AA-2": 1, "AA-3": 1, "AA-4": 1, "AA-5": 1, "AA-6": 13, "AA-7": 13, "AA-8": 13,
 }
 
-func TestEveryCellOfTable910(t *testing.T) {
+func TestAcceptance05EveryCellOfTable910(t *testing.T) {
 	cells := 0
 	for line := range strings.Lines(strings.TrimSpace(table910)) {
 		fields := strings.Fields(line)

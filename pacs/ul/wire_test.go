@@ -202,8 +202,7 @@ func cell(t *testing.T, ev Event, sta State) string {
 	return ""
 }
 
-func TestTable910OnTheWire(t *testing.T) {
-	var localAbort, remote, rejected = new(AbortError), new(AbortError), new(Reject)
+func TestAcceptance05Table910OnTheWire(t *testing.T) {
 	for _, s := range settings {
 		for _, e := range peerEvents {
 			action := cell(t, e.event, s.state)
@@ -213,6 +212,7 @@ func TestTable910OnTheWire(t *testing.T) {
 			}
 			t.Run(fmt.Sprintf("%s %s/%s/%s", s.state, side, e.event, action), func(t *testing.T) {
 				t.Parallel()
+				localAbort, remote, rejected := new(AbortError), new(AbortError), new(Reject)
 				timeouts := Timeouts{}
 				if e.event == Evt18 {
 					timeouts.ARTIM = 100 * time.Millisecond
