@@ -86,6 +86,10 @@ var latinOf = map[rune]string{
 	'ў': "oʻ", 'қ': "q", 'ғ': "gʻ", 'ҳ': "h",
 }
 
+// Latin writes what is Cyrillic in a text in Latin letters, by the table of
+// 1995; all else stays.
+func Latin(text string) string { return toLatin(text) }
+
 func toLatin(name string) string {
 	var out strings.Builder
 	runes := []rune(name)

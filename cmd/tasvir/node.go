@@ -41,6 +41,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/worklist/api"
 	"github.com/tasvir-pacs/tasvir/worklist/delivery"
 	"github.com/tasvir-pacs/tasvir/worklist/fhir"
+	"github.com/tasvir-pacs/tasvir/worklist/modality"
 	"github.com/tasvir-pacs/tasvir/worklist/orders"
 	"github.com/tasvir-pacs/tasvir/worklist/report"
 )
@@ -67,6 +68,7 @@ type Node struct {
 	ward      *ward
 	reports   *report.Reports
 	orders    *orders.Orders
+	steps     *modality.Steps
 	retention *retention.Retention
 	patients  *patients.Patients
 	patrol    *patrol.Patrol
@@ -241,6 +243,7 @@ func (n *Node) startJobs(ctx context.Context, m *metrics) error {
 			Reports: n.reports, Composer: &delivery.Composer{Index: n.Index}, Sender: client, Observe: m.delivery, Log: n.log.With("part", "delivery"),
 		})
 	}
+	n.addModalityWorker(workers)
 	if err := n.openRetention(ctx, workers, m); err != nil {
 		return err
 	}
@@ -248,6 +251,7 @@ func (n *Node) startJobs(ctx context.Context, m *metrics) error {
 	if err != nil {
 		return err
 	}
+	n.steps.Ended = func(ctx context.Context, tx pgx.Tx, study string) error { return modality.Enqueue(ctx, jobs, tx, study) }
 	if err := n.startPatrol(ctx, jobs, m.patrol); err != nil {
 		return err
 	}
@@ -272,7 +276,7 @@ func (n *Node) startJobs(ctx context.Context, m *metrics) error {
 	})
 	publisher := n.ward.publisher(publish.Options{
 		Journal: n.Journal, Index: n.Index, Store: n.store, Log: n.log.With("part", "publisher"), Observer: m.publisher(),
-		InTransaction: followUp(jobs, n.flags.Quiet),
+		InTransaction: n.stepsToo(followUp(jobs, n.flags.Quiet)),
 	})
 	n.spawn(&n.work, "the publisher", publisher.Run)
 	kept := &facilityList{n.Index, n.store}

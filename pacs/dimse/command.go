@@ -264,6 +264,9 @@ func newResponse(rq Command, status Status) Command {
 	if len(status.Offending) > 0 {
 		c.SetTags(OffendingElement, status.Offending[:min(len(status.Offending), 16)])
 	}
+	if status.ErrorID != 0 {
+		c.SetUint16(ErrorID, status.ErrorID)
+	}
 	return c
 }
 

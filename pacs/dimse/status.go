@@ -28,6 +28,9 @@ type Status struct {
 	Comment string
 	// Offending goes out as Offending Element (0000,0901).
 	Offending []uint32
+	// ErrorID goes out as Error ID (0000,0903), unless 0: a service's own word
+	// for what is wrong.
+	ErrorID uint16
 }
 
 // Status codes of any service. PS3.7 Annex C.
@@ -222,5 +225,6 @@ func Statusf(code Code, format string, args ...any) Status {
 // statusOf reads the status of a response.
 func statusOf(c Command) (Status, bool) {
 	code, ok := c.Uint16(StatusElement)
-	return Status{Code: Code(code), Comment: c.Text(ErrorComment), Offending: c.Tags(OffendingElement)}, ok
+	id, _ := c.Uint16(ErrorID)
+	return Status{Code: Code(code), Comment: c.Text(ErrorComment), Offending: c.Tags(OffendingElement), ErrorID: id}, ok
 }
