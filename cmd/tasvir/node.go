@@ -251,7 +251,9 @@ func (n *Node) startJobs(ctx context.Context, m *metrics) error {
 	if err != nil {
 		return err
 	}
-	n.steps.Ended = func(ctx context.Context, tx pgx.Tx, study string) error { return modality.Enqueue(ctx, jobs, tx, study) }
+	n.steps.Ended = func(ctx context.Context, tx pgx.Tx, study string) error {
+		return modality.Enqueue(ctx, jobs, tx, study)
+	}
 	if err := n.startPatrol(ctx, jobs, m.patrol); err != nil {
 		return err
 	}
@@ -312,6 +314,7 @@ func (n *Node) startDICOM(ctx context.Context, m *metrics, registry prometheus.R
 		SOPClasses: dimse.SOPClasses{AcceptUnknown: n.flags.AcceptUnknownSOPClasses},
 		Services:   n.queryRetrieve().Services(),
 	}
+	server.Services = append(server.Services, n.modalityServices()...)
 	n.spawn(&n.doors, "the DICOM server", func(ctx context.Context) error { return server.Serve(ctx, listener) })
 	return n.startDICOMTLS(server)
 }
