@@ -3,8 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
+	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strconv"
@@ -12,66 +13,44 @@ import (
 
 	"github.com/tasvir-pacs/tasvir/pacs/access"
 	"github.com/tasvir-pacs/tasvir/pacs/connectivity"
-	"github.com/tasvir-pacs/tasvir/pacs/dimse"
-	"github.com/tasvir-pacs/tasvir/pacs/ul"
+	"github.com/tasvir-pacs/tasvir/pacs/dicomtls"
 )
-
-// peerFlags say which DICOM node to talk to, and as whom.
-type peerFlags struct {
-	Address string        `arg:"" name:"host:port" help:"Where the DICOM node listens."`
-	AET     string        `name:"aet" default:"TASVIR" env:"TASVIR_AET" help:"Our application entity title."`
-	Called  string        `name:"called" default:"ANY-SCP" help:"The node's application entity title."`
-	Timeout time.Duration `name:"timeout" default:"60s" help:"How long the node may be silent."`
-	peerTLSFlags
-}
-
-// check refuses what no association could carry.
-func (p *peerFlags) check() error {
-	if _, _, err := net.SplitHostPort(p.Address); err != nil {
-		return fmt.Errorf("%q is no address of a DICOM node: write host:port, for example pacs.example.uz:11112", p.Address)
-	}
-	for _, ae := range []string{p.AET, p.Called} {
-		if ae == "" || len(ae) > 16 {
-			return fmt.Errorf("%q is no AE title: it has 1 to 16 characters", ae)
-		}
-	}
-	return p.peerTLSFlags.check()
-}
-
-func (p *peerFlags) dialer(contexts []ul.ProposedContext) dimse.Dialer {
-	return dimse.Dialer{
-		DialContext: p.dialTLS(p.Timeout),
-		CallingAE:   p.AET, CalledAE: p.Called, Contexts: contexts, DialTimeout: p.Timeout,
-		Timeouts: ul.Timeouts{ARTIM: p.Timeout, Progress: p.Timeout, Idle: p.Timeout},
-	}
-}
-
-// explain adds what to do to the errors that the operator of either side can
-// mend.
-func (p *peerFlags) explain(err error) error {
-	var rj *ul.Reject
-	if !errors.As(err, &rj) {
-		return err
-	}
-	switch *rj {
-	case ul.RejectCallingAE:
-		return fmt.Errorf("%w: let the node's operator register %q, or give another --aet", err, p.AET)
-	case ul.RejectCalledAE:
-		return fmt.Errorf("%w: %q is not its name, give the right one with --called", err, p.Called)
-	case ul.RejectCongestion, ul.RejectLocalLimit:
-		return fmt.Errorf("%w: try again later, or with fewer --jobs", err)
-	}
-	return err
-}
 
 // EchoCmd asks a DICOM node whether it answers: C-ECHO.
 type EchoCmd struct {
 	peerFlags `embed:""`
-	Trial     bool `help:"Also say which kinds of images the node takes, and in which transfer syntaxes."`
+	Trial     bool `name:"trial" help:"Also say which kinds of images the node takes, and in which transfer syntaxes."`
+	JSON      bool `name:"json" help:"Print the result as one JSON object."`
+}
+
+// echoResult is what --json prints.
+type echoResult struct {
+	Address   string     `json:"address"`
+	Calling   string     `json:"callingAET"`
+	Called    string     `json:"calledAET"`
+	OK        bool       `json:"ok"`
+	Software  string     `json:"software"`
+	RoundTrip float64    `json:"echoSeconds"`
+	Seconds   float64    `json:"seconds"`
+	Steps     []echoStep `json:"steps"`
+	// Taken are the UIDs of the storage classes and transfer syntaxes that the
+	// node takes; with --trial.
+	Classes  []string `json:"sopClasses,omitempty"`
+	Syntaxes []string `json:"transferSyntaxes,omitempty"`
+}
+
+// echoStep is one step of the way there.
+type echoStep struct {
+	Stage   connectivity.Stage `json:"stage"`
+	Code    connectivity.Code  `json:"code"`
+	Message string             `json:"message"`
+	Seconds float64            `json:"seconds"`
 }
 
 // Run returns nil when the node answered with success.
-func (c *EchoCmd) Run(ctx context.Context) error {
+func (c *EchoCmd) Run(ctx context.Context) error { return c.run(ctx, os.Stdout) }
+
+func (c *EchoCmd) run(ctx context.Context, out io.Writer) error {
 	if err := c.check(); err != nil {
 		return err
 	}
@@ -80,21 +59,36 @@ func (c *EchoCmd) Run(ctx context.Context) error {
 		return err
 	}
 	device.Destination = c.Trial // then it must take images
+	tester := &connectivity.Tester{CallingAE: c.AET, Patience: c.Timeout, NoTrial: !c.Trial}
+	if c.TLS {
+		tester.TLS = func() *tls.Config { return c.credentials.ClientConfig(dicomtls.BCP195) }
+	}
 	start := time.Now()
-	report, err := (&connectivity.Tester{CallingAE: c.AET, Patience: c.Timeout, NoTrial: !c.Trial}).Test(ctx, device)
+	report, err := tester.Test(ctx, device)
 	if err != nil {
 		return err
 	}
-	if !report.OK {
-		return c.whyNot(report)
+	took := time.Since(start)
+	if c.JSON {
+		if err := printJSON(out, c.result(report, took)); err != nil {
+			return err
+		}
 	}
-	fmt.Fprintf(os.Stdout, "%s at %s answers: in %s, C-ECHO in %s, software %s\n", c.Called, c.Address,
-		time.Since(start).Round(time.Microsecond), report.RoundTrip.Round(time.Microsecond), cmp.Or(report.Software, "unknown"))
+	switch {
+	case !report.OK:
+		return c.whyNot(report)
+	case c.JSON:
+		return nil
+	}
+	if _, err := fmt.Fprintf(out, "%s at %s answers: in %s, C-ECHO in %s, software %s\n", c.Called, c.Address,
+		took.Round(time.Microsecond), report.RoundTrip.Round(time.Microsecond), printable(cmp.Or(report.Software, "unknown"))); err != nil {
+		return err
+	}
 	if c.Trial {
-		printTaken("takes", report.Classes, true)
-		printTaken("takes not", report.Classes, false)
-		printTaken("in", report.TransferSyntaxes, true)
-		printTaken("not in", report.TransferSyntaxes, false)
+		printTaken(out, "takes", report.Classes, true)
+		printTaken(out, "takes not", report.Classes, false)
+		printTaken(out, "in", report.TransferSyntaxes, true)
+		printTaken(out, "not in", report.TransferSyntaxes, false)
 	}
 	return nil
 }
@@ -106,7 +100,9 @@ func (p *peerFlags) device() (access.Device, error) {
 	if err != nil || port == 0 {
 		return access.Device{}, fmt.Errorf("%q is no address of a DICOM node: the port is 1 to 65535", p.Address)
 	}
-	return access.Device{AETitle: p.Called, Host: cmp.Or(host, "localhost"), Port: int(port)}, nil
+	return access.Device{
+		AETitle: p.Called, Host: cmp.Or(host, "localhost"), Port: int(port), TLS: p.TLS, TLSServerName: p.TLSName,
+	}, nil
 }
 
 // whyNot is the step that failed and what the operator of either side can do.
@@ -124,10 +120,32 @@ func (p *peerFlags) whyNot(report *connectivity.Report) error {
 	return fmt.Errorf("%s at %s: %s", p.Called, p.Address, step.Explain())
 }
 
-func printTaken(heading string, list []connectivity.Taken, taken bool) {
+// result is the report in JSON's terms.
+func (c *EchoCmd) result(report *connectivity.Report, took time.Duration) echoResult {
+	r := echoResult{
+		Address: c.Address, Calling: c.AET, Called: c.Called, OK: report.OK, Software: report.Software,
+		RoundTrip: report.RoundTrip.Seconds(), Seconds: took.Seconds(), Steps: []echoStep{},
+	}
+	for _, s := range report.Steps {
+		r.Steps = append(r.Steps, echoStep{Stage: s.Stage, Code: s.Code, Message: s.Explain(), Seconds: s.Took})
+	}
+	for _, t := range report.Classes {
+		if t.Taken {
+			r.Classes = append(r.Classes, t.UID)
+		}
+	}
+	for _, t := range report.TransferSyntaxes {
+		if t.Taken {
+			r.Syntaxes = append(r.Syntaxes, t.UID)
+		}
+	}
+	return r
+}
+
+func printTaken(out io.Writer, heading string, list []connectivity.Taken, taken bool) {
 	for _, t := range list {
 		if t.Taken == taken {
-			fmt.Fprintf(os.Stdout, "  %s %s (%s)\n", heading, t.Name, t.UID)
+			fmt.Fprintf(out, "  %s %s (%s)\n", heading, t.Name, t.UID)
 		}
 	}
 }

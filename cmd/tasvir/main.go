@@ -24,6 +24,9 @@ type CLI struct {
 	Import   ImportCmd        `cmd:"" help:"Bring DICOM files of a folder into a running archive."`
 	Store    StoreCmd         `cmd:"" help:"Send DICOM files to a DICOM node (C-STORE)."`
 	Echo     EchoCmd          `cmd:"" help:"Ask a DICOM node whether it answers (C-ECHO)."`
+	Find     FindCmd          `cmd:"" help:"Ask a DICOM node what it has (C-FIND), or for its modality worklist."`
+	Move     MoveCmd          `cmd:"" help:"Ask a DICOM node to send studies to a third one (C-MOVE)."`
+	Get      GetCmd           `cmd:"" help:"Fetch studies from a DICOM node (C-GET)."`
 	Verify   VerifyCmd        `cmd:"" help:"Read everything that is kept, and repair damage."`
 	Reindex  ReindexCmd       `cmd:"" help:"Rebuild the index from object storage."`
 	Facility FacilityCmd      `cmd:"" help:"Hospitals and clinics."`

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -71,13 +70,14 @@ func (c *StoreCmd) Run(ctx context.Context) error {
 }
 
 func (c *StoreCmd) run(ctx context.Context, out io.Writer, progress *sendProgress) (storeResult, error) {
-	if err := c.check(); err != nil {
+	dialer, err := c.dialer()
+	if err != nil {
 		return storeResult{}, err
 	}
 	if c.Jobs < 1 {
 		return storeResult{}, errors.New("--jobs must be at least 1")
 	}
-	run := &storeRun{cmd: c, progress: progress}
+	run := &storeRun{cmd: c, dialer: dialer, progress: progress}
 	run.result = storeResult{Address: c.Address, Calling: c.AET, Called: c.Called, Failures: []storeFailure{}}
 	start := time.Now()
 	files, err := run.collect(ctx)
@@ -118,6 +118,7 @@ func mainReason(failures []storeFailure) string {
 // storeRun is one run of StoreCmd. mu guards result.
 type storeRun struct {
 	cmd      *StoreCmd
+	dialer   dimse.Dialer
 	progress *sendProgress
 	mu       sync.Mutex
 	result   storeResult
@@ -282,8 +283,10 @@ func (r *storeRun) sendQueue(ctx context.Context, q *storeQueue) {
 	for f := q.take(); f != nil; f = q.take() {
 		if client == nil {
 			var err error
-			if client, err = dimse.Dial(ctx, r.cmd.Address, r.cmd.dialer(q.contexts)); err != nil {
-				q.putBack(f, r.cmd.explain(err))
+			dialer := r.dialer
+			dialer.Contexts = q.contexts
+			if client, err = r.cmd.dial(ctx, dialer); err != nil {
+				q.putBack(f, err)
 				return
 			}
 		}
@@ -363,9 +366,7 @@ func (r *storeRun) failed(f *storeFile, status, message string) {
 func (r *storeRun) report(w io.Writer) error {
 	res := r.result
 	if r.cmd.JSON {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(res)
+		return printJSON(w, res)
 	}
 	out := bufio.NewWriter(w)
 	const sameShown = 3 // files named for the same reason
@@ -431,7 +432,12 @@ func (p *sendProgress) sent(n int64) {
 	}
 	p.done++
 	p.bytes += n
-	if !p.line.due() {
+	p.show()
+}
+
+// show draws the bar, or a line, when it is time to.
+func (p *sendProgress) show() {
+	if p.done == 0 || p.total == 0 || !p.line.due() {
 		return
 	}
 	elapsed := time.Since(p.begun)
