@@ -133,7 +133,8 @@ func comment(s dimse.Status) string {
 	return ": " + printable(s.Comment)
 }
 
-// matchPrinter prints matches one by one.
+// matchPrinter prints matches one by one. Its writer keeps an error until it is
+// flushed.
 type matchPrinter struct {
 	w       *bufio.Writer
 	columns []attributePath
@@ -152,8 +153,7 @@ func (p *matchPrinter) print(match *dicom.Dataset) error {
 		if p.n == 1 {
 			before = "[\n"
 		}
-		p.w.WriteString(before)
-		p.w.Write(dicom.AppendJSON(nil, match, dicom.JSONOptions{}))
+		fmt.Fprintf(p.w, "%s%s", before, dicom.AppendJSON(nil, match, dicom.JSONOptions{}))
 		return p.w.Flush()
 	}
 	if p.n == 1 {
@@ -168,16 +168,16 @@ func (p *matchPrinter) line(cell func(attributePath) string) {
 	for i, path := range p.columns {
 		cells[i] = cell(path)
 	}
-	p.w.WriteString(strings.Join(cells, "\t") + "\n")
+	fmt.Fprintln(p.w, strings.Join(cells, "\t"))
 }
 
 // finish ends the output; without a match it is an empty array or nothing.
 func (p *matchPrinter) finish() error {
 	if p.json {
 		if p.n == 0 {
-			p.w.WriteString("[")
+			fmt.Fprint(p.w, "[")
 		}
-		p.w.WriteString("\n]\n")
+		fmt.Fprint(p.w, "\n]\n")
 	}
 	return p.w.Flush()
 }

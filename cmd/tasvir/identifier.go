@@ -226,7 +226,8 @@ func (f *selectFlags) identifier() (ds *dicom.Dataset, patientRoot bool, err err
 		vr     dicom.VR
 		values []string
 	}{
-		{dicom.TagStudyInstanceUID, dicom.UI, f.Study}, {dicom.TagSeriesInstanceUID, dicom.UI, f.Series},
+		{dicom.TagStudyInstanceUID, dicom.UI, f.Study},
+		{dicom.TagSeriesInstanceUID, dicom.UI, f.Series},
 		{dicom.TagSOPInstanceUID, dicom.UI, f.Instance},
 	} {
 		if len(key.values) > 0 {
