@@ -56,7 +56,7 @@ func TestDICOMTLS(t *testing.T) {
 		return string(out), err == nil
 	}
 	eventually(t, "the devices are known", func() bool { _, ok := echo(secure, "MR02", mr); return ok }) // the last one
-	const rejected = "calling AE title not recognized"
+	const rejected = "does not know the calling AE title"
 	tests := []struct {
 		name, address, ae string
 		files             tlstest.Files

@@ -16,6 +16,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/access"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
+	"github.com/tasvir-pacs/tasvir/pacs/dicomtls"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
 	"github.com/tasvir-pacs/tasvir/pacs/ul"
 )
@@ -249,7 +250,7 @@ func (r *run) secure(ctx context.Context, nc net.Conn) (net.Conn, bool) {
 	began := time.Now()
 	secured, err := r.handshake(ctx, nc)
 	if err != nil {
-		r.step(TLS, r.tlsCode(ctx, err), began, cause(err))
+		r.step(TLS, r.tlsCode(ctx, err), began, dicomtls.Explain(err))
 		return nil, false
 	}
 	state := secured.ConnectionState()
@@ -309,12 +310,12 @@ func (r *run) echo(ctx context.Context, nc net.Conn, address string) bool {
 	client, attempt, err := r.associate(ctx, nc, []ul.ProposedContext{dimse.VerificationContext(1)})
 	defer func() { r.ended(attempt) }()
 	if err != nil {
-		stage, code := Associate, r.associateCode(ctx, err, address)
+		stage, code, why := Associate, r.associateCode(ctx, err, address), cause(err)
 		if code == OurCertificateRefused { // TLS 1.3: learnt after the handshake
 			r.report.Steps = slices.DeleteFunc(r.report.Steps, func(s Step) bool { return s.Stage == TLS })
-			stage = TLS
+			stage, why = TLS, dicomtls.Explain(err)
 		}
-		r.step(stage, code, began, cause(err))
+		r.step(stage, code, began, why)
 		return false
 	}
 	defer client.Close()
