@@ -4,5 +4,5 @@ import "github.com/tasvir-pacs/tasvir/pacs/connectivity"
 
 // connectivity tests the devices that administrators register.
 func (n *Node) connectivity() *connectivity.Tester {
-	return &connectivity.Tester{CallingAE: n.flags.AET}
+	return &connectivity.Tester{CallingAE: n.flags.AET, TLS: n.security.client}
 }

@@ -34,25 +34,11 @@ type Tester struct {
 	AtOnce int
 	// NoTrial ends the test after the echo.
 	NoTrial bool
-	// Associated, when set, is told of each association that was tried: how it
-	// began, how long it lasted, and why it failed, if it did.
-	Associated func(Attempt)
+	// Observe, when set, is told of each association that was tried.
+	Observe func(*dimse.Outgoing)
 
 	mu      sync.Mutex
 	running map[string]bool // addresses that are being tested
-}
-
-// Attempt is one association that a test opened or tried to open.
-type Attempt struct {
-	CallingAE, CalledAE string
-	Address             string // host:port as configured
-	TLS                 *tls.ConnectionState
-	Proposed            []ul.ProposedContext
-	Accepted            []ul.Context
-	Peer                ul.UserInformation
-	Began               time.Time
-	Echoes              int
-	Err                 error // nil: released
 }
 
 // Report is what a test found.
@@ -271,14 +257,7 @@ func (r *run) handshake(ctx context.Context, nc net.Conn) (*tls.Conn, error) {
 }
 
 // associate opens an association over a connection.
-func (r *run) associate(ctx context.Context, nc net.Conn, contexts []ul.ProposedContext) (*dimse.Client, *Attempt, error) {
-	attempt := &Attempt{
-		CallingAE: r.calling, CalledAE: r.device.AETitle, Address: r.device.Address(), Proposed: contexts, Began: time.Now(),
-	}
-	if secured, ok := nc.(*tls.Conn); ok {
-		state := secured.ConnectionState()
-		attempt.TLS = &state
-	}
+func (r *run) associate(ctx context.Context, nc net.Conn, contexts []ul.ProposedContext) (*dimse.Client, error) {
 	heard := &listening{Conn: nc}
 	// A peer that was silent need not be given the time to say farewell.
 	hurry, done := context.WithTimeout(ctx, r.patience+farewell)
@@ -288,27 +267,19 @@ func (r *run) associate(ctx context.Context, nc net.Conn, contexts []ul.Proposed
 	client, err := dimse.Dial(ctx, r.device.Address(), dimse.Dialer{
 		CallingAE: r.calling, CalledAE: r.device.AETitle, Contexts: contexts,
 		Timeouts:    ul.Timeouts{ARTIM: r.patience, Progress: r.patience, Idle: r.patience},
-		DialContext: func(context.Context, string, string) (net.Conn, error) { return heard, nil },
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return heard.asConn(), nil },
+		Observe:     r.tester.Observe,
 	})
 	if err != nil {
-		attempt.Err = err
-		return nil, attempt, &associateError{err: err, heard: heard.first()}
+		return nil, &associateError{err: err, heard: heard.first()}
 	}
-	attempt.Accepted, attempt.Peer = client.Contexts(), client.Peer()
-	return client, attempt, nil
-}
-
-func (r *run) ended(attempt *Attempt) {
-	if r.tester.Associated != nil {
-		r.tester.Associated(*attempt)
-	}
+	return client, nil
 }
 
 // echo associates for verification alone, asks, and releases.
 func (r *run) echo(ctx context.Context, nc net.Conn, address string) bool {
 	began := time.Now()
-	client, attempt, err := r.associate(ctx, nc, []ul.ProposedContext{dimse.VerificationContext(1)})
-	defer func() { r.ended(attempt) }()
+	client, err := r.associate(ctx, nc, []ul.ProposedContext{dimse.VerificationContext(1)})
 	if err != nil {
 		stage, code, why := Associate, r.associateCode(ctx, err, address), cause(err)
 		if code == OurCertificateRefused { // TLS 1.3: learnt after the handshake
@@ -323,7 +294,7 @@ func (r *run) echo(ctx context.Context, nc net.Conn, address string) bool {
 	r.report.MaxPDU, r.report.Software = peer.MaxPDU, cmp.Or(peer.ImplementationVersion, peer.ImplementationClassUID)
 	if !client.Accepts(dicom.VerificationSOPClass, dicom.ImplicitVRLittleEndian) {
 		r.step(Associate, VerificationNotTaken, began, "")
-		attempt.Err = client.Release(ctx)
+		_ = client.Release(ctx)
 		return false
 	}
 	r.step(Associate, OK, began, "")
@@ -331,12 +302,10 @@ func (r *run) echo(ctx context.Context, nc net.Conn, address string) bool {
 	status, err := client.Echo(ctx)
 	r.report.RoundTrip = time.Since(began)
 	if err != nil {
-		attempt.Err = err
 		r.step(Echo, r.associateCode(ctx, err, address), began, cause(err))
 		return false
 	}
-	attempt.Echoes = 1
-	attempt.Err = client.Release(ctx)
+	_ = client.Release(ctx)
 	if status.Code != dimse.Success {
 		r.step(Echo, EchoFailed, began, status.String())
 		return false
@@ -364,16 +333,14 @@ func (r *run) trial(ctx context.Context, address string) {
 			return
 		}
 	}
-	contexts := trialContexts()
-	client, attempt, err := r.associate(ctx, nc, contexts)
-	defer func() { r.ended(attempt) }()
+	client, err := r.associate(ctx, nc, trialContexts())
 	if err != nil {
 		failed(r.associateCode(ctx, err, address), cause(err))
 		return
 	}
 	defer client.Close()
 	r.weigh(client)
-	attempt.Err = client.Release(ctx)
+	_ = client.Release(ctx)
 	switch refused := r.refusedSyntax(); {
 	case !slices.ContainsFunc(r.report.Classes, func(c Taken) bool { return c.Taken }):
 		failed(StorageNotTaken, "")
@@ -440,6 +407,21 @@ func (l *listening) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// asConn keeps it visible that a connection is a TLS one.
+func (l *listening) asConn() net.Conn {
+	if secured, ok := l.Conn.(*tls.Conn); ok {
+		return listeningTLS{l, secured}
+	}
+	return l
+}
+
+type listeningTLS struct {
+	*listening
+	secured *tls.Conn
+}
+
+func (l listeningTLS) ConnectionState() tls.ConnectionState { return l.secured.ConnectionState() }
 
 func (l *listening) first() []byte {
 	l.mu.Lock()

@@ -176,10 +176,10 @@ func TestPlainWords(t *testing.T) {
 func TestAssociationsOfATest(t *testing.T) {
 	ln := listen(t)
 	archive(t, ln, &dimse.Server{AETitle: "PEER", Store: takesAll})
-	var told []Attempt
-	tester := &Tester{CallingAE: "TASVIR", Associated: func(a Attempt) { told = append(told, a) }}
+	var told []*dimse.Outgoing
+	tester := &Tester{CallingAE: "TASVIR", Observe: func(o *dimse.Outgoing) { told = append(told, o) }}
 	tested(t, tester, at(ln.Addr()))
-	if len(told) != 2 || told[0].Echoes != 1 || told[0].Err != nil || len(told[0].Accepted) != 1 || len(told[1].Accepted) < 90 || told[1].Err != nil {
+	if len(told) != 2 || told[0].Messages[dimse.CEchoRQ] != 1 || told[0].Err != nil || len(told[0].Accepted) != 1 || len(told[1].Accepted) < 90 || told[1].Err != nil {
 		t.Errorf("%+v", told)
 	}
 	d := at(ln.Addr())
@@ -219,7 +219,7 @@ func TestBounds(t *testing.T) {
 func TestCancelled(t *testing.T) {
 	silent := listen(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	tester := &Tester{Patience: time.Minute, Associated: func(Attempt) {}}
+	tester := &Tester{Patience: time.Minute}
 	time.AfterFunc(20*time.Millisecond, cancel)
 	report, err := tester.Test(ctx, at(silent.Addr()))
 	if err != nil || report.OK || report.Steps[len(report.Steps)-1].Code != Cancelled {

@@ -39,6 +39,9 @@ type Dialer struct {
 	AsyncWindow *ul.AsyncWindow
 	// DialContext, when set, makes the connection, for instance over TLS.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Observe, when set, is told of the association once: when it ended, or did
+	// not come about. It must be quick.
+	Observe func(*Outgoing)
 }
 
 // Client is a DICOM user (SCU) with one association. Its methods are called one
@@ -48,6 +51,7 @@ type Client struct {
 	messageID uint16
 	store     StoreHandler // takes the sub-operations of a C-GET that runs
 	event     func(context.Context, NRequest) Status
+	outgoing  *outgoing
 
 	mu        sync.Mutex
 	contextID byte // of the operation that runs; 0 when none does
@@ -65,10 +69,14 @@ func Dial(ctx context.Context, addr string, d Dialer) (*Client, error) {
 	if len(contexts) == 0 {
 		contexts = []ul.ProposedContext{VerificationContext(1)}
 	}
+	out := newOutgoing(addr, &d, contexts)
 	nc, err := dial(ctx, "tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("can't connect to %s: %w", addr, err)
+		err = fmt.Errorf("can't connect to %s: %w", addr, err)
+		out.end(err)
+		return nil, err
 	}
+	out.connected(nc)
 	rq := &ul.AssociateRequest{
 		CalledAE: d.CalledAE, CallingAE: d.CallingAE, Contexts: contexts,
 		User: ul.UserInformation{
@@ -81,9 +89,12 @@ func Dial(ctx context.Context, addr string, d Dialer) (*Client, error) {
 		ImplementationClassUID: dicom.ImplementationClassUID, ImplementationVersion: dicom.ImplementationVersionName,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s (%s): %w", d.CalledAE, addr, err)
+		err = fmt.Errorf("%s (%s): %w", d.CalledAE, addr, err)
+		out.end(err)
+		return nil, err
 	}
-	return &Client{assoc: assoc}, nil
+	out.associated(assoc)
+	return &Client{assoc: assoc, outgoing: out}, nil
 }
 
 // VerificationContext proposes C-ECHO.
@@ -156,8 +167,10 @@ func (c *Client) Store(ctx context.Context, item StoreItem) (Status, error) {
 	rq := storeRequest(item)
 	c.messageID++
 	rq.SetUint16(MessageID, c.messageID)
-	a, err := c.exchange(ctx, pc, rq, item.data(), nil)
+	data := &counted{r: item.data()}
+	a, err := c.exchange(ctx, pc, rq, data, nil)
 	status, _ := statusOf(a.command)
+	c.outgoing.stored(data.n, err == nil && status.OK())
 	return status, err
 }
 
@@ -209,10 +222,17 @@ func (e *evenReader) Read(p []byte) (int, error) {
 }
 
 // Release ends the association in good order and closes the connection.
-func (c *Client) Release(ctx context.Context) error { return c.assoc.Release(ctx) }
+func (c *Client) Release(ctx context.Context) error {
+	err := c.assoc.Release(ctx)
+	c.outgoing.end(err)
+	return err
+}
 
 // Close closes the connection; an association that was not released is aborted.
-func (c *Client) Close() { c.assoc.Close() }
+func (c *Client) Close() {
+	c.assoc.Close()
+	c.outgoing.end(cmp.Or(c.assoc.Err(), errClosedByUs))
+}
 
 // Accepts says whether instances of this SOP class can be sent in this transfer
 // syntax.

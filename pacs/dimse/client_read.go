@@ -21,6 +21,7 @@ func (c *Client) exchange(ctx context.Context, pc ul.Context, rq Command, data i
 	defer stop()
 	c.setCurrent(pc.ID, c.messageID)
 	defer c.setCurrent(0, 0)
+	c.outgoing.asked(rq.Field())
 	if err := c.assoc.Send(pc.ID, rq.Encode(), data); err != nil {
 		return answer{}, c.sendFailed(err)
 	}
