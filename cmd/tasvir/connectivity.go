@@ -1,8 +1,15 @@
 package main
 
-import "github.com/tasvir-pacs/tasvir/pacs/connectivity"
+import (
+	"crypto/tls"
+
+	"github.com/tasvir-pacs/tasvir/pacs/connectivity"
+)
 
 // connectivity tests the devices that administrators register.
 func (n *Node) connectivity() *connectivity.Tester {
-	return &connectivity.Tester{CallingAE: n.flags.AET, TLS: n.security.client}
+	return &connectivity.Tester{
+		CallingAE: n.flags.AET,
+		TLS:       func() *tls.Config { return n.security.credentials.ClientConfig(n.security.profile) },
+	}
 }
