@@ -29,8 +29,8 @@
 // bytes are as they were received; a patient by an administrator's word is the
 // index's matter, and the study is served with that patient's demographics.
 //
-// UIDs are another thing: they name the instance, so a data set that needs
-// others is written anew (made.go), with what it said before in its Original
+// UIDs are another thing: they name the instance and say what it is, so a data set
+// that needs others is written anew (made.go), with what it said before in its Original
 // Attributes Sequence, and the original is kept under released/.
 //
 // When the publisher has brought the instance to packs and index it calls
@@ -38,6 +38,10 @@
 // puts the item back into the list. The journal's record is dropped after
 // either, so all of this survives being killed at any point: an item is at most
 // released twice, which de-duplication makes one.
+//
+// What breaks off, is over a limit or was damaged on a disk is not released
+// (Item.Unreleasable says why): it can be downloaded, put right, and sent in like
+// anything else.
 //
 // Discard deletes an item for good, on record.
 package quarantine

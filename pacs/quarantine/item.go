@@ -104,7 +104,7 @@ func describe(u publish.Unfit, body *io.SectionReader) Item {
 		ds.Delete(broken.Tag) // its value is not all there
 	}
 	ds.SetFallbackCharset(u.Charset)
-	item.SOPClassUID = onlyUID(item.SOPClassUID, header.Meta.String(dicom.TagMediaStorageSOPClassUID))
+	item.SOPClassUID = onlyUID(ds.String(dicom.TagSOPClassUID), item.SOPClassUID, header.Meta.String(dicom.TagMediaStorageSOPClassUID))
 	item.Modality = fit(ds.String(dicom.TagModality), maxCode)
 	item.StudyDate = fit(ds.String(dicom.TagStudyDate), maxCode)
 	item.Description = fit(ds.String(dicom.TagStudyDescription), maxText)

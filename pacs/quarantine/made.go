@@ -2,6 +2,7 @@ package quarantine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"io"
@@ -30,18 +31,21 @@ func (m made) or(tag dicom.Tag, uid string) string {
 // data set, and images that belong together meet: those of one study that are
 // given a study of their own, those without a Study Instance UID whose patient,
 // date and accession number agree.
-func makeUIDs(item Item, h *dicom.Header, p pacs.Patient, facility string, newStudy bool) (made, error) {
+func makeUIDs(item Item, h *dicom.Header, p pacs.Patient, facility string, c Correction) (made, error) {
 	ds := h.Dataset
 	valid := func(tag dicom.Tag) string { return onlyUID(ds.String(tag)) }
 	m := made{}
-	if onlyUID(ds.String(dicom.TagSOPClassUID), item.SOPClassUID) == mediaStorageDirectory {
-		return nil, pacs.Errorf(pacs.Conflict, "This is a DICOMDIR: it lists the files of a medium and is no instance. Discard it, and import the files")
+	class := onlyUID(ds.String(dicom.TagSOPClassUID), item.SOPClassUID)
+	switch {
+	case class == dicom.MediaStorageDirectorySOPClass:
+		return nil, pacs.Errorf(pacs.Conflict, "%s", directory)
+	case class == "" && c.SOPClass == "":
+		return nil, pacs.Errorf(pacs.Conflict, "The data set does not say what it is: it has no SOP Class UID, and none came with it. Say what it is (sop_class) when you release it")
+	case class != "" && c.SOPClass != "" && class != c.SOPClass:
+		return nil, pacs.Errorf(pacs.Conflict, "The data set says what it is, and that is another SOP class: %s (%s). Release it without one", class, cmp.Or(dicom.SOPClassName(class), "private"))
 	}
 	if valid(dicom.TagSOPClassUID) == "" {
-		if item.SOPClassUID == "" {
-			return nil, pacs.Errorf(pacs.Conflict, "The data set does not say what it is: it has no SOP Class UID, and none came with it. Download the file, have it put right and send it again")
-		}
-		m[dicom.TagSOPClassUID] = item.SOPClassUID
+		m[dicom.TagSOPClassUID] = cmp.Or(class, c.SOPClass)
 	}
 	study, series := valid(dicom.TagStudyInstanceUID), valid(dicom.TagSeriesInstanceUID)
 	owner := []string{facility, p.Issuer, p.PatientID, p.Name}
@@ -49,25 +53,21 @@ func makeUIDs(item Item, h *dicom.Header, p pacs.Patient, facility string, newSt
 	case study == "":
 		study = derivedUID(append(owner, "study of", ds.String(dicom.TagStudyDate), ds.String(dicom.TagStudyTime), ds.String(dicom.TagAccessionNumber), ds.String(dicom.TagStudyID), ds.String(dicom.TagStudyInstanceUID))...)
 		m[dicom.TagStudyInstanceUID] = study
-	case newStudy:
+	case c.NewStudy:
 		study = derivedUID(append(owner, "study instead of", study)...)
 		m[dicom.TagStudyInstanceUID] = study
 	}
 	switch {
 	case series == "":
 		m[dicom.TagSeriesInstanceUID] = derivedUID(study, "series of", ds.String(dicom.TagModality), ds.String(dicom.TagSeriesNumber), ds.String(dicom.TagSeriesInstanceUID))
-	case newStudy:
+	case c.NewStudy:
 		m[dicom.TagSeriesInstanceUID] = derivedUID(study, "series instead of", series)
 	}
-	if newStudy || valid(dicom.TagSOPInstanceUID) == "" {
+	if c.NewStudy || valid(dicom.TagSOPInstanceUID) == "" {
 		m[dicom.TagSOPInstanceUID] = derivedUID(study, "instance", item.ID)
 	}
 	return m, nil
 }
-
-// mediaStorageDirectory is the SOP class that a DICOMDIR has in its file meta
-// information (PS3.10 8.6).
-const mediaStorageDirectory = "1.2.840.10008.1.3.10"
 
 // derivedUID is a UID that follows from parts: "2.25." and the decimal value of
 // a UUID (PS3.5 B.2) made of their hash (RFC 9562, version 8).

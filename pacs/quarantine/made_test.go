@@ -160,7 +160,8 @@ func TestANewStudy(t *testing.T) {
 	}
 }
 
-// TestWithoutAClass: what nobody says what it is can't be archived.
+// TestWithoutAClass: what nobody says what it is can be archived when an
+// administrator says it. What says it itself is not made something else.
 func TestWithoutAClass(t *testing.T) {
 	a := newArchive(t)
 	in := image{class: "-"}.incoming(t)
@@ -170,10 +171,47 @@ func TestWithoutAClass(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.idle()
-	if why := a.refused(quarantine.Correction{}, a.only().ID); !strings.Contains(why, "SOP Class UID") {
+	item := a.only()
+	if !item.NeedsSOPClass() || item.Unreleasable() != "" {
+		t.Errorf("%+v", item)
+	}
+	original := a.file(item.ID)
+	if why := a.refused(quarantine.Correction{}, item.ID); !strings.Contains(why, "SOP Class UID") {
 		t.Error(why)
 	}
+	for _, class := range []string{"CT", "1.2.3", dicom.PatientRootFindSOPClass, dicom.MediaStorageDirectorySOPClass} {
+		if _, _, err := a.ward.Release(t.Context(), a.admin, []string{item.ID}, quarantine.Correction{SOPClass: class}); pacs.CodeOf(err) != pacs.Invalid {
+			t.Errorf("as %s: %v", class, err)
+		}
+	}
 	a.only()
+	a.release(quarantine.Correction{SOPClass: ctImageStorage}, item.ID)
+	a.idle()
+	a.gone()
+	_, instance, h := a.sole()
+	if instance.SOPClassUID != ctImageStorage {
+		t.Errorf("archived as %q", instance.SOPClassUID)
+	}
+	if h.Dataset.String(dicom.TagSOPClassUID) != ctImageStorage || h.Meta.String(dicom.TagMediaStorageSOPClassUID) != ctImageStorage {
+		t.Errorf("the file says it is %q and %q", h.Dataset.String(dicom.TagSOPClassUID), h.Meta.String(dicom.TagMediaStorageSOPClassUID))
+	}
+	if _, said := h.Dataset.Item(dicom.TagOriginalAttributesSequence).Item(dicom.TagModifiedAttributesSequence).Get(dicom.TagSOPClassUID); !said {
+		t.Error("that it was not in what was received is not said")
+	}
+	if !bytes.Equal(a.file(item.ID), original) {
+		t.Error("the original is lost")
+	}
+
+	// Another one says what it is, and lacks something else.
+	a.send(image{study: "-", sop: "1.2.77"})
+	other := a.only()
+	if other.NeedsSOPClass() {
+		t.Errorf("%+v", other)
+	}
+	if why := a.refused(quarantine.Correction{SOPClass: dicom.MRImageStorage}, other.ID); !strings.Contains(why, "CT Image Storage") {
+		t.Error(why)
+	}
+	a.release(quarantine.Correction{SOPClass: ctImageStorage}, other.ID)
 }
 
 // TestKilledWhileReleasingWithOtherUIDs ends the process at every call to the

@@ -227,6 +227,9 @@ func TestUnreadableIsNotReleased(t *testing.T) {
 		if why := a.refused(quarantine.Correction{}, items[i].ID); !strings.Contains(why, says) {
 			t.Errorf("%s: %s", items[i].Reason, why)
 		}
+		if why := items[i].Unreleasable(); !strings.Contains(why, says) || !strings.Contains(why, "send that in") || items[i].NeedsSOPClass() {
+			t.Errorf("the list says of %s: %q", items[i].Reason, why)
+		}
 	}
 	if len(a.list()) != 2 {
 		t.Error("one is gone")

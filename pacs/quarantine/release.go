@@ -22,6 +22,9 @@ type Correction struct {
 	Patient  Given
 	// NewStudy gives the instances a study of their own.
 	NewStudy bool
+	// SOPClass is the UID of the SOP class of data sets that don't say what they
+	// are (Listed.NeedsSOPClass).
+	SOPClass string
 }
 
 // Given are the demographics that stand in for those of the data set; nil for
@@ -77,6 +80,9 @@ type Refused struct{ ID, Message string }
 func (q *Quarantine) Release(ctx context.Context, who *access.Identity, ids []string, c Correction) (released []string, refused []Refused, err error) {
 	if err := c.Patient.check(); err != nil {
 		return nil, nil, err
+	}
+	if c.SOPClass != "" && !dicom.IsStorageSOPClass(c.SOPClass) {
+		return nil, nil, pacs.Errorf(pacs.Invalid, "%q is not the UID of a storage SOP class of the standard, such as 1.2.840.10008.5.1.4.1.1.2 for CT images", fit(c.SOPClass, maxCode)).WithReason("sop_class", "")
 	}
 	if c.Facility != "" {
 		if err := q.mayOwn(ctx, who, c.Facility); err != nil {
@@ -154,8 +160,8 @@ type way struct {
 
 // prepare finds out how an item can leave, and refuses what still doesn't fit.
 func (q *Quarantine) prepare(ctx context.Context, item Item, c Correction) (*way, error) {
-	if item.Reason == pacs.Damaged {
-		return nil, pacs.Errorf(pacs.Conflict, "The bytes are not those that were received: a disk has changed them. Have the sender send the instance again, and discard this one")
+	if why := item.Unreleasable(); why != "" && item.Reason == pacs.Damaged {
+		return nil, pacs.Errorf(pacs.Conflict, "%s", why)
 	}
 	header, err := dicom.Scan(dicom.NewSkipReader(&object{ctx: ctx, store: q.o.Store, key: bytesKey(keptPrefix, item.ID)}, 0, item.Bytes), dicom.ScanOptions{})
 	if err != nil {
@@ -174,7 +180,7 @@ func (q *Quarantine) prepare(ctx context.Context, item Item, c Correction) (*way
 		patient = w.patient.Patient()
 	}
 	study, sop := ds.String(dicom.TagStudyInstanceUID), ds.String(dicom.TagSOPInstanceUID)
-	made, err := makeUIDs(item, header, patient, w.facility, c.NewStudy)
+	made, err := makeUIDs(item, header, patient, w.facility, c)
 	if err != nil {
 		return nil, err
 	}
@@ -202,12 +208,42 @@ func unreadable(err error) error {
 	case !errors.As(err, &broken):
 		return pacs.Wrap(pacs.Unavailable, err, "The object store does not give the data set back")
 	case broken.Kind == dicom.TooLarge || broken.Kind == dicom.TooDeep:
-		return pacs.Errorf(pacs.Conflict, "The header is over a limit of the archive (%s). Download the file, have it put right and send it again", broken.Error())
+		return pacs.Errorf(pacs.Conflict, "%s (%s)", overALimit, broken.Error())
 	case broken.Kind == dicom.UnsupportedSyntax:
 		return pacs.Errorf(pacs.Conflict, "The transfer syntax can't be read (%s). Have the sender use another", broken.Msg)
 	}
-	return pacs.Errorf(pacs.Conflict, "The data set can't be read to its end (%s). Have the sender send it again whole; the file as it came can be downloaded", broken.Error())
+	return pacs.Errorf(pacs.Conflict, "%s (%s)", breaksOff, broken.Error())
 }
+
+// Why some items can only be downloaded and discarded. Mending them is for
+// somebody who knows what they should be: the archive would have to make up what
+// is not there, or to take out what it can't read.
+const (
+	damaged    = "The bytes are not those that were received: a disk has changed them. Have the sender send the instance again, and discard this one"
+	breaksOff  = "The data set can't be read to its end, so nobody knows what is missing. Have the sender send it again whole, or download it, have it put right and send that in (import, C-STORE or STOW-RS); then discard this one"
+	overALimit = "The header is over a limit of the archive, beyond which no viewer would read it either. Download the file, have it put right and send that in (import, C-STORE or STOW-RS); then discard this one"
+	directory  = "This is a DICOMDIR: it lists the files of a medium and is no instance. Discard it, and import the files"
+)
+
+// Unreleasable says why an item can't be released whatever an administrator
+// gives, and what to do instead; "" when it may be released.
+func (i *Item) Unreleasable() string {
+	switch {
+	case i.Reason == pacs.Damaged:
+		return damaged
+	case i.Reason == pacs.BrokenHeader:
+		return breaksOff
+	case i.Reason == pacs.TooManyElements:
+		return overALimit
+	case i.SOPClassUID == dicom.MediaStorageDirectorySOPClass:
+		return directory
+	}
+	return ""
+}
+
+// NeedsSOPClass says that an item can only be released with
+// Correction.SOPClass: neither it nor its sender said what it is.
+func (i *Item) NeedsSOPClass() bool { return i.SOPClassUID == "" && i.Unreleasable() == "" }
 
 // markReleasing takes an item out of the list, on record, and returns when
 // that was first done: a release that is repeated because it was lost makes the

@@ -35,6 +35,9 @@ type quarantinedJSON struct {
 	StudyUID    string                   `json:"study_uid,omitempty"`
 	SeriesUID   string                   `json:"series_uid,omitempty"`
 	SOPUID      string                   `json:"sop_uid,omitempty"`
+	SOPClass    string                   `json:"sop_class,omitempty"`
+	NeedsClass  bool                     `json:"needs_sop_class,omitempty"`
+	Stays       string                   `json:"unreleasable,omitempty"`
 	Modality    string                   `json:"modality,omitempty"`
 	StudyDate   string                   `json:"study_date,omitempty"`
 	Description string                   `json:"description,omitempty"`
@@ -56,6 +59,7 @@ func (w *ward) list(c *gin.Context) error {
 			ID: item.ID, Reason: item.Reason, Message: item.Message, Facility: facilityNameJSON{item.Facility, item.FacilityName},
 			Sender: item.Sender, Channel: item.Channel, Bytes: item.Bytes, ReceivedAt: item.ReceivedAt.UTC(),
 			StudyUID: item.StudyInstanceUID, SeriesUID: item.SeriesInstanceUID, SOPUID: item.SOPInstanceUID,
+			SOPClass: item.SOPClassUID, NeedsClass: item.NeedsSOPClass(), Stays: item.Unreleasable(),
 			Modality: item.Modality, StudyDate: item.StudyDate, Description: item.Description,
 			Patient: item.Patient, BelongsTo: item.BelongsTo,
 		}
@@ -95,6 +99,7 @@ func (w *ward) release(c *gin.Context) error {
 		Facility string           `json:"facility"`
 		Patient  demographicsJSON `json:"patient"`
 		NewStudy bool             `json:"new_study"`
+		SOPClass string           `json:"sop_class"`
 	}
 	if err := web.Body(c, &in); err != nil {
 		return err
@@ -106,6 +111,7 @@ func (w *ward) release(c *gin.Context) error {
 		Facility: in.Facility,
 		Patient:  quarantine.Given(in.Patient),
 		NewStudy: in.NewStudy,
+		SOPClass: in.SOPClass,
 	})
 	if err != nil {
 		return err

@@ -105,7 +105,12 @@ func TestQuarantine(t *testing.T) {
 	}
 	boss.Do("GET", "/api/admin/quarantine?after=nonsense", nil).Problem(http.StatusBadRequest, pacs.Invalid, "")
 
+	if theirs.Field("items.0.sop_class") != "1.2.840.10008.5.1.4.1.1.2" || theirs.Value("items.0.needs_sop_class") != nil || theirs.Value("items.0.unreleasable") != nil {
+		t.Errorf("%s", theirs.Body)
+	}
+
 	id := theirs.Field("items.0.id")
+	chief.Do("POST", "/api/admin/quarantine/release", map[string]any{"ids": []string{id}, "sop_class": "CT"}).Problem(http.StatusUnprocessableEntity, pacs.Invalid, "sop_class")
 	foreign := boss.Do("GET", "/api/admin/quarantine?facility=B", nil).Field("items.0.id")
 	download := chief.Do("GET", "/api/admin/quarantine/"+id+"/file", nil).Want(http.StatusOK)
 	if string(download.Body[128:132]) != "DICM" || download.Header.Get("Content-Type") != "application/dicom" || !strings.Contains(download.Header.Get("Content-Disposition"), id) {

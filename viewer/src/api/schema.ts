@@ -281,6 +281,9 @@ export interface Quarantined {
   study_uid?: string;
   series_uid?: string;
   sop_uid?: string;
+  sop_class?: string;
+  needs_sop_class?: boolean;
+  unreleasable?: string;
   modality?: string;
   study_date?: string;
   description?: string;
@@ -301,6 +304,7 @@ export interface Release {
   facility?: string;
   patient?: Demographics;
   new_study?: boolean;
+  sop_class?: string;
 }
 
 export interface Released {

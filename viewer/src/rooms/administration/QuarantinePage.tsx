@@ -13,6 +13,24 @@ import { Ask } from './Ask';
 import { DemographicsFields, Who } from './demographics';
 import { Field } from './TablePage';
 
+/** What a data set that does not say what it is usually is. The names are the standard's. */
+const sopClasses = [
+  ['1.2.840.10008.5.1.4.1.1.1', 'Computed Radiography Image'],
+  ['1.2.840.10008.5.1.4.1.1.1.1', 'Digital X-Ray Image - For Presentation'],
+  ['1.2.840.10008.5.1.4.1.1.1.2', 'Digital Mammography X-Ray Image - For Presentation'],
+  ['1.2.840.10008.5.1.4.1.1.2', 'CT Image'],
+  ['1.2.840.10008.5.1.4.1.1.4', 'MR Image'],
+  ['1.2.840.10008.5.1.4.1.1.6.1', 'Ultrasound Image'],
+  ['1.2.840.10008.5.1.4.1.1.3.1', 'Ultrasound Multi-frame Image'],
+  ['1.2.840.10008.5.1.4.1.1.12.1', 'X-Ray Angiographic Image'],
+  ['1.2.840.10008.5.1.4.1.1.12.2', 'X-Ray Radiofluoroscopic Image'],
+  ['1.2.840.10008.5.1.4.1.1.20', 'Nuclear Medicine Image'],
+  ['1.2.840.10008.5.1.4.1.1.128', 'Positron Emission Tomography Image'],
+  ['1.2.840.10008.5.1.4.1.1.77.1.1.1', 'Video Endoscopic Image'],
+  ['1.2.840.10008.5.1.4.1.1.7', 'Secondary Capture Image'],
+  ['1.2.840.10008.5.1.4.1.1.104.1', 'Encapsulated PDF'],
+] as const;
+
 /** What was received and can't be indexed: why, and what to do about it. */
 export function QuarantinePage() {
   const { t, language } = useWords();
@@ -126,10 +144,13 @@ function ReleasePanel({ items, onDone, onClose }: { items: Quarantined[]; onDone
   const [facility, setFacility] = useState('');
   const [patient, setPatient] = useState<Demographics>();
   const [newStudy, setNewStudy] = useState(false);
+  const [sopClass, setSopClass] = useState('');
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>();
   const [outcome, setOutcome] = useState<Released>();
   const [asking, setAsking] = useState(false);
+  const stays = items.every((item) => item.unreleasable);
+  const needsClass = items.some((item) => item.needs_sop_class);
   const title = items.length === 1 ? t(`quarantine.reasons.${first.reason}`) : t('quarantine.chosen', { count: number(items.length, language) });
 
   const release = async () => {
@@ -141,6 +162,7 @@ function ReleasePanel({ items, onDone, onClose }: { items: Quarantined[]; onDone
         ...(facility && { facility }),
         ...(patient && { patient }),
         ...(newStudy && { new_study: true }),
+        ...(sopClass && { sop_class: sopClass }),
       });
       if (answer.refused.length === 0) await onDone();
       else setOutcome(answer);
@@ -168,16 +190,30 @@ function ReleasePanel({ items, onDone, onClose }: { items: Quarantined[]; onDone
         }}
       >
         <h3>{t('quarantine.release')}</h3>
-        <p className="secondary">{t('quarantine.releaseMeaning')}</p>
-        {facilities.length > 1 && (
+        <p className="secondary">{t(stays ? 'quarantine.stays' : 'quarantine.releaseMeaning')}</p>
+        {!stays && needsClass && (
+          <Field label={t('quarantine.sopClass')} hint={t('quarantine.sopClassHint')}>
+            <select value={sopClass} required onChange={(event) => setSopClass(event.target.value)}>
+              <option value="" />
+              {sopClasses.map(([uid, name]) => (
+                <option key={uid} value={uid}>
+                  {name}
+                </option>
+              ))}
+            </select>
+          </Field>
+        )}
+        {!stays && facilities.length > 1 && (
           <Field label={t('study.facility')}>
             <FacilitySelect value={facility} none={t('quarantine.asReceived')} onChange={setFacility} />
           </Field>
         )}
-        <label className="check">
-          <input type="checkbox" checked={patient !== undefined} onChange={(event) => setPatient(event.target.checked ? { ...first.patient } : undefined)} />
-          <span>{t('quarantine.otherPatient')}</span>
-        </label>
+        {!stays && (
+          <label className="check">
+            <input type="checkbox" checked={patient !== undefined} onChange={(event) => setPatient(event.target.checked ? { ...first.patient } : undefined)} />
+            <span>{t('quarantine.otherPatient')}</span>
+          </label>
+        )}
         {patient && (
           <>
             {first.belongs_to && (
@@ -188,12 +224,14 @@ function ReleasePanel({ items, onDone, onClose }: { items: Quarantined[]; onDone
             <DemographicsFields value={patient} onChange={setPatient} />
           </>
         )}
-        <label className="check">
-          <input type="checkbox" checked={newStudy} onChange={(event) => setNewStudy(event.target.checked)} />
-          <span>
-            {t('quarantine.newStudy')} <small className="secondary">{t('quarantine.newStudyHint')}</small>
-          </span>
-        </label>
+        {!stays && (
+          <label className="check">
+            <input type="checkbox" checked={newStudy} onChange={(event) => setNewStudy(event.target.checked)} />
+            <span>
+              {t('quarantine.newStudy')} <small className="secondary">{t('quarantine.newStudyHint')}</small>
+            </span>
+          </label>
+        )}
         {error !== undefined && (
           <p className="problem" role="alert">
             {explain(t, error)}
@@ -215,9 +253,11 @@ function ReleasePanel({ items, onDone, onClose }: { items: Quarantined[]; onDone
           </div>
         )}
         <div className="actions start">
-          <button type="submit" className="primary" disabled={busy}>
-            {t('quarantine.releaseDo')}
-          </button>
+          {!stays && (
+            <button type="submit" className="primary" disabled={busy}>
+              {t('quarantine.releaseDo')}
+            </button>
+          )}
           <span className="spread" />
           <button type="button" className="danger" onClick={() => setAsking(true)}>
             {t('quarantine.discard')}
@@ -257,6 +297,11 @@ function Facts({ item }: { item: Quarantined }) {
       <p className="secondary" lang="en">
         {item.message}
       </p>
+      {item.unreleasable && (
+        <p className="secondary" lang="en">
+          {item.unreleasable}
+        </p>
+      )}
       {item.belongs_to && (
         <dl>
           <dt>{t('quarantine.belongsTo')}</dt>
