@@ -3,6 +3,8 @@ package s3
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -21,6 +23,16 @@ type Config struct {
 	AccessKey    string
 	SecretKey    string
 	SessionToken string // for temporary credentials
+}
+
+// onThisMachine says whether the server has a loopback address.
+func (c Config) onThisMachine() bool {
+	host, _, err := net.SplitHostPort(c.Endpoint)
+	if err != nil {
+		host = c.Endpoint
+	}
+	address, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return host == "localhost" || err == nil && address.IsLoopback()
 }
 
 const form = "s3://BUCKET[/PREFIX]?endpoint=HOST[:PORT][&insecure=true][&region=REGION]"

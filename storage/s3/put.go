@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -54,18 +55,32 @@ func (s *Store) Put(ctx context.Context, key string, size int64, body io.Reader)
 
 // putWhole sends an object in one request.
 func (s *Store) putWhole(ctx context.Context, key string, size int64, body io.Reader) error {
-	data := make([]byte, size)
+	buffer := parts.Get().(*[partSize]byte)
+	data := buffer[:size]
 	if err := fill(data, body, true); err != nil {
+		parts.Put(buffer)
 		return err
 	}
-	return retry(ctx, func() error {
+	tries := 0
+	err := retry(ctx, func() error {
+		tries++
 		_, err := s.uploads.Client.PutObject(ctx, s.bucket, s.prefix+key, bytes.NewReader(data), size, minio.PutObjectOptions{
-			ContentType:  contentType(key),
-			UserMetadata: map[string]string{minio.ChecksumCRC32C.Key(): crc32c(data)},
+			ContentType:          contentType(key),
+			UserMetadata:         map[string]string{minio.ChecksumCRC32C.Key(): crc32c(data)},
+			DisableContentSha256: s.unsigned,
 		})
 		return err
 	})
+	if err == nil && tries == 1 {
+		// Else the transport may still be reading for the request that failed.
+		parts.Put(buffer)
+	}
+	return err
 }
+
+// parts are buffers that are used again: to clear 16 MiB for each object costs
+// as much as to copy them.
+var parts = sync.Pool{New: func() any { return new([partSize]byte) }}
 
 // putParts sends an object part by part; it appears when the last is there.
 func (s *Store) putParts(ctx context.Context, key string, size int64, body io.Reader) (err error) {
@@ -89,25 +104,32 @@ func (s *Store) putParts(ctx context.Context, key string, size int64, body io.Re
 		}
 	}()
 
-	var parts []minio.CompletePart
-	buffer := make([]byte, max(partSize, (size+maxParts-1)/maxParts))
+	var done []minio.CompletePart
+	pooled := parts.Get().(*[partSize]byte)
+	buffer := pooled[:]
+	if longer := (size + maxParts - 1) / maxParts; longer > partSize {
+		buffer = make([]byte, longer)
+	}
 	for left := size; left > 0; left -= int64(len(buffer)) {
 		buffer = buffer[:min(int64(len(buffer)), left)]
 		if err := fill(buffer, body, left == int64(len(buffer))); err != nil {
 			return err
 		}
-		part, tries, err := s.putPart(ctx, name, upload, len(parts)+1, buffer)
+		part, tries, err := s.putPart(ctx, name, upload, len(done)+1, buffer)
 		if err != nil {
 			return err
 		}
-		parts = append(parts, part)
+		done = append(done, part)
 		if tries > 1 {
 			// The transport may still be reading for the request that failed.
-			buffer = make([]byte, len(buffer))
+			buffer, pooled = make([]byte, len(buffer)), nil
 		}
 	}
+	if pooled != nil {
+		parts.Put(pooled)
+	}
 	return retry(ctx, func() error {
-		_, err := s.uploads.CompleteMultipartUpload(ctx, s.bucket, name, upload, parts, minio.PutObjectOptions{})
+		_, err := s.uploads.CompleteMultipartUpload(ctx, s.bucket, name, upload, done, minio.PutObjectOptions{})
 		return err
 	})
 }
@@ -119,7 +141,7 @@ func (s *Store) putPart(ctx context.Context, name, upload string, number int, da
 	err = retry(ctx, func() (err error) {
 		tries++
 		part, err = s.uploads.PutObjectPart(ctx, s.bucket, name, upload, number, bytes.NewReader(data), int64(len(data)),
-			minio.PutObjectPartOptions{CustomHeader: http.Header{minio.ChecksumCRC32C.Key(): {sum}}})
+			minio.PutObjectPartOptions{CustomHeader: http.Header{minio.ChecksumCRC32C.Key(): {sum}}, DisableContentSha256: s.unsigned})
 		return err
 	})
 	return minio.CompletePart{PartNumber: number, ETag: part.ETag, ChecksumCRC32C: sum}, tries, err
