@@ -167,7 +167,13 @@ func (c *Cluster) start(ctx context.Context, o Options, account account) error {
 	} else if err := c.stopOrphans(ctx); err != nil {
 		return err
 	}
-	c.server, err = startServer(programs, account, c.dir, c.sockets, settings(c.sockets, o.Unsafe), o.Unsafe)
+	settings := settings(c.sockets, o.Unsafe)
+	if !o.Unsafe && programs.take(account, c.dir, "wal_compression", "lz4") {
+		// A fifth of PostgreSQL's time goes into the usual method when additions
+		// touch pages all over a large index.
+		settings["wal_compression"] = "lz4"
+	}
+	c.server, err = startServer(programs, account, c.dir, c.sockets, settings, o.Unsafe)
 	if err != nil {
 		return err
 	}

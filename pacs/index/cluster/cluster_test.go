@@ -152,6 +152,15 @@ func TestStartStopStart(t *testing.T) {
 			t.Errorf("%s is %q, want %q", setting, got, want)
 		}
 	}
+	compression := "pglz" // before PostgreSQL 15 it is called "on"
+	if query[string](t, c, `SELECT vartype FROM pg_settings WHERE name = 'wal_compression'`) == "bool" {
+		compression = "on"
+	} else if query[bool](t, c, `SELECT 'lz4' = ANY(enumvals) FROM pg_settings WHERE name = 'wal_compression'`) {
+		compression = "lz4"
+	}
+	if got := query[string](t, c, `SHOW wal_compression`); got != compression {
+		t.Errorf("wal_compression is %q, and the server knows %q", got, compression)
+	}
 }
 
 // Nobody but the account itself and root may reach the socket, and root's own

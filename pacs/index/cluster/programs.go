@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 )
@@ -94,6 +95,16 @@ func versionOf(binary string) string {
 		digits++
 	}
 	return version[:digits]
+}
+
+// take says whether the server knows a value of a setting: some depend on how
+// it was built.
+func (p programs) take(a account, dir, setting, value string) bool {
+	cmd := exec.Command(p.path("postgres"), "-D", filepath.Join(dir, "data"), "-C", setting, "-c", setting+"="+value)
+	cmd.Dir, cmd.Env = dir, environment(dir)
+	cmd.SysProcAttr = a.sysProcAttr(syscall.SIGKILL)
+	out, err := runBound(cmd)
+	return err == nil && strings.TrimSpace(string(out)) == value
 }
 
 func forbidden(err error, dir string) error {
