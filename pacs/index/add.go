@@ -237,20 +237,23 @@ func facilityID(ctx context.Context, tx pgx.Tx, code string) (id int64, err erro
 func addStudy(ctx context.Context, tx pgx.Tx, a Addition, of owner, out *Added) error {
 	s := a.Study
 	var patient, facility int64
+	// The modality is there from the first, as what follows would set it: lists'
+	// indexes hold it, and changing it would write all indexes again.
+	//
 	// The no-op update locks the row, so that additions to one study and its
 	// completion take turns. It is of no key column: that would lock out those
 	// who refer to the row, and they may hold what comes next.
 	err := tx.QueryRow(ctx, `
 		INSERT INTO study (study_uid, patient_row, facility_row, study_date, study_time, accession_number, study_id,
-			description, referring_physician, question, received_at, attributes, received_patient, amended, amended_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, nullif($13, 0), $14, CASE WHEN $14 THEN clock_timestamp() END)
+			description, referring_physician, question, received_at, attributes, received_patient, amended, amended_at, modalities)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, nullif($13, 0), $14, CASE WHEN $14 THEN clock_timestamp() END, array_remove(ARRAY[$15], ''))
 		ON CONFLICT (study_uid) DO UPDATE SET updated_at = study.updated_at,
 			amended = study.amended OR EXCLUDED.amended, amended_at = coalesce(study.amended_at, EXCLUDED.amended_at),
 			deleted_at = NULL, received_at = CASE WHEN study.deleted_at IS NULL THEN least(study.received_at, EXCLUDED.received_at) ELSE EXCLUDED.received_at END
 		RETURNING id, patient_row, facility_row, completions`,
 		s.StudyInstanceUID, of.patient, out.FacilityID, text(s.Date, maxCode), text(s.Time, maxCode), identity(s.AccessionNumber), identity(s.StudyID),
 		text(s.Description, maxDescription), text(s.ReferringPhysician, maxName), text(s.Question, maxQuestion), s.ReceivedAt, object(s.Attributes),
-		of.received, of.amended || a.Amended).
+		of.received, of.amended || a.Amended, text(a.Series.Modality, maxCode)).
 		Scan(&out.StudyID, &patient, &facility, &out.Completions)
 	if err != nil {
 		return err

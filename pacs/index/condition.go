@@ -84,32 +84,45 @@ func likePattern(key string) string {
 	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`, `*`, `%`, `?`, `_`).Replace(key)
 }
 
+// names says where names are: with the patient p, or beside the study s.
+type names struct{ start, parts, fold string }
+
+var (
+	ofPatient = names{start: "lower(p.name) LIKE lower(%s)", parts: "p.name ILIKE %s", fold: "p.name_fold"}
+	ofStudy   = names{start: "s.patient_name LIKE lower(%s)", parts: "s.patient_name LIKE lower(%s)", fold: "s.patient_fold"}
+)
+
+// universal says that a key for names asks for nothing in particular.
+func universal(key string) bool { return strings.Trim(key, "*^ ") == "" }
+
 // personName matches a name. Exact spelling matches regardless of case
 // (PS3.4 C.2.2.2.1.1 permits it); fuzzy also across scripts and apostrophes.
-func (c *conditions) personName(key string, fuzzy bool) {
-	if key == "" || strings.Trim(key, "*^ ") == "" {
+func (c *conditions) personName(of names, key string, fuzzy bool) {
+	if universal(key) {
 		return
 	}
 	if !matchable(key) {
 		c.nothing()
 		return
 	}
-	pattern := c.arg(likePattern(key))
-	exact := "lower(p.name) LIKE lower(" + pattern + ")" // found by its beginning
+	exact := of.start // found by its beginning
 	if strings.HasPrefix(key, "*") || strings.HasPrefix(key, "?") {
-		exact = "p.name ILIKE " + pattern // found by its parts
+		exact = of.parts
 	}
+	exact = fmt.Sprintf(exact, c.arg(likePattern(key)))
 	if !fuzzy {
 		c.clauses = append(c.clauses, exact)
 		return
 	}
-	c.clauses = append(c.clauses, "("+exact+" OR "+c.folded("p.name_fold", key)+")")
+	c.clauses = append(c.clauses, "("+exact+" OR "+c.folded(of.fold, key)+")")
 }
 
 // maxWords is more than any name has.
 const maxWords = 16
 
-// folded matches every word of text somewhere in a folded column.
+// folded matches every word of text somewhere in a folded column; one or two
+// letters match where a word begins. (They have no trigram but that one: looked
+// for anywhere, they'd take a look at every name.)
 func (c *conditions) folded(column, text string) string {
 	words := strings.Fields(pacs.Fold(strings.NewReplacer("*", " ", "?", " ").Replace(text)))
 	if len(words) == 0 || len(words) > maxWords {
@@ -117,13 +130,12 @@ func (c *conditions) folded(column, text string) string {
 	}
 	clauses := make([]string, len(words))
 	for i, w := range words {
-		of := column
+		w := likePattern(w)
 		if utf8.RuneCountInString(w) < 3 {
-			// No trigram: its index would give every row, and cost more than
-			// reading the table.
-			of = "(" + column + " || '')"
+			clauses[i] = "(" + column + " LIKE " + c.arg(w+"%") + " OR " + column + " LIKE " + c.arg("% "+w+"%") + ")"
+			continue
 		}
-		clauses[i] = of + " LIKE " + c.arg("%"+likePattern(w)+"%")
+		clauses[i] = column + " LIKE " + c.arg("%"+w+"%")
 	}
 	return "(" + strings.Join(clauses, " AND ") + ")"
 }
@@ -159,17 +171,19 @@ func (c *conditions) timeRange(column string, r pacs.DateRange) {
 	c.dateRange(column, r)
 }
 
+// dateLen is the length of a date without its time.
+const dateLen = 8
+
+func day(moment string) string { return moment[:min(dateLen, len(moment))] }
+
 // moments matches date and time together. Behind the date's eight digits the time
 // sorts as in timeRange. A study without time is one of its whole day's first
 // moment.
-func (c *conditions) moments(r pacs.DateRange) {
-	const dateLen = 8
-	cut := func(s string) string { return s[:min(dateLen, len(s))] }
-	c.dateRange("s.study_date", pacs.DateRange{From: cut(r.From), To: cut(r.To)}) // what its index is made for
+func (c *conditions) moments(alias string, r pacs.DateRange) {
 	if len(r.From) > dateLen {
 		r.From = r.From[:dateLen] + strings.TrimRight(r.From[dateLen:], "0.")
 	}
-	c.dateRange("(s.study_date || s.study_time)", r)
+	c.dateRange("("+alias+".study_date || "+alias+".study_time)", r)
 }
 
 // oneOf matches any of the values; none given matches everything.
@@ -202,9 +216,14 @@ func (c *conditions) number(column string, n *int) {
 // patient adds the keys that are about the patient, over the alias p, apart
 // from the free text.
 func (c *conditions) patient(f pacs.StudyFilter) {
+	c.personName(ofPatient, f.PatientName, f.Fuzzy)
+	c.numbered(f)
+}
+
+// numbered adds those that are not about the name.
+func (c *conditions) numbered(f pacs.StudyFilter) {
 	c.text("p.patient_id", f.PatientID)
 	c.text("p.issuer", f.Issuer)
-	c.personName(f.PatientName, f.Fuzzy)
 	c.dateRange("p.birth_date", f.BirthDate)
 	c.text("p.sex", f.Sex)
 	c.text("p.pinfl", f.PINFL)
@@ -223,27 +242,48 @@ func (c *conditions) patient(f pacs.StudyFilter) {
 // undeleted hides what a retention policy has deleted (delete.go).
 const undeleted = "s.deleted_at IS NULL"
 
-// study adds the other keys of a study filter, over the aliases s (study) and
-// f (facility), apart from the free text. Studies that were deleted match none.
+// study adds the other keys of a study filter, over the alias s, apart from the
+// facility and the free text. Studies that were deleted match none.
 func (c *conditions) study(f pacs.StudyFilter) {
+	c.listed(f)
+	c.unlisted("s", f)
+}
+
+// listed adds what the indexes of lists hold, unlisted what only the row does.
+func (c *conditions) listed(f pacs.StudyFilter) {
 	c.clauses = append(c.clauses, undeleted)
-	c.oneOf("s.study_uid", f.StudyInstanceUIDs)
-	c.text("s.accession_number", f.AccessionNumber)
-	if strings.Trim(f.AccessionNumber, "*") != "" {
-		c.clauses = append(c.clauses, "s.accession_number <> ''") // what its index is made for
-	}
-	c.text("s.study_id", f.StudyID)
-	c.text("s.description", f.Description)
-	c.text("s.referring_physician", f.Referring)
+	c.dates(f)
+	c.anyOf("s.modalities", f.Modalities)
+}
+
+// dates limits a list to the days that are asked for.
+func (c *conditions) dates(f pacs.StudyFilter) {
 	c.dateRange("s.study_date", f.Date)
-	c.timeRange("s.study_time", f.Time)
-	c.moments(f.Moment)
-	c.attributes("s.attributes", f.Attributes)
-	if len(f.Modalities) > 0 {
-		c.add("s.modalities && %s::text[]", slices.DeleteFunc(slices.Clone(f.Modalities), func(m string) bool { return !matchable(m) }))
+	c.dateRange("s.study_date", pacs.DateRange{From: day(f.Moment.From), To: day(f.Moment.To)})
+}
+
+// anyOf matches an array that has any of the values; none given matches
+// everything.
+func (c *conditions) anyOf(column string, values []string) {
+	if len(values) > 0 {
+		c.add(column+" && %s::text[]", slices.DeleteFunc(slices.Clone(values), func(v string) bool { return !matchable(v) }))
 	}
+}
+
+func (c *conditions) unlisted(alias string, f pacs.StudyFilter) {
+	c.oneOf(alias+".study_uid", f.StudyInstanceUIDs)
+	c.text(alias+".accession_number", f.AccessionNumber)
+	if strings.Trim(f.AccessionNumber, "*") != "" {
+		c.clauses = append(c.clauses, alias+".accession_number <> ''") // what its index is made for
+	}
+	c.text(alias+".study_id", f.StudyID)
+	c.text(alias+".description", f.Description)
+	c.text(alias+".referring_physician", f.Referring)
+	c.timeRange(alias+".study_time", f.Time)
+	c.moments(alias, f.Moment)
+	c.attributes(alias+".attributes", f.Attributes)
 	if f.ExcludeStudyInstanceUID != "" && matchable(f.ExcludeStudyInstanceUID) {
-		c.add("s.study_uid <> %s", f.ExcludeStudyInstanceUID)
+		c.add(alias+".study_uid <> %s", f.ExcludeStudyInstanceUID)
 	}
 }
 
@@ -269,8 +309,12 @@ func (c *conditions) textPatient(text string) {
 		c.nothing()
 		return
 	}
-	c.clauses = append(c.clauses, fmt.Sprintf("(%s OR p.patient_id LIKE %s OR p.pinfl <> '' AND p.pinfl = %s)",
-		c.folded("p.name_fold", text), c.arg(beginning(text)), c.arg(text)))
+	c.clauses = append(c.clauses, fmt.Sprintf("(%s OR %s)", c.folded(ofPatient.fold, text), c.textNumber(text)))
+}
+
+// textNumber is what a typed text may say of the patient p but the name.
+func (c *conditions) textNumber(text string) string {
+	return fmt.Sprintf("p.patient_id LIKE %s OR p.pinfl <> '' AND p.pinfl = %s", c.arg(beginning(text)), c.arg(text))
 }
 
 // textStudy adds what a typed text says of the study s itself.

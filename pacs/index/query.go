@@ -66,11 +66,11 @@ func (ix *Index) Studies(ctx context.Context, scope pacs.Scope, f pacs.StudyFilt
 		}
 		c.after(f.Sort, at)
 	}
-	who, err := ix.lookUp(ctx, f)
-	if err != nil || who.nobody() {
+	page, err := ix.page(ctx, scope, f, &c)
+	if err != nil || page == "" {
 		return nil, "", err
 	}
-	sql := `SELECT ` + studyColumns + ` FROM (` + studySearch(&c, scope, f, who) + `) AS page JOIN study s ON s.id = page.id
+	sql := `SELECT ` + studyColumns + ` FROM (` + page + `) AS page JOIN study s ON s.id = page.id
 		JOIN patient p ON p.id = s.patient_row JOIN facility f ON f.id = s.facility_row ORDER BY ` + sorted.by
 	studies, err := collect(ctx, ix.pool, sql, c.args, scanStudy)
 	if err != nil {

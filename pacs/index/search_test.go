@@ -40,7 +40,20 @@ func populated(t *testing.T) *Index {
 // TestSearches: however a search is run, its pages together are what one plain
 // query over everything finds.
 func TestSearches(t *testing.T) {
+	used := map[string]int{}
 	ix := populated(t)
+	for _, entries := range []int{0, 400} {
+		t.Run(fmt.Sprint("a glance of ", entries), func(t *testing.T) { testSearches(t, ix, entries, used) })
+	}
+	for _, way := range []string{"glance", "few", "some", "many", "all", "nobody"} {
+		if used[way] == 0 {
+			t.Errorf("nothing was looked for as %s: %v", way, used)
+		}
+	}
+}
+
+func testSearches(t *testing.T, ix *Index, entries int, used map[string]int) {
+	glancing(t, entries)
 	var all []int64
 	for n := range 12 {
 		all = append(all, facilityOf(t, ix, fmt.Sprint("F", n+1)).FacilityIDs...)
@@ -83,7 +96,6 @@ func TestSearches(t *testing.T) {
 		"a patient with another's PINFL": {PatientRowID: 11},
 		"some UIDs":                      {StudyInstanceUIDs: []string{"1.2.9", "1.2.10", "1.2.4000"}, PatientName: "karimov*"},
 	}
-	used := map[string]int{}
 	for what, f := range filters {
 		for who, scope := range scopes {
 			for sort, by := range orders {
@@ -93,19 +105,8 @@ func TestSearches(t *testing.T) {
 				f.Sort = sort
 				want := plainly(t, ix, scope, f, by.by)
 				limit := []int{1 + len(want)/3, max(40, len(want)/5)}[len(what)%2]
-				w, err := ix.lookUp(t.Context(), f)
-				if err != nil {
-					t.Fatal(err)
-				}
-				switch f.Page.Limit = limit; {
-				case w.all:
-				case w.many:
-					used["many"]++
-				case w.isFew(f.Page):
-					used["few"]++
-				default:
-					used["some"]++
-				}
+				f.Page.Limit = limit
+				used[wayOf(t, ix, scope, f)]++
 				got := walk(t, func(p pacs.Page) (uids []string, next string, err error) {
 					f.Page = p
 					studies, next, err := ix.Studies(t.Context(), scope, f)
@@ -131,11 +132,42 @@ func TestSearches(t *testing.T) {
 			}
 		}
 	}
-	for _, way := range []string{"few", "some", "many"} {
-		if used[way] == 0 {
-			t.Errorf("nothing was looked for as %s: %v", way, used)
-		}
+}
+
+// wayOf says how the first page of a search is found.
+func wayOf(t *testing.T, ix *Index, scope pacs.Scope, f pacs.StudyFilter) string {
+	t.Helper()
+	w, nobody, err := ix.begin(t.Context(), f)
+	done := false
+	if err == nil && !nobody && w.glances(f) {
+		_, done, err = ix.glance(t.Context(), scope, f, &w)
 	}
+	if err == nil && !nobody && !done {
+		nobody, err = ix.lookUp(t.Context(), f, &w)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch {
+	case nobody:
+		return "nobody"
+	case done:
+		return "glance"
+	case w.all:
+		return "all"
+	case w.many:
+		return "many"
+	case w.isFew(f):
+		return "few"
+	}
+	return "some"
+}
+
+// glancing has a glance take in so many entries while the test runs.
+func glancing(t *testing.T, entries int) {
+	before := glanced
+	glanced = entries
+	t.Cleanup(func() { glanced = before })
 }
 
 // plainly finds studies with one query that leaves everything to the planner.

@@ -43,7 +43,7 @@ var until = time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
 
 // disagree asks whether a column is what the rows below say, for every row.
 func disagree(table, column, below string) string {
-	return `SELECT count(*) = 0 FROM ` + table + ` t LEFT JOIN (` + below + `) b(id, want) USING (id) WHERE t.` + column + ` IS DISTINCT FROM b.want`
+	return `SELECT count(*) = 0 FROM ` + table + ` t LEFT JOIN (` + below + `) b(id, want) USING (id) WHERE ` + column + ` IS DISTINCT FROM b.want`
 }
 
 // TestFill: what is written agrees with itself, as if it had been received.
@@ -56,6 +56,7 @@ func TestFill(t *testing.T) {
 	}
 	for what, sql := range map[string]string{
 		"studies":              `SELECT count(*) = 25000 FROM study`,
+		"names of studies":     disagree("study", "patient_name || patient_fold", "SELECT s.id, lower(p.name) || p.name_fold FROM study s JOIN patient p ON p.id = s.patient_row"),
 		"patients of studies":  `SELECT count(*) = 0 FROM study s LEFT JOIN patient p ON p.id = s.patient_row AND p.facility_row = s.facility_row WHERE p.id IS NULL`,
 		"series":               disagree("study", "series_count", "SELECT study_row, count(*) FROM series GROUP BY 1"),
 		"instances of studies": disagree("study", "instance_count", "SELECT study_row, count(*) FROM instance GROUP BY 1"),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
@@ -34,7 +35,7 @@ func (f *filler) studies(from, to int) *part {
 	studies := newCopied("study",
 		"id", "study_uid", "patient_row", "facility_row", "study_date", "study_time", "accession_number", "study_id", "description",
 		"referring_physician", "modalities", "body_parts", "series_count", "instance_count", "bytes", "received_at", "updated_at",
-		"completed_at", "completions", "merged", "attributes")
+		"completed_at", "completions", "merged", "attributes", "patient_name", "patient_fold")
 	series := newCopied("series", "id", "study_row", "series_uid", "modality", "number", "description", "body_part", "instance_count", "has_pixels")
 	packs := newCopied("pack", "id", "key", "series_row", "bytes", "meta_offset", "meta_length", "described", "created_at")
 	instances := newCopied("instance",
@@ -67,6 +68,9 @@ func (f *filler) studies(from, to int) *part {
 		studies.int4(1)
 		studies.int4(1)
 		studies.json(s.attributes)
+		p := f.person(s.patient)
+		studies.text(strings.ToLower(p.Name))
+		studies.text(p.fold)
 
 		sender := facilityCode(s.home)[len(facilityPrefix):] + s.modality
 		for i, count := range s.series {
