@@ -39,6 +39,11 @@
 //
 // # Behaviour worth knowing
 //
+// The archive may have compressed an instance without loss since it came (serve
+// --compress): it is stored in, and offered as, JPEG-LS Lossless then, and who
+// asks for Explicit VR Little Endian gets 406 as for anything that came
+// compressed. BulkDataURIs stay what they were (TestCompressedInstance).
+//
 // Everything is scoped: what lies outside the caller's scope is answered like
 // what does not exist, 404, or an empty search result.
 //

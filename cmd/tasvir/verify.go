@@ -75,7 +75,7 @@ type VerifyCmd struct {
 
 // Help is shown by --help.
 func (*VerifyCmd) Help() string {
-	return `Reads every pack and compares each byte with what was received: the ZIP's directory, the checksums of all members, the SHA-256 of every instance, the metadata, and the index. The exit code is 0 when all is sound or was repaired, and 3 when problems are left. The server may run meanwhile; it does the same by itself, slowly (serve --verify-rate).
+	return `Reads every pack and compares each byte with what was stored: the ZIP's directory, the checksums of all members, the SHA-256 of every instance, the metadata, and the index. The exit code is 0 when all is sound or was repaired, and 3 when problems are left. The server may run meanwhile; it does the same by itself, slowly (serve --verify-rate).
 
 A repair stores a new pack beside the damaged one, reads it back, and only then uses it. The damaged object stays in the store as damaged/KEY until you delete it.`
 }

@@ -6,7 +6,8 @@
 // A pack is a ZIP file with stored (uncompressed) members, so any tool can
 // open an archive without Tasvir and an instance is a byte range of an object:
 //
-//	1.2.3.4.dcm          one PS3.10 file per instance, exactly as received
+//	1.2.3.4.dcm          one PS3.10 file per instance, exactly as received, or
+//	                     compressed without loss since (see Compression)
 //	…
 //	metadata.json.gz     DICOM JSON (PS3.18 Annex F) of all instances, one array
 //	manifest.json.gz     what the index knows beside that: facility, sender,
@@ -57,15 +58,15 @@
 //
 //	1.2.3.1.dcm          the current versions, in instance order
 //	…
-//	1.2.3.1.v1.dcm       versions that were superseded, as they came
+//	1.2.3.1.v1.dcm       versions that were superseded, as they were kept
 //	metadata.json.gz     the current instances only: a series' metadata is served
 //	                     as one range of this object
 //	manifest.json.gz
 //
-// The bytes are copied, never interpreted, and on the way compared with the
-// CRC of the old pack and the hash in the index (mergesource.go); metadata is
-// joined in a scratch file (mergemetadata.go), so that memory does not grow
-// with the series. A difference stops the merge of that series, is reported,
+// The bytes are copied as they are (but see Compression), and on the way
+// compared with the CRC of the old pack and the hash in the index
+// (mergesource.go); metadata is joined in a scratch file (mergemetadata.go), so
+// that memory does not grow with the series. A difference stops the merge of that series, is reported,
 // and has changed nothing. When the object is stored one transaction moves the
 // rows to it, provided that they are still where the merge has read them; what
 // came meanwhile stays in its own pack, and is merged when the study completes
@@ -81,6 +82,28 @@
 // It goes from one to the next and never back, so that a merge can be killed
 // anywhere: the next attempt uses another key, and what is left over is
 // prepared until its time is over, and then retired.
+//
+// # Compression
+//
+// When it is asked for (Merger.Compressor, serve --compress), a merge keeps the
+// current versions that came in Explicit VR Little Endian as JPEG-LS Lossless,
+// where that is smaller (mergecompress.go). Each is copied to a scratch file and
+// checked like anything that is merged; package pixel compresses it, decodes it
+// again and compares every sample. SOP Instance UID and attributes stay as they
+// are, byte for byte; only the meta information and Pixel Data are others. What
+// the codec does not take, or dies of, stays as it is: that never fails a merge.
+// A series that is one pack already is written anew if something in it can be
+// compressed. Versions that were superseded before are not touched, studies that
+// were merged before it was asked for neither, until they complete again.
+//
+// Such an instance has two hashes. That of what was received is what it is known
+// by: the same bytes sent again are a duplicate, others a new version, an index
+// that is rebuilt numbers them as before, and a pack with the original holds
+// nothing new. It is in the manifest and in the index (pacs.Compression), beside
+// the original's transfer syntax and length, and a merge takes it along. That of
+// what is kept is what the bytes are checked against: damage is found by it, and
+// repaired from nothing else. BulkDataURIs go on counting in the file that was
+// received (bulkURI), so that who has read the metadata before finds the values.
 //
 // # Sweeping
 //
