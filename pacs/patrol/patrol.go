@@ -145,7 +145,7 @@ type Progress struct {
 // it found or left open. With Options.Repair it repairs what it can.
 func (p *Patrol) Pass(ctx context.Context, studyUID string, progress func(Progress)) ([]Problem, error) {
 	const packs = ` FROM pack k LEFT JOIN series e ON e.id = k.series_row LEFT JOIN study s ON s.id = e.study_row
-		WHERE k.retired_at IS NULL AND ($1 = '' OR s.study_uid = $1)`
+		WHERE k.retired_at IS NULL AND k.key NOT LIKE '` + index.SyntheticPrefix + `%' AND ($1 = '' OR s.study_uid = $1)`
 	var now Progress
 	if err := p.pool.QueryRow(ctx, `SELECT count(*), coalesce(sum(k.bytes), 0)::bigint`+packs, studyUID).Scan(&now.TotalPacks, &now.TotalBytes); err != nil {
 		return nil, failure(err)

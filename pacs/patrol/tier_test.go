@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tasvir-pacs/tasvir/pacs/index"
+	"github.com/tasvir-pacs/tasvir/pacs/index/synthetic"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
 	"github.com/tasvir-pacs/tasvir/storage/tiered"
 )
@@ -129,5 +130,33 @@ func TestColdOrphans(t *testing.T) {
 	found, err := k.patrol(func(o *Options) { o.OldEnough = time.Nanosecond }).Pass(t.Context(), "", nil)
 	if err != nil || len(found) != 1 || found[0].Key != "cold/packs/1.2/1.2.1/none.zip" || found[0].Kind != Orphan {
 		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+// TestSyntheticStudies: those generated for measuring have nothing in storage,
+// and that is no damage, neither to the walk nor to who verifies all now.
+func TestSyntheticStudies(t *testing.T) {
+	k := newKept(t, folder(t), nil)
+	if err := synthetic.Fill(t.Context(), k.index.Pool(), synthetic.Options{Studies: 50, Facilities: 2}); err != nil {
+		t.Fatal(err)
+	}
+	k.pack("1.2", "1.2.1", "", 1)
+	var seen Progress
+	found, err := k.patrol(func(o *Options) { o.Repair, o.AddOrphans = true, true }).Pass(t.Context(), "", func(p Progress) { seen = p })
+	if err != nil || len(found) > 0 || seen.Packs != 1 || seen.TotalPacks != 1 {
+		t.Errorf("%+v, %+v, %v", found, seen, err)
+	}
+	walk := k.patrol(nil)
+	for range 3 {
+		if _, err := walk.step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var problems int
+	if err := k.index.Pool().QueryRow(t.Context(), `SELECT count(*) FROM patrol_problem`).Scan(&problems); err != nil || problems != 0 {
+		t.Errorf("%d problems, %v", problems, err)
+	}
+	if _, made, err := synthetic.Count(t.Context(), k.index.Pool()); err != nil || made != 50 {
+		t.Errorf("%d synthetic studies are left, %v", made, err)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/tasvir-pacs/tasvir/pacs/index"
 )
 
 // calm is for how long nothing of a study must have arrived or been changed.
@@ -74,6 +76,11 @@ func (a Action) undone() string {
 	return "true"
 }
 
+// notSynthetic is the condition that a study has something in storage: those
+// generated for measuring have not.
+const notSynthetic = `NOT EXISTS (SELECT FROM series e JOIN pack k ON k.series_row = e.id
+	WHERE e.study_row = s.id AND k.key LIKE '` + index.SyntheticPrefix + `%')`
+
 // page returns up to limit candidates behind a study; with only, that study if
 // it is one. Held studies are among them.
 func (s *selection) page(ctx context.Context, q querier, after, only int64, limit int) ([]candidate, error) {
@@ -84,6 +91,7 @@ func (s *selection) page(ctx context.Context, q querier, after, only int64, limi
 		fmt.Sprintf("s.received_at <= %s AND s.updated_at <= %[1]s", quiet),
 		s.policy.fits(&a, s.asOf),
 		s.policy.Action.undone(),
+		notSynthetic,
 	}
 	for i := range s.before {
 		all = append(all, "NOT ("+s.before[i].fits(&a, s.asOf)+")")
