@@ -10,6 +10,7 @@ import (
 func (n *Node) connectivity() *connectivity.Tester {
 	return &connectivity.Tester{
 		CallingAE: n.flags.AET,
+		Observe:   n.talk.Outgoing,
 		TLS:       func() *tls.Config { return n.security.credentials.ClientConfig(n.security.profile) },
 	}
 }

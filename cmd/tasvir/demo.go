@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/associations"
 	"github.com/tasvir-pacs/tasvir/pacs/dicomtls"
 	"github.com/tasvir-pacs/tasvir/pacs/retention"
 )
@@ -88,13 +89,14 @@ func (c *DemoCmd) server(dir, platform string) ServerFlags {
 		DatabaseFlags: DatabaseFlags{Data: dir},
 		HTTP:          freeAddress(c.HTTP), DICOM: freeAddress(c.DICOM),
 		AET: "TASVIR", Ack: "received", UnknownAE: "refuse", Quiet: 4 * time.Second,
-		QuarantineFlags: QuarantineFlags{Quota: 10 << 30},
-		DICOMTLSFlags:   DICOMTLSFlags{DICOMTLSProfile: string(dicomtls.BCP195)},
-		RetentionFlags:  RetentionFlags{RetentionLimit: retention.DefaultLimit},
-		CompressFlags:   CompressFlags{Compress: "none"},
-		VerifyFlags:     VerifyFlags{VerifyRate: 20, VerifyInterval: 30 * 24 * time.Hour},
-		KeepChanges:     365 * 24 * time.Hour,
-		FHIR:            platform, FHIRNamespace: "https://tasvir.example.uz/fhir/sid",
+		QuarantineFlags:  QuarantineFlags{Quota: 10 << 30},
+		DICOMTLSFlags:    DICOMTLSFlags{DICOMTLSProfile: string(dicomtls.BCP195)},
+		RetentionFlags:   RetentionFlags{RetentionLimit: retention.DefaultLimit},
+		AssociationFlags: AssociationFlags{KeepAssociations: associations.DefaultKeep},
+		CompressFlags:    CompressFlags{Compress: "none"},
+		VerifyFlags:      VerifyFlags{VerifyRate: 20, VerifyInterval: 30 * 24 * time.Hour},
+		KeepChanges:      365 * 24 * time.Hour,
+		FHIR:             platform, FHIRNamespace: "https://tasvir.example.uz/fhir/sid",
 		AdminPassword: demoPassword, LogFormat: "text", LogLevel: "warn",
 	}
 	if c.Verbose {

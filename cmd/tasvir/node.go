@@ -23,6 +23,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/dicomweb"
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/access"
+	"github.com/tasvir-pacs/tasvir/pacs/associations"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/index/cluster"
@@ -70,6 +71,7 @@ type Node struct {
 	orders    *orders.Orders
 	steps     *modality.Steps
 	retention *retention.Retention
+	talk      *associations.Log
 	patients  *patients.Patients
 	patrol    *patrol.Patrol
 	closers   []func(context.Context) // run in reverse order
@@ -157,6 +159,9 @@ func Start(ctx context.Context, flags ServerFlags, log *slog.Logger) (_ *Node, e
 	n.spawn(&n.work, "the quarantine", n.ward.Run)
 
 	if err := n.startJobs(ctx, m); err != nil {
+		return nil, err
+	}
+	if err := n.openAssociations(ctx, registry); err != nil {
 		return nil, err
 	}
 	if err := n.startDICOM(ctx, m, registry); err != nil {
@@ -310,7 +315,7 @@ func (n *Node) startDICOM(ctx context.Context, m *metrics, registry prometheus.R
 	n.DICOMAddr = listener.Addr()
 	admitted := &admission{known: n.known, park: n.flags.UnknownAE == "park", log: log}
 	server := &dimse.Server{
-		AETitle: n.flags.AET, Admit: admitted.admit, Store: storeHandler(n.Journal, log), Logger: log, Observer: m.dimse(),
+		AETitle: n.flags.AET, Admit: admitted.admit, Store: storeHandler(n.Journal, log), Logger: log, Observer: m.dimse().And(n.talk.Observer()),
 		SOPClasses: dimse.SOPClasses{AcceptUnknown: n.flags.AcceptUnknownSOPClasses},
 		Services:   n.queryRetrieve().Services(),
 	}
@@ -350,6 +355,8 @@ func (n *Node) startWeb(registry *prometheus.Registry) error {
 		Patrol:     n.patrol,
 		Patients:   n.patients,
 		Retention:  n.retention,
+
+		Associations: n.talk,
 	}).Register(server.API())
 	dicomweb.Register(server.DICOMweb(), dicomweb.Options{
 		Index: n.Index, Packs: &publish.Packs{Index: n.Index, Store: n.store}, Receiver: n.Journal,

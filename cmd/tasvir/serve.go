@@ -25,6 +25,7 @@ type ServerFlags struct {
 
 	CompressFlags
 	RetentionFlags
+	AssociationFlags
 
 	AcceptUnknownSOPClasses bool `name:"accept-unknown-sop-classes" env:"TASVIR_ACCEPT_UNKNOWN_SOP_CLASSES" help:"Also take instances of storage SOP classes that are not in the standard: private ones, and those of later editions."`
 

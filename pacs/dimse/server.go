@@ -27,6 +27,8 @@ type AssociationInfo struct {
 	RemoteAddr           net.Addr
 	ImplementationClass  string // the peer's
 	ImplementationString string // the peer's implementation version name
+	// User is what the peer said about itself. Its Identity holds secrets.
+	User ul.UserInformation
 	// TLS is the state of the connection, nil without TLS.
 	TLS *tls.ConnectionState
 	// Proposed are the presentation contexts as the peer proposed them and
@@ -352,7 +354,7 @@ func (s *Server) admit(ctx context.Context, rq *ul.AssociateRequest, info *Assoc
 	}
 	info.CallingAE, info.CalledAE = rq.CallingAE, rq.CalledAE
 	info.ImplementationClass, info.ImplementationString = rq.User.ImplementationClassUID, rq.User.ImplementationVersion
-	info.Proposed = rq.Contexts
+	info.Proposed, info.User = rq.Contexts, rq.User
 	var admission Admission
 	if s.Admit != nil {
 		if admission, err = s.Admit(ctx, Caller{Request: rq, RemoteAddr: info.RemoteAddr, TLS: info.TLS}); err != nil {

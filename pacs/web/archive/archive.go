@@ -3,6 +3,7 @@ package archive
 import (
 	"github.com/gin-gonic/gin"
 
+	"github.com/tasvir-pacs/tasvir/pacs/associations"
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/patients"
 	"github.com/tasvir-pacs/tasvir/pacs/patrol"
@@ -24,6 +25,8 @@ type API struct {
 	Quarantine *quarantine.Quarantine
 	// Patrol verifies what is kept.
 	Patrol *patrol.Patrol
+	// Associations, when set, is the log of who talked to the archive.
+	Associations *associations.Log
 	// Retention, when set, has routes for policies and legal holds.
 	Retention *retention.Retention
 }
@@ -42,6 +45,9 @@ func (a *API) Register(r gin.IRouter) {
 	}
 	if a.Patients != nil {
 		(&people{a.Patients}).register(r)
+	}
+	if a.Associations != nil {
+		(&talk{a.Associations}).register(r)
 	}
 	if a.Retention != nil {
 		(&keeping{a.Retention}).register(r)
