@@ -46,6 +46,7 @@ type archive struct {
 	t        testing.TB
 	index    *index.Index
 	journal  *journal.Journal
+	store    *file.Store
 	provider *Provider
 	address  string
 	received int
@@ -94,7 +95,7 @@ func newArchive(t testing.TB) *archive {
 			Held: func(err error) { t.Errorf("held back: %v", err) }, Failed: func(err error) { t.Errorf("not published: %v", err) },
 		},
 	})
-	a := &archive{t: t, index: ix, journal: j, provider: &Provider{
+	a := &archive{t: t, index: ix, journal: j, store: store, provider: &Provider{
 		Index: ix, Files: &publish.Packs{Index: ix, Store: store}, AETitle: "TASVIR", Caller: callers(ix),
 	}}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -111,6 +112,7 @@ func newArchive(t testing.TB) *archive {
 			t.Error(err)
 		}
 	})
+	a.provider.Destinations = directory{}
 	server := &dimse.Server{Services: a.provider.Services(), DrainTimeout: time.Second}
 	running.Go(func() {
 		if err := server.Serve(ctx, listener); err != nil {

@@ -2,6 +2,7 @@ package queryretrieve
 
 import (
 	"context"
+	"io"
 	"log/slog"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
@@ -38,6 +39,11 @@ type Provider struct {
 	Files Files
 	// AETitle is the Retrieve AE Title of answers: ours.
 	AETitle string
+	// Decoder decodes compressed instances for peers that don't take them as they
+	// are kept; nil leaves those unsent.
+	Decoder Decoder
+	// Destinations are where C-MOVE may send to; nil leaves C-MOVE out.
+	Destinations Destinations
 	// Caller says who has opened an association.
 	Caller func(*dimse.AssociationInfo) Caller
 	Log    *slog.Logger
@@ -58,18 +64,38 @@ var (
 // models are the SOP classes served. PS3.4 Tables C.6.1.3-1, C.6.2.3-1 and the
 // retired C.6.3.
 var models = map[string]model{
-	dicom.PatientRootFindSOPClass: patientRoot, dicom.StudyRootFindSOPClass: studyRoot, dicom.PatientStudyOnlyFindSOPClass: patientStudyOnly,
+	dicom.PatientRootFindSOPClass: patientRoot, dicom.PatientRootMoveSOPClass: patientRoot, dicom.PatientRootGetSOPClass: patientRoot,
+	dicom.StudyRootFindSOPClass: studyRoot, dicom.StudyRootMoveSOPClass: studyRoot, dicom.StudyRootGetSOPClass: studyRoot,
+	dicom.PatientStudyOnlyFindSOPClass: patientStudyOnly, dicom.PatientStudyOnlyMoveSOPClass: patientStudyOnly, dicom.PatientStudyOnlyGetSOPClass: patientStudyOnly,
 }
 
 // Services are what the provider does, for a dimse.Server.
 func (p *Provider) Services() []dimse.Service {
-	return []dimse.Service{{
-		SOPClasses: []string{dicom.PatientRootFindSOPClass}, Extended: findExtended, Find: p.find,
-	}, {
-		SOPClasses: []string{dicom.StudyRootFindSOPClass}, Extended: findExtended, Find: p.find,
-	}, {
-		SOPClasses: []string{dicom.PatientStudyOnlyFindSOPClass}, Extended: findExtended, Find: p.find,
-	}}
+	var list []dimse.Service
+	for _, class := range []string{dicom.PatientRootFindSOPClass, dicom.StudyRootFindSOPClass, dicom.PatientStudyOnlyFindSOPClass} {
+		list = append(list, dimse.Service{SOPClasses: []string{class}, Extended: findExtended, Find: p.find})
+	}
+	for _, class := range []string{dicom.PatientRootGetSOPClass, dicom.StudyRootGetSOPClass, dicom.PatientStudyOnlyGetSOPClass} {
+		list = append(list, dimse.Service{SOPClasses: []string{class}, Extended: retrieveExtended, Get: p.get})
+	}
+	if p.Destinations == nil {
+		return list
+	}
+	for _, class := range []string{dicom.PatientRootMoveSOPClass, dicom.StudyRootMoveSOPClass, dicom.PatientStudyOnlyMoveSOPClass} {
+		list = append(list, dimse.Service{SOPClasses: []string{class}, Extended: retrieveExtended, Move: p.move})
+	}
+	return list
+}
+
+// retrieveExtended answers extended negotiation of C-MOVE and C-GET: relational
+// retrieval is done, multi-frame conversion is not. PS3.4 Tables C.5.2-1 and
+// C.5.3-1.
+func retrieveExtended(_ *dimse.AssociationInfo, _ string, proposed []byte) []byte {
+	answer := make([]byte, min(len(proposed), 2))
+	if len(answer) > 0 {
+		answer[0] = min(proposed[0], 1)
+	}
+	return answer
 }
 
 // findExtended answers extended negotiation of C-FIND: relational queries,
@@ -97,5 +123,16 @@ func (p *Provider) logger() *slog.Logger {
 // Files reads instances as they are served: with the demographics of their
 // Amendment.
 type Files interface {
+	// Instance prepares a whole instance for being read.
 	Instance(ctx context.Context, i pacs.Instance) (pacs.File, error)
+	// Open streams length bytes of what is kept at loc, from offset. Reading ends
+	// with io.EOF only when every byte was delivered. The caller closes the reader.
+	Open(ctx context.Context, loc pacs.Location, offset, length int64) (io.ReadCloser, error)
+}
+
+// Decoder decodes pixel data.
+type Decoder interface {
+	// Decode prepares the pixel data of an instance, whose header is h, to be read
+	// native. Unsupported when it can't be decoded.
+	Decode(ctx context.Context, i pacs.Instance, h *dicom.Header) (*dicom.NativePixels, error)
 }
