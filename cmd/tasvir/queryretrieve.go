@@ -1,16 +1,23 @@
 package main
 
 import (
+	"context"
+	"time"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/access"
+	"github.com/tasvir-pacs/tasvir/pacs/dicomtls"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
 	"github.com/tasvir-pacs/tasvir/pacs/queryretrieve"
 )
 
-// queryRetrieve answers C-FIND, within what the calling device may see.
+// queryRetrieve answers C-FIND, C-MOVE and C-GET, within what the calling device
+// may see.
 func (n *Node) queryRetrieve() *queryretrieve.Provider {
 	return &queryretrieve.Provider{
 		Index: n.Index, Files: &publish.Packs{Index: n.Index, Store: n.store}, AETitle: n.flags.AET,
+		Destinations: &destinations{access: n.Access, security: n.security},
 		Caller: func(info *dimse.AssociationInfo) queryretrieve.Caller {
 			device, _ := info.Value.(access.Device)
 			return queryretrieve.Caller{
@@ -20,4 +27,32 @@ func (n *Node) queryRetrieve() *queryretrieve.Provider {
 		},
 		Log: n.log.With("part", "query/retrieve"),
 	}
+}
+
+// destinations are the registered devices that images may be sent to.
+type destinations struct {
+	access   *access.Access
+	security dicomSecurity
+}
+
+// destinationTimeout bounds the wait for a destination's TLS.
+const destinationTimeout = 15 * time.Second
+
+// Destination is queryretrieve.Destinations.
+func (d *destinations) Destination(ctx context.Context, aeTitle string) (queryretrieve.Destination, error) {
+	device, err := d.access.Remote(ctx, aeTitle)
+	if err != nil {
+		return queryretrieve.Destination{}, err
+	}
+	if !device.Destination {
+		return queryretrieve.Destination{}, pacs.Errorf(pacs.NotFound, "%q is not a destination for images. Make it one under Administration, Devices", aeTitle)
+	}
+	to := queryretrieve.Destination{
+		AETitle: device.AETitle, Address: device.Address(), TransferSyntaxes: device.TransferSyntaxes, Associations: device.MaxAssociationsTo,
+	}
+	if device.TLS {
+		base := d.security.credentials.ClientConfig(d.security.profile)
+		to.DialContext = dicomtls.Dialer{Config: device.ClientTLS(base), Timeout: destinationTimeout}.DialContext
+	}
+	return to, nil
 }

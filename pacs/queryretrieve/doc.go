@@ -1,5 +1,5 @@
 // Package queryretrieve is the query/retrieve service of PS3.4 Annex C as provider:
-// what a workstation asks to find studies in the archive.
+// what a workstation asks to find studies in the archive and to get them.
 //
 // # The tour
 //
@@ -26,4 +26,18 @@
 // Answers are in UTF-8, or in the character set that is registered for the caller,
 // in which names are transliterated where they must be, or in the one that it
 // asked in if that has all characters.
+//
+// A C-GET (retrieve.go) sends over the association that asks, a C-MOVE (move.go)
+// over others, to an AE title that [Destinations] knows. Both choose what the
+// identifier names (selection.go), count it, and send it page by page. prepare.go
+// reads ahead of the sending: instances that lie behind one another in a pack come
+// with one request, and each goes out as it is kept where the peer takes its
+// transfer syntax, else in explicit or implicit VR little endian (dicom.Rewrite).
+// What is compressed then needs a [Decoder]. An instance that can't be sent has
+// failed, and the final response lists it; nothing is left out in silence.
+//
+// C-MOVE proposes, for each SOP class, a context for each transfer syntax in which
+// its instances are kept and one for each of the two that everybody can be sent,
+// in as few associations as have room for them. A destination may allow several
+// associations at a time. One that breaks off is called again.
 package queryretrieve

@@ -157,16 +157,24 @@ func TestFindAnswers(t *testing.T) {
 		query *dicom.Dataset
 		want  string
 	}{
-		{patientFind, identifier("PATIENT", dicom.TagPatientID, "P1", dicom.TagNumberOfPatientRelatedStudies, "", dicom.TagNumberOfPatientRelatedSeries, "", dicom.TagNumberOfPatientRelatedInstances, "", dicom.TagStudyDate, ""),
-			"SpecificCharacterSet= QueryRetrieveLevel=PATIENT " + head + "PatientID=P1 NumberOfPatientRelatedStudies=2 NumberOfPatientRelatedSeries=3 NumberOfPatientRelatedInstances=4"},
-		{studyFind, identifier("STUDY", dicom.TagStudyInstanceUID, "1.2.4", dicom.TagStudyTime, "", dicom.TagStudyDescription, "", dicom.TagModalitiesInStudy, "", dicom.TagInstanceAvailability, "",
-			dicom.TagNumberOfStudyRelatedSeries, "", dicom.TagNumberOfStudyRelatedInstances, "", dicom.TagProcedureCodeSequence, new(dicom.Dataset), dicom.TagInstitutionName, "", dicom.TagPatientAge, "", dicom.TagKVP, ""),
+		{
+			patientFind, identifier("PATIENT", dicom.TagPatientID, "P1", dicom.TagNumberOfPatientRelatedStudies, "", dicom.TagNumberOfPatientRelatedSeries, "", dicom.TagNumberOfPatientRelatedInstances, "", dicom.TagStudyDate, ""),
+			"SpecificCharacterSet= QueryRetrieveLevel=PATIENT " + head + "PatientID=P1 NumberOfPatientRelatedStudies=2 NumberOfPatientRelatedSeries=3 NumberOfPatientRelatedInstances=4",
+		},
+		{
+			studyFind, identifier("STUDY", dicom.TagStudyInstanceUID, "1.2.4", dicom.TagStudyTime, "", dicom.TagStudyDescription, "", dicom.TagModalitiesInStudy, "", dicom.TagInstanceAvailability, "",
+				dicom.TagNumberOfStudyRelatedSeries, "", dicom.TagNumberOfStudyRelatedInstances, "", dicom.TagProcedureCodeSequence, new(dicom.Dataset), dicom.TagInstitutionName, "", dicom.TagPatientAge, "", dicom.TagKVP, ""),
 			"SpecificCharacterSet=ISO_IR 192 StudyTime=08 QueryRetrieveLevel=STUDY " + head + "InstanceAvailability=ONLINE ModalitiesInStudy=CT InstitutionName=Urgut StudyDescription=Бош мия КТ ProcedureCodeSequence= [CT100]" +
-				"PatientID=P1 PatientAge= StudyInstanceUID=1.2.4 NumberOfStudyRelatedSeries=1 NumberOfStudyRelatedInstances=1"},
-		{studyFind, identifier("SERIES", dicom.TagStudyInstanceUID, "1.2.3", dicom.TagModality, "SR", dicom.TagSeriesNumber, "", dicom.TagNumberOfSeriesRelatedInstances, "", dicom.TagStudyID, ""),
-			"QueryRetrieveLevel=SERIES " + head + "Modality=SR PatientID=P1 StudyInstanceUID=1.2.3 SeriesInstanceUID=1.2.3.2 StudyID=7 SeriesNumber=4 NumberOfSeriesRelatedInstances=1"},
-		{studyFind, identifier("IMAGE", dicom.TagStudyInstanceUID, "1.2.3", dicom.TagSeriesInstanceUID, "1.2.3.1", dicom.TagInstanceNumber, "2", dicom.TagSOPClassUID, "", dicom.TagRows, "", dicom.TagSeriesDescription, ""),
-			"SOPClassUID=" + dicom.CTImageStorage + " SOPInstanceUID=1.2.3.1.2 QueryRetrieveLevel=IMAGE " + head + "SeriesDescription=Axial StudyInstanceUID=1.2.3 SeriesInstanceUID=1.2.3.1 InstanceNumber=2 Rows=1"},
+				"PatientID=P1 PatientAge= StudyInstanceUID=1.2.4 NumberOfStudyRelatedSeries=1 NumberOfStudyRelatedInstances=1",
+		},
+		{
+			studyFind, identifier("SERIES", dicom.TagStudyInstanceUID, "1.2.3", dicom.TagModality, "SR", dicom.TagSeriesNumber, "", dicom.TagNumberOfSeriesRelatedInstances, "", dicom.TagStudyID, ""),
+			"QueryRetrieveLevel=SERIES " + head + "Modality=SR PatientID=P1 StudyInstanceUID=1.2.3 SeriesInstanceUID=1.2.3.2 StudyID=7 SeriesNumber=4 NumberOfSeriesRelatedInstances=1",
+		},
+		{
+			studyFind, identifier("IMAGE", dicom.TagStudyInstanceUID, "1.2.3", dicom.TagSeriesInstanceUID, "1.2.3.1", dicom.TagInstanceNumber, "2", dicom.TagSOPClassUID, "", dicom.TagRows, "", dicom.TagSeriesDescription, ""),
+			"SOPClassUID=" + dicom.CTImageStorage + " SOPInstanceUID=1.2.3.1.2 QueryRetrieveLevel=IMAGE " + head + "SeriesDescription=Axial StudyInstanceUID=1.2.3 SeriesInstanceUID=1.2.3.1 InstanceNumber=2 Rows=1",
+		},
 	}
 	for _, tt := range tests {
 		c := a.dial("WS1", nil, tt.class)

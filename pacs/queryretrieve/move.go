@@ -22,7 +22,7 @@ type Destination struct {
 	// TransferSyntaxes are the UIDs it takes; none leaves it to negotiation.
 	// Implicit VR little endian, which everybody must take, is always proposed.
 	TransferSyntaxes []string
-	// Associations is how many it may be sent by at a time; 0 is 1.
+	// Associations is how many it may be sent by at a time, for one C-MOVE; 0 is 1.
 	Associations int
 	// DialContext makes the connection; nil is plain TCP.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -158,6 +158,10 @@ func (m *moving) dial(ctx context.Context, g group) (*dimse.Client, error) {
 	return c, nil
 }
 
+// maxParallel bounds the associations of one C-MOVE at a time: more of them don't
+// make it quicker.
+const maxParallel = 8
+
 // dialTimeout bounds the wait for a destination that does not answer.
 const dialTimeout = 15 * time.Second
 
@@ -193,7 +197,7 @@ func (m *moving) send(ctx context.Context, share *selection, g group) error {
 		defer close(ready)
 		failure = share.feed(reading, takes, ready)
 	})
-	for n := range max(1, min(m.to.Associations, share.total)) {
+	for n := range max(1, min(m.to.Associations, share.total, maxParallel)) {
 		running.Go(func() {
 			w := &worker{m: m, group: g}
 			if n == 0 {
