@@ -41,7 +41,9 @@
 // Everything that is a DICOM data set is kept, also one without UIDs, one that
 // breaks off or one that contradicts its request: its Entry says so in Unfit,
 // and the publisher takes it to quarantine. The quarantine has a quota; it
-// tells the journal by QuarantineRoom and RefuseStudy when that is used up.
+// tells the journal by QuarantineRoom and RefuseStudy when that is used up. What
+// contradicts the index is known only behind the journal: some of it is held here
+// by then, at most what comes of 100 studies of a sender.
 //
 // # From here on
 //

@@ -124,8 +124,10 @@ func (j *Journal) receive(w *writer, in pacs.Incoming) (Record, error) {
 		if err := j.admitUnfit(stream, w); err != nil {
 			return Record{}, err
 		}
-	} else if in.Correction == nil && j.overQuota(in.Facility, entry.StudyInstanceUID) {
-		return Record{}, errQuarantineFull()
+	} else if in.Correction == nil {
+		if err := j.overQuota(in.Facility, in.Sender, entry.StudyInstanceUID); err != nil {
+			return Record{}, err
+		}
 	}
 	entry.intern()
 	record, err := w.seal(entry)

@@ -113,12 +113,23 @@ type quarantine struct {
 	mu   sync.Mutex
 	room func() int64 // bytes it still takes; nil for no limit
 	full map[studyOf]struct{}
+	from map[senderOf]int // how many of them, also of those forgotten
 }
 
-type studyOf struct{ facility, study string }
+type (
+	studyOf  struct{ facility, study string }
+	senderOf struct{ facility, sender string }
+)
 
-// maxOverQuota bounds how many studies RefuseStudy remembers.
-const maxOverQuota = 10_000
+const (
+	// maxOverQuota bounds how many studies RefuseStudy remembers.
+	maxOverQuota = 10_000
+	// maxOfSender is how many such studies a sender may have before nothing is
+	// taken from it any more: of each something is in the journal by the time it
+	// is refused, and a hospital that sends again what another has sent before
+	// has many.
+	maxOfSender = 100
+)
 
 // QuarantineRoom says how to learn how many bytes the quarantine still takes.
 // Unfit data sets are refused with OutOfResources when nothing is left, those
@@ -132,16 +143,35 @@ func (j *Journal) QuarantineRoom(room func() int64) {
 
 // RefuseStudy makes Receive refuse instances of a study from a facility with
 // OutOfResources: they contradict the index, and the quarantine has no room for
-// more of them. It holds until AdmitStudies or the end of the process; of very
-// many the earlier ones may be forgotten, which costs the sender a repetition.
-func (j *Journal) RefuseStudy(facility, studyUID string) {
+// more of them. After 100 such studies of a sender (AE title) Receive refuses
+// whatever comes from it, so that what is held for want of room does not fill
+// the journal for everybody else.
+//
+// It holds until AdmitStudies or the end of the process. After a restart what is
+// held is offered again, and refused again if it still contradicts. Of more than
+// 10,000 studies one is forgotten for each that comes, which costs at most what
+// is held of that one until it is refused again.
+func (j *Journal) RefuseStudy(facility, sender, studyUID string) {
 	q := &j.quarantine
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.full == nil || len(q.full) >= maxOverQuota {
-		q.full = map[studyOf]struct{}{}
+	study := studyOf{facility, studyUID}
+	if _, known := q.full[study]; known {
+		return
 	}
-	q.full[studyOf{facility, studyUID}] = struct{}{}
+	if q.full == nil {
+		q.full, q.from = map[studyOf]struct{}{}, map[senderOf]int{}
+	}
+	for some := range q.full {
+		if len(q.full) < maxOverQuota {
+			break
+		}
+		delete(q.full, some)
+	}
+	q.full[study] = struct{}{}
+	if s := (senderOf{facility, sender}); len(q.from) < maxOverQuota || q.from[s] > 0 {
+		q.from[s]++
+	}
 }
 
 // AdmitStudies ends what RefuseStudy began: the quarantine has room again, or
@@ -149,15 +179,21 @@ func (j *Journal) RefuseStudy(facility, studyUID string) {
 func (j *Journal) AdmitStudies() {
 	j.quarantine.mu.Lock()
 	defer j.quarantine.mu.Unlock()
-	j.quarantine.full = nil
+	j.quarantine.full, j.quarantine.from = nil, nil
 }
 
-// overQuota says whether more of a study would only fill a full quarantine.
-func (j *Journal) overQuota(facility, studyUID string) bool {
+// overQuota is OutOfResources when more of a study, or of a sender, would only
+// be held for a full quarantine.
+func (j *Journal) overQuota(facility, sender, studyUID string) error {
 	j.quarantine.mu.Lock()
 	defer j.quarantine.mu.Unlock()
-	_, refused := j.quarantine.full[studyOf{facility, studyUID}]
-	return refused
+	if _, refused := j.quarantine.full[studyOf{facility, studyUID}]; refused {
+		return errQuarantineFull()
+	}
+	if j.quarantine.from[senderOf{facility, sender}] >= maxOfSender {
+		return pacs.Errorf(pacs.OutOfResources, "Many studies of this sender belong to other patients or facilities already, and the quarantine for them is full; an administrator must look through it, then send again")
+	}
+	return nil
 }
 
 // quarantineRoom is how many bytes of unfit data are still taken.

@@ -137,7 +137,7 @@ func TestStudyThatContradicts(t *testing.T) {
 	dir := t.TempDir()
 	j := open(t, Options{Dir: dir})
 	receiveAll(t, j, "1.1")
-	j.RefuseStudy("TMA", "1.2.3")
+	j.RefuseStudy("TMA", "CT1", "1.2.3")
 	_, err := j.Receive(t.Context(), incoming("1.2", 0))
 	wantCode(t, err, pacs.OutOfResources)
 	other := incoming("1.3", 0)
@@ -150,10 +150,53 @@ func TestStudyThatContradicts(t *testing.T) {
 	for i, r := range take(t, j, 3) {
 		checkRecord(t, r, []string{"1.1", "1.3", "1.4"}[i], 0)
 	}
-	for n := range maxOverQuota + 10 {
-		j.RefuseStudy("TMA", fmt.Sprint("1.9.", n))
+}
+
+// TestSenderOfManyContradictions: who sends again what another hospital has
+// sent before is refused altogether before what is held fills the journal;
+// others are not. It is known of the 10,001st study as of those before it.
+func TestSenderOfManyContradictions(t *testing.T) {
+	j := open(t, Options{Dir: t.TempDir()})
+	from := func(facility, sender string) error {
+		in := incoming("1.1", 0) // of a study that contradicts nothing
+		in.Facility, in.Sender = facility, sender
+		_, err := j.Receive(t.Context(), in)
+		return err
 	}
-	if n := len(j.quarantine.full); n > maxOverQuota {
-		t.Errorf("%d studies are remembered", n)
+	for n := range maxOfSender - 1 {
+		j.RefuseStudy("TMA", "PACS", fmt.Sprint("1.9.", n))
+		j.RefuseStudy("TMA", "PACS", "1.9.0") // again: one and the same
+	}
+	if err := from("TMA", "PACS"); err != nil {
+		t.Errorf("one study too few: %v", err)
+	}
+	j.RefuseStudy("TMA", "PACS", "1.9.200")
+	wantCode(t, from("TMA", "PACS"), pacs.OutOfResources)
+	for _, other := range [][2]string{{"TMA", "CT1"}, {"NUKUS", "PACS"}} {
+		if err := from(other[0], other[1]); err != nil {
+			t.Errorf("%q: %v", other, err)
+		}
+	}
+	corrected := incoming("1.1", 0) // an administrator lets something of it in
+	corrected.Sender, corrected.Correction = "PACS", &pacs.Correction{Item: "1"}
+	if _, err := j.Receive(t.Context(), corrected); err != nil {
+		t.Error(err)
+	}
+	j.AdmitStudies()
+	if err := from("TMA", "PACS"); err != nil {
+		t.Error(err)
+	}
+
+	for n := range maxOverQuota + 10 {
+		j.RefuseStudy("TMA", fmt.Sprint("AE", n), fmt.Sprint("1.9.", n))
+	}
+	left := 0
+	for n := range maxOverQuota + 10 {
+		if j.overQuota("TMA", "CT1", fmt.Sprint("1.9.", n)) != nil {
+			left++
+		}
+	}
+	if left != maxOverQuota || len(j.quarantine.from) > maxOverQuota {
+		t.Errorf("%d studies and %d senders are remembered", left, len(j.quarantine.from))
 	}
 }

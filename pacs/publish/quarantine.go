@@ -48,6 +48,10 @@ const (
 	// offered again, retryHeldAtOnce how much of it.
 	retryHeldEvery  = time.Minute
 	retryHeldAtOnce = 1000
+	// admitEvery is how often senders may try again what was refused because the
+	// quarantine was full, when nothing in it was freed: an administrator may
+	// have changed what contradicts.
+	admitEvery = time.Hour
 )
 
 // quarantine passes a record that can't be published on. Without a quarantine
@@ -92,17 +96,23 @@ func (p *Publisher) RetryHeld() {
 func (p *Publisher) keepRefused(ctx context.Context) {
 	tick := time.NewTicker(retryHeldEvery)
 	defer tick.Stop()
+	admitted := time.Now()
 	for failures := 0; ctx.Err() == nil; {
 		next, ok := p.nextRefused()
 		if !ok {
+			ticked := false
 			select {
 			case <-ctx.Done():
 			case <-tick.C:
-				p.retryHeld.Store(true)
+				ticked = true
 			case <-p.wakeRefused:
 			}
-			if p.retryHeld.Swap(false) && p.o.Quarantine.Room() > 0 {
-				p.o.Journal.AdmitStudies()
+			freed := p.retryHeld.Swap(false)
+			if (freed || ticked) && p.o.Quarantine.Room() > 0 {
+				if freed || time.Since(admitted) >= admitEvery {
+					p.o.Journal.AdmitStudies()
+					admitted = time.Now()
+				}
 				p.o.Journal.Retry(retryHeldAtOnce)
 			}
 			continue
@@ -136,7 +146,7 @@ func (p *Publisher) keepRefused(ctx context.Context) {
 			p.dropRefused()
 			if reason := next.why.Reason; reason == pacs.OtherPatient || reason == pacs.OtherFacility {
 				// More of that study would only fill the journal.
-				p.o.Journal.RefuseStudy(next.record.Facility, next.record.StudyInstanceUID)
+				p.o.Journal.RefuseStudy(next.record.Facility, next.record.Sender, next.record.StudyInstanceUID)
 			}
 			p.hold(next.record, err)
 		}

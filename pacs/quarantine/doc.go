@@ -18,7 +18,11 @@
 //
 // The quarantine has a quota of its own. What it has no room for stays in the
 // journal and is offered again; as long as that is so, the journal refuses more
-// of its kind at the door.
+// of its kind at the door (journal.RefuseStudy): a data set that is unfit by
+// itself, a study that contradicts the index, and everything of a sender that has
+// sent very many of those. The quota is one for all nodes; each knows what the
+// others have added up to 15 seconds ago, so that together they may keep more
+// than it by what arrives in that time.
 //
 // # How something gets out
 //
