@@ -4,7 +4,6 @@ import (
 	"context"
 	"embed"
 	"errors"
-	"fmt"
 	"sync"
 
 	"github.com/google/uuid"
@@ -48,16 +47,12 @@ func (w *Worklist) Index() *index.Index { return w.index }
 // of nothing.
 func IsID(s string) bool { return len(s) == 36 && uuid.Validate(s) == nil }
 
-// Failure turns a database error into the archive's. The archive's own errors
-// go through unchanged. Unique and foreign keys that a caller can violate
+// Failure is index.Failure. Unique and foreign keys that a caller can violate
 // become Conflict and NotFound with a message of the caller's kind.
 func Failure(err error) error {
 	var own *pacs.Error
-	if err == nil || errors.As(err, &own) {
+	if errors.As(err, &own) {
 		return err
-	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return pacs.Wrap(pacs.Unavailable, err, "The request was cancelled or took too long")
 	}
 	if errors.Is(err, pgx.ErrNoRows) {
 		return pacs.Errorf(pacs.NotFound, "There is no such thing here")
@@ -75,8 +70,5 @@ func Failure(err error) error {
 			return pacs.Wrap(pacs.Invalid, err, "The text has characters that can't be kept (NUL, or bytes that are not UTF-8)")
 		}
 	}
-	if index.Transient(err) {
-		return pacs.Wrap(pacs.Unavailable, err, "The database is not available at the moment")
-	}
-	return pacs.Wrap(pacs.Internal, fmt.Errorf("worklist: %w", err), "The database refused the statement")
+	return index.Failure("worklist", err)
 }

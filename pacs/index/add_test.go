@@ -406,6 +406,17 @@ func TestFailures(t *testing.T) {
 		_, _ = conn.Exec(t.Context(), `ROLLBACK`)
 		conn.Release()
 	}
+	own := pacs.Errorf(pacs.Conflict, "ours")
+	for err, want := range map[error]pacs.Code{
+		own: pacs.Conflict, context.Canceled: pacs.Unavailable, context.DeadlineExceeded: pacs.Unavailable, errors.New("strange"): pacs.Internal,
+	} {
+		if got := Failure("tests", err); pacs.CodeOf(got) != want || !errors.Is(got, err) {
+			t.Errorf("%v: %v, want %q", err, got, want)
+		}
+	}
+	if err := Failure("tests", nil); err != nil {
+		t.Errorf("no error: %v", err)
+	}
 	for _, url := range []string{"postgres://nobody@127.0.0.1:1/none?connect_timeout=1", "postgres://nobody@/none?host=/nonexistent"} {
 		if _, err := Open(t.Context(), url); pacs.CodeOf(err) != pacs.Unavailable {
 			t.Errorf("%s: %v", url, err)

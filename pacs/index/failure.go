@@ -64,14 +64,14 @@ func hasClass(err *pgconn.PgError, classes ...string) bool {
 	return false
 }
 
-// fail turns a database error into the archive's: Unavailable for what may
+// Failure turns a database error into the archive's: Unavailable for what may
 // pass and for the end of the caller's context (errors.Is still finds that),
-// Invalid for values that can't be, Internal for the rest. The archive's own
-// errors go through unchanged.
-func fail(err error) error {
+// Internal for the rest. The archive's own errors go through unchanged. of says
+// in logs whose statement it was.
+func Failure(of string, err error) error {
 	var own *pacs.Error
 	switch {
-	case err == nil, errors.As(err, &own), errors.Is(err, ErrRaced), errors.Is(err, ErrRetired):
+	case err == nil, errors.As(err, &own):
 		return err
 	case unreachable(err) && !errors.Is(err, context.Canceled):
 		// A connection that times out says DeadlineExceeded, as the caller's
@@ -81,8 +81,18 @@ func fail(err error) error {
 		return pacs.Wrap(pacs.Unavailable, err, "The request was cancelled or took too long")
 	case Transient(err):
 		return pacs.Wrap(pacs.Unavailable, err, "The database is not available at the moment")
+	}
+	return pacs.Wrap(pacs.Internal, fmt.Errorf("%s: %w", of, err), "The database refused the statement")
+}
+
+// fail is Failure, and Invalid for values that can't be.
+func fail(err error) error {
+	var own *pacs.Error
+	switch {
+	case errors.As(err, &own), errors.Is(err, ErrRaced), errors.Is(err, ErrRetired):
+		return err
 	case unfit(err):
 		return pacs.Wrap(pacs.Invalid, fmt.Errorf("%w: %w", ErrUnfit, err), "A value is too long or has characters that can't be")
 	}
-	return pacs.Wrap(pacs.Internal, fmt.Errorf("database: %w", err), "The database refused the statement")
+	return Failure("database", err)
 }

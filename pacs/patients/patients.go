@@ -4,7 +4,6 @@ import (
 	"context"
 	"embed"
 	"errors"
-	"fmt"
 	"log/slog"
 
 	"github.com/jackc/pgx/v5"
@@ -39,20 +38,18 @@ func New(ctx context.Context, ix *index.Index, store storage.Store, log *slog.Lo
 	return &Patients{index: ix, pool: ix.Pool(), store: store, log: log}, nil
 }
 
-// failure turns a database error into the archive's. The archive's own errors
-// go through unchanged.
+// failure is index.Failure, with what there is to say of patients; whoever ends
+// a request learns that it ended.
 func failure(err error) error {
 	var own *pacs.Error
 	var refused *pgconn.PgError
 	switch {
-	case err == nil, errors.As(err, &own), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.As(err, &own), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	case errors.Is(err, pgx.ErrNoRows):
 		return pacs.Errorf(pacs.NotFound, "There is no such thing here")
 	case errors.As(err, &refused) && (refused.Code == "22021" || refused.Code == "22P05"):
 		return pacs.Wrap(pacs.Invalid, err, "The text has characters that can't be kept")
-	case index.Transient(err):
-		return pacs.Wrap(pacs.Unavailable, err, "The database is not available at the moment")
 	}
-	return pacs.Wrap(pacs.Internal, fmt.Errorf("patients: %w", err), "The database refused the statement")
+	return index.Failure("patients", err)
 }

@@ -51,10 +51,11 @@ type Observer struct {
 
 // Patrol verifies what is kept. Safe for concurrent use.
 type Patrol struct {
-	o     Options
-	pool  *pgxpool.Pool
-	store storage.Store // paced
-	wake  chan struct{}
+	o       Options
+	pool    *pgxpool.Pool
+	store   storage.Store // paced
+	wake    chan struct{}
+	tallies index.Remembered[tally]
 
 	mu                 sync.Mutex
 	filledAt, tidiedAt time.Time
@@ -241,11 +242,8 @@ func (p *Patrol) Begin(ctx context.Context, inTx func(pgx.Tx) error) error {
 
 func failure(err error) error {
 	var own *pacs.Error
-	switch {
-	case err == nil, errors.As(err, &own), errors.Is(err, context.Canceled):
-		return err
-	case index.Transient(err):
-		return pacs.Wrap(pacs.Unavailable, err, "The database is not available at the moment")
+	if !errors.As(err, &own) && errors.Is(err, context.Canceled) {
+		return err // the patrol ends
 	}
-	return pacs.Wrap(pacs.Internal, err, "The patrol's tables can't be used")
+	return index.Failure("patrol", err)
 }

@@ -3,6 +3,7 @@ package patrol
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -167,36 +168,50 @@ type PassState struct {
 	Done, Total int
 }
 
-// Report describes the state of the storage.
+// tally counts packs. Among millions that takes seconds.
+type tally struct {
+	packs       int
+	bytes       int64
+	verified    int
+	oldest      time.Time
+	done, total int // of the pass
+}
+
+func (p *Patrol) tally(ctx context.Context, pass *time.Time) (t tally, err error) {
+	if err = p.pool.QueryRow(ctx, `SELECT count(*), coalesce(sum(bytes), 0)::bigint FROM pack WHERE retired_at IS NULL`).Scan(&t.packs, &t.bytes); err != nil {
+		return t, failure(err)
+	}
+	var oldest *time.Time
+	err = p.pool.QueryRow(ctx, `
+		SELECT count(*) FILTER (WHERE sound AND verified_at > clock_timestamp() - $1::interval),
+			CASE WHEN count(*) = count(verified_at) THEN min(verified_at) END,
+			count(*) FILTER (WHERE verified_at >= $2), count(*)
+		FROM patrol_pack`, p.o.Interval, pass).Scan(&t.verified, &oldest, &t.done, &t.total)
+	if oldest != nil {
+		t.oldest = *oldest
+	}
+	return t, failure(err)
+}
+
+// Report describes the state of the storage. What must be counted may be some
+// seconds old in a large archive (index.KeepFor).
 func (p *Patrol) Report(ctx context.Context) (*Report, error) {
 	r := &Report{BytesPerSecond: p.o.Rate, Interval: p.o.Interval, Copy: p.o.Copy != nil}
 	if err := p.fill(ctx); err != nil {
 		return nil, err
 	}
-	err := p.pool.QueryRow(ctx, `SELECT count(*), coalesce(sum(bytes), 0)::bigint FROM pack WHERE retired_at IS NULL`).Scan(&r.Packs, &r.Bytes)
-	if err != nil {
-		return nil, failure(err)
-	}
-	var oldest *time.Time
 	var began *time.Time
-	var done, total int
-	err = p.pool.QueryRow(ctx, `
-		WITH pass AS (SELECT max(started_at) AS began FROM patrol_pass WHERE finished_at IS NULL)
-		SELECT count(*) FILTER (WHERE sound AND verified_at > clock_timestamp() - $1::interval),
-			CASE WHEN count(*) = count(verified_at) THEN min(verified_at) END,
-			max(pass.began), count(*) FILTER (WHERE verified_at >= pass.began), count(*)
-		FROM patrol_pack CROSS JOIN pass`, p.o.Interval).Scan(&r.Verified, &oldest, &began, &done, &total)
-	if err != nil {
-		return nil, failure(err)
-	}
-	if oldest != nil {
-		r.Oldest = *oldest
-	}
 	if err := p.pool.QueryRow(ctx, `SELECT max(started_at) FROM patrol_pass WHERE finished_at IS NULL`).Scan(&began); err != nil {
 		return nil, failure(err)
 	}
+	// Pages that show it ask every few seconds.
+	now, err := p.tallies.Get(ctx, fmt.Sprint(began), func(ctx context.Context) (tally, error) { return p.tally(ctx, began) })
+	if err != nil {
+		return nil, failure(err)
+	}
+	r.Packs, r.Bytes, r.Verified, r.Oldest = now.packs, now.bytes, now.verified, now.oldest
 	if began != nil {
-		r.Pass = &PassState{*began, done, total}
+		r.Pass = &PassState{*began, now.done, now.total}
 	}
 	rows, err := p.pool.Query(ctx, `SELECT `+problemColumns+` FROM patrol_problem ORDER BY state <> 'open', found_at DESC, id DESC LIMIT $1`, shownProblems)
 	if err != nil {

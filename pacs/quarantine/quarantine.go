@@ -4,7 +4,6 @@ import (
 	"context"
 	"embed"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -192,26 +191,19 @@ func (q *Quarantine) freed(size int64) {
 
 var errFull = pacs.Errorf(pacs.OutOfResources, "The quarantine is full; release or discard what is in it, or give it more room with --quarantine-quota")
 
-// failure turns a database error into the archive's.
+// failure is index.Failure, with what there is to say of the quarantine.
 func failure(err error) error {
 	var own *pacs.Error
-	if err == nil || errors.As(err, &own) {
-		return err
-	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return pacs.Wrap(pacs.Unavailable, err, "The request was cancelled or took too long")
-	}
-	if errors.Is(err, pgx.ErrNoRows) {
-		return errNoItem
-	}
-	if index.Transient(err) {
-		return pacs.Wrap(pacs.Unavailable, err, "The database is not available at the moment")
-	}
 	var refused *pgconn.PgError
-	if errors.As(err, &refused) && refused.Code == "22021" {
+	switch {
+	case errors.As(err, &own):
+		return err
+	case errors.Is(err, pgx.ErrNoRows):
+		return errNoItem
+	case errors.As(err, &refused) && refused.Code == "22021":
 		return pacs.Wrap(pacs.Invalid, err, "The text has characters that can't be kept (NUL, or bytes that are not UTF-8)")
 	}
-	return pacs.Wrap(pacs.Internal, fmt.Errorf("quarantine: %w", err), "The database refused the statement")
+	return index.Failure("quarantine", err)
 }
 
 var errNoItem = pacs.Errorf(pacs.NotFound, "There is no such data set in quarantine")

@@ -3,8 +3,6 @@ package retention
 import (
 	"context"
 	"embed"
-	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 	"time"
@@ -94,20 +92,7 @@ func (r *Retention) checkCold(ctx context.Context) error {
 	return nil
 }
 
-// failure turns a database error into the archive's. The archive's own errors
-// go through unchanged.
-func failure(err error) error {
-	var own *pacs.Error
-	switch {
-	case err == nil, errors.As(err, &own):
-		return err
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return pacs.Wrap(pacs.Unavailable, err, "The request was cancelled or took too long")
-	case index.Transient(err):
-		return pacs.Wrap(pacs.Unavailable, err, "The database is not available at the moment")
-	}
-	return pacs.Wrap(pacs.Internal, fmt.Errorf("retention: %w", err), "The database refused the statement")
-}
+func failure(err error) error { return index.Failure("retention", err) }
 
 // words checks a text that a person gives.
 func words(what, text string, longest int) (string, error) {
