@@ -44,9 +44,8 @@ func (f DICOMTLSFlags) check() error {
 // tlsReread is how often the files of certificates are looked at.
 const tlsReread = 10 * time.Second
 
-// dicomSecurity is what a node's DICOM connections are secured with: those that
-// come, and by credentials.ClientConfig(profile), which is what
-// access.Device.ClientTLS builds on, those that it makes.
+// dicomSecurity is what a node's DICOM connections are secured with, those that
+// come and those that it makes.
 type dicomSecurity struct {
 	credentials *dicomtls.Credentials // nil without files
 	profile     dicomtls.Profile

@@ -65,16 +65,16 @@ func TestDICOMTLS(t *testing.T) {
 		{"plain", a.dicom, "CT01", tlstest.Files{}, ""},
 		{"with its certificate", secure, "CT01", ct, ""},
 		{"with another's certificate", secure, "CT02", ct, rejected},
-		{"without a certificate", secure, "CT01", tlstest.Files{CA: hospital.File}, "wants a certificate of us"},
-		{"expired", secure, "CT01", expired, "our certificate has expired"},
-		{"of another authority", secure, "CT01", foreign, "does not trust the authority of our certificate"},
+		{"without a certificate", secure, "CT01", tlstest.Files{CA: hospital.File}, "does not take the archive's certificate"},
+		{"expired", secure, "CT01", expired, "does not take the archive's certificate"},
+		{"of another authority", secure, "CT01", foreign, "does not take the archive's certificate"},
 		{"that must use TLS, plain", a.dicom, "MR01", tlstest.Files{}, rejected},
 		{"bound by fingerprint", secure, "MR01", mr, ""},
 		{"bound by fingerprint, another's", secure, "MR01", ct, rejected},
 		{"bound by subject", secure, "MR02", mr, ""},
 		{"bound by subject, another's", secure, "MR02", ct, rejected},
-		{"TLS to the plain port", a.dicom, "CT01", ct, "does not speak TLS on this port"},
-		{"plain to the TLS port", secure, "CT01", tlstest.Files{}, "tasvir:"},
+		{"TLS to the plain port", a.dicom, "CT01", ct, "does not speak TLS at this port"},
+		{"plain to the TLS port", secure, "CT01", tlstest.Files{}, "it speaks TLS only"},
 	}
 	for _, tt := range tests {
 		out, ok := echo(tt.address, tt.ae, tt.files)
@@ -102,7 +102,7 @@ func TestDICOMTLS(t *testing.T) {
 	renewed := next.Issue("CT01", nil, nil)
 	eventually(t, "the new certificates are in use", func() bool { _, ok := echo(secure, "CT01", renewed); return ok })
 	ct.CA = next.File // it trusts the new one, but is of the old one
-	if out, ok := echo(secure, "CT01", ct); ok || !strings.Contains(out, "does not trust") {
+	if out, ok := echo(secure, "CT01", ct); ok || !strings.Contains(out, "does not take the archive's certificate") {
 		t.Errorf("a certificate of the old authority: %s", out)
 	}
 	if !strings.Contains(a.log.String(), "new certificates for DICOM TLS are in use") || !strings.Contains(a.log.String(), "is not proven") {

@@ -313,7 +313,7 @@ func (n *Node) startDICOM(ctx context.Context, m *metrics, registry prometheus.R
 		return pacs.Wrap(pacs.Unavailable, err, "The DICOM port can't be opened; choose another with --dicom")
 	}
 	n.DICOMAddr = listener.Addr()
-	admitted := &admission{known: n.known, park: n.flags.UnknownAE == "park", log: log}
+	admitted := &admission{known: n.known, park: n.flags.UnknownAE == "park", log: log, users: identities{n.Access, n.flags.DICOMUserIdentity}}
 	server := &dimse.Server{
 		AETitle: n.flags.AET, Admit: admitted.admit, Store: storeHandler(n.Journal, log), Logger: log, Observer: m.dimse().And(n.talk.Observer()),
 		SOPClasses: dimse.SOPClasses{AcceptUnknown: n.flags.AcceptUnknownSOPClasses},

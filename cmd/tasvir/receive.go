@@ -14,28 +14,31 @@ import (
 type admission struct {
 	known *access.Admission
 	park  bool // accept unknown ones and park what they send
+	users identities
 	log   *slog.Logger
 }
 
 // admit is dimse.Server.Admit: the association's value is the access.Device.
-func (a *admission) admit(_ context.Context, caller dimse.Caller) (dimse.Admission, error) {
+func (a *admission) admit(ctx context.Context, caller dimse.Caller) (dimse.Admission, error) {
 	calling := caller.Request.CallingAE
-	if device, ok := a.known.Lookup(calling); ok {
-		if err := proven(device, caller.TLS); err != nil {
-			return dimse.Admission{}, a.refuse(caller, err)
-		}
-		return dimse.Admission{Value: device, MaxAssociations: device.MaxAssociationsFrom}, nil
+	device, ok := a.known.Lookup(calling)
+	switch {
+	case ok:
+	case a.park:
+		device = access.Device{AETitle: calling, FacilityCode: pacs.Unassigned, Services: []access.Service{access.Store}}
+	default:
+		a.log.Warn("association refused: the calling AE title is not known; add it with tasvir device add", "calling", calling, "remote", caller.RemoteAddr.String())
+		refusal := ul.RejectCallingAE
+		return dimse.Admission{}, &refusal
 	}
-	if a.park {
-		stranger := access.Device{AETitle: calling, FacilityCode: pacs.Unassigned, Services: []access.Service{access.Store}}
-		if err := proven(stranger, caller.TLS); err != nil {
-			return dimse.Admission{}, a.refuse(caller, err)
-		}
-		return dimse.Admission{Value: stranger}, nil
+	if err := proven(device, caller.TLS); err != nil {
+		return dimse.Admission{}, a.refuse(caller, err)
 	}
-	a.log.Warn("association refused: the calling AE title is not known; add it with tasvir device add", "calling", calling, "remote", caller.RemoteAddr.String())
-	refusal := ul.RejectCallingAE
-	return dimse.Admission{}, &refusal
+	identity, err := a.users.confirm(ctx, caller)
+	if err != nil {
+		return dimse.Admission{}, err
+	}
+	return dimse.Admission{Value: device, MaxAssociations: device.MaxAssociationsFrom, Identity: identity}, nil
 }
 
 // refuse logs why the peer is not who it says it is, which the peer is not told.

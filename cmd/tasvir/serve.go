@@ -27,7 +27,8 @@ type ServerFlags struct {
 	RetentionFlags
 	AssociationFlags
 
-	AcceptUnknownSOPClasses bool `name:"accept-unknown-sop-classes" env:"TASVIR_ACCEPT_UNKNOWN_SOP_CLASSES" help:"Also take instances of storage SOP classes that are not in the standard: private ones, and those of later editions."`
+	DICOMUserIdentity       string `name:"dicom-user-identity" enum:"ignore,check,require" default:"ignore" env:"TASVIR_DICOM_USER_IDENTITY" help:"What a user identity in an association request is good for: ignore, check (a wrong login or token is refused) or require (${default})."`
+	AcceptUnknownSOPClasses bool   `name:"accept-unknown-sop-classes" env:"TASVIR_ACCEPT_UNKNOWN_SOP_CLASSES" help:"Also take instances of storage SOP classes that are not in the standard: private ones, and those of later editions."`
 
 	Ack       string        `enum:"received,published" default:"received" env:"TASVIR_ACK" help:"When a sender is told success: received (safe on this node's disk) or published (safe in storage and index)."`
 	UnknownAE string        `name:"unknown-ae" enum:"refuse,park" default:"refuse" env:"TASVIR_UNKNOWN_AE" help:"What an unknown calling AE title gets: refuse, or park (accept; its studies belong to the facility UNASSIGNED)."`
