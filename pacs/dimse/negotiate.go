@@ -34,7 +34,7 @@ func (s SOPClasses) accepts(uid string) bool {
 
 // policy is how the server negotiates an admitted request.
 func (s *Server) policy(rq *ul.AssociateRequest, info *AssociationInfo, admission Admission) ul.AcceptorPolicy {
-	classes := s.SOPClasses.with(rq.User.CommonExtended)
+	classes := s.SOPClasses.with(rq)
 	// In these classes the requestor is to receive, not to send.
 	receives := make(map[string]bool)
 	for _, r := range rq.User.Roles {
@@ -82,14 +82,22 @@ func chooseForIdentifiers(proposed []string) (string, ul.Result) {
 // with also accepts the classes that a requestor says are special cases of
 // accepted ones: SOP class common extended negotiation, PS3.7 Annex D.3.3.6 and
 // PS3.4 section B.3.1.4.
-func (s SOPClasses) with(common []ul.CommonExtendedNegotiation) SOPClasses {
-	s.related = nil
-	for _, x := range common {
-		if dicom.ValidUID(x.SOPClassUID) != nil || isService(x.SOPClassUID) {
+func (s SOPClasses) with(rq *ul.AssociateRequest) SOPClasses {
+	if len(rq.User.CommonExtended) == 0 {
+		return s
+	}
+	proposed := make(map[string]bool, len(rq.Contexts))
+	for _, c := range rq.Contexts {
+		proposed[c.AbstractSyntax] = true
+	}
+	general := s.accepts
+	for _, x := range rq.User.CommonExtended {
+		if !proposed[x.SOPClassUID] || dicom.ValidUID(x.SOPClassUID) != nil || isService(x.SOPClassUID) {
 			continue
 		}
-		if slices.ContainsFunc(x.RelatedGeneral, s.accepts) {
+		if slices.ContainsFunc(x.RelatedGeneral, general) {
 			s.related = append(s.related, x.SOPClassUID)
+			proposed[x.SOPClassUID] = false // decided
 		}
 	}
 	return s
