@@ -405,10 +405,10 @@ describe('reports room', () => {
 });
 
 describe('clinician', () => {
-  test('sees only patients, the report first, on a phone', async () => {
+  test('sees patients and orders only, the report first, on a phone', async () => {
     await open('shifokor', { width: 360, height: 740, touch: true });
     await page.locator('.study-card').first().waitFor();
-    assert.equal(await page.locator('.topbar nav a').count(), 1);
+    assert.equal(await page.locator('.topbar nav a').count(), 2);
     assert.ok(!(await page.locator('.study-list').innerText()).includes('Yusupova'), 'another facility’s patient');
     await assertFits(page, 'patients, 360 px');
     await assertAccessible(page, 'patients');

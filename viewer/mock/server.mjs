@@ -13,6 +13,7 @@ import { dirname, extname, join, normalize } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { careRoutes, makeCare } from './care.mjs';
+import { makeOrders, orderRoutes } from './orders.mjs';
 import { bodies, frame } from './phantom.mjs';
 import { makeWorld } from './world.mjs';
 
@@ -30,6 +31,7 @@ class Refusal extends Error {
 export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
   let world = makeWorld();
   let care = makeCare(world);
+  let orders = makeOrders(world);
   let knobs = { offline: false, frameDelay: 0, fail: undefined };
   const sessions = new Map();
   const streams = new Set();
@@ -323,6 +325,7 @@ export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
   collection('rules', 'id', { make: (r) => ({ ...r, id: `r${++serial + 100}` }), remove: true });
 
   careRoutes({ on, care: () => care, Refusal, now });
+  orderRoutes({ on, orders: () => orders, world: () => world, Refusal, now, emit });
 
   // DICOMweb: metadata and frames.
   const findSeries = (study, series, user) => {
@@ -397,6 +400,7 @@ export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
     if (body.reset) {
       world = makeWorld();
       care = makeCare(world);
+      orders = makeOrders(world);
       knobs = { offline: false, frameDelay: 0, fail: undefined };
       for (const session of sessions.values()) session.user = world.users.find((u) => u.id === session.user.id);
     }

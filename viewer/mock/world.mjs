@@ -13,6 +13,7 @@ export function makeWorld(now = Date.now()) {
     person('u1', 'radiolog', 'Raximova Dilnoza Akmalovna', ['radiologist'], [], true),
     person('u2', 'shifokor', 'Tursunov Jasur Botirovich', ['clinician'], ['URGUT'], false),
     person('u3', 'texnik', 'Abdullayev Otabek', ['technician'], ['URGUT'], false),
+    person('u7', 'qabul', 'Saidova Lola', ['registrar'], ['URGUT'], false),
     person('u4', 'mudir', 'Saidova Nargiza', ['facility_administrator'], ['URGUT'], false),
     person('u5', 'admin', 'Administrator', ['administrator'], [], true),
     person('u6', 'radiolog2', 'Ким Виктория Сергеевна', ['radiologist'], [], true),

@@ -15,6 +15,7 @@ import { speak, useWords } from './words';
 const ReadingRoom = lazy(() => import('./rooms/reading/ReadingRoom'));
 const warmUp = async () => (await import('./rooms/reading/ReadingRoom')).warmUp();
 const StudyRoom = lazy(() => import('./rooms/patients/StudyRoom'));
+const OrdersRoom = lazy(() => import('./rooms/orders/OrdersRoom'));
 const AdministrationRoom = lazy(() => import('./rooms/administration/AdministrationRoom'));
 
 type State = { kind: 'starting' } | { kind: 'unreachable'; error: unknown } | { kind: 'out'; ended: boolean } | { kind: 'in'; session: Session };
@@ -88,7 +89,13 @@ export function App() {
     if (barRoom === 'worklist') content = <WorklistRoom warmUp={warmUp} onSignOut={signOut} />;
     else if (barRoom === 'reports') content = <ReportsRoom />;
     else if (barRoom === 'patients') content = <PatientsRoom />;
-    else if (barRoom === 'administration') {
+    else if (barRoom === 'orders') {
+      content = (
+        <Suspense fallback={wait}>
+          <OrdersRoom />
+        </Suspense>
+      );
+    } else if (barRoom === 'administration') {
       content = (
         <Suspense fallback={wait}>
           <AdministrationRoom tab={subject} />

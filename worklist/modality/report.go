@@ -195,7 +195,8 @@ func together(states []orders.State) orders.State {
 // kept reads a step of the device's facility; for is a locking clause.
 func (s *Steps) kept(ctx context.Context, q interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}, device access.Device, uid, lock string) (step *dicom.Dataset, state orders.State, err error) {
+}, device access.Device, uid, lock string,
+) (step *dicom.Dataset, state orders.State, err error) {
 	var raw []byte
 	var facility int64
 	err = q.QueryRow(ctx, `SELECT facility_row, state, attributes FROM performed_step WHERE sop_uid = $1 `+lock, uid).Scan(&facility, &state, &raw)

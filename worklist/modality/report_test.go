@@ -90,7 +90,9 @@ func (s *site) wantState(o orders.Order, want orders.State) {
 
 func devices() []access.Device {
 	return []access.Device{
-		{AETitle: "CT1", FacilityCode: "A"}, {AETitle: "CT2", FacilityCode: "A", AnswerCharset: "ISO_IR 6"}, {AETitle: "ELSEWHERE", FacilityCode: "B"},
+		{AETitle: "CT1", FacilityCode: "A"},
+		{AETitle: "CT2", FacilityCode: "A", AnswerCharset: "ISO_IR 6"},
+		{AETitle: "ELSEWHERE", FacilityCode: "B"},
 		{AETitle: "LISTONLY", FacilityCode: "A", Services: []access.Service{access.Worklist}},
 	}
 }

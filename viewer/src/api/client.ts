@@ -143,6 +143,14 @@ export const api = {
   deliveries: (query: Query) => send<s.DeliveryPage>('GET', withQuery('/api/deliveries', query)),
   retryDelivery: (report: string, version: number) => send<void>('POST', `/api/deliveries/${id(report)}/${version}/retry`),
 
+  orders: (query: Query) => send<{ orders: s.Order[]; next?: string }>('GET', withQuery('/api/orders', query)),
+  order: (order: string) => send<s.OrderDetail>('GET', `/api/orders/${id(order)}`),
+  addOrder: (facility: string, entry: s.OrderEntry) => send<s.Order>('POST', '/api/orders', { facility, ...entry }),
+  putOrder: (order: string, entry: s.OrderEntry) => send<s.Order>('PUT', `/api/orders/${id(order)}`, entry),
+  moveOrder: (order: string, state: s.OrderState, revision: number, why = '') => send<s.Order>('POST', `/api/orders/${id(order)}/state`, { state, revision, why }),
+  orderPatients: (query: Query) => send<{ patients: s.KnownPatient[] }>('GET', withQuery('/api/order-patients', query)),
+  orderStations: (query: Query) => send<{ stations: s.Station[] }>('GET', withQuery('/api/order-stations', query)),
+
   status: () => send<s.Status>('GET', '/api/admin/status'),
   facilities: () => send<{ facilities: s.Facility[] }>('GET', '/api/admin/facilities'),
   addFacility: (f: s.Facility) => send<void>('POST', '/api/admin/facilities', f),

@@ -4,11 +4,12 @@ export type ServerEvent =
   | { kind: 'task'; id: string; study_uid: string }
   | { kind: 'report'; task: string; report: string }
   | { kind: 'delivery'; report: string; version: number }
-  | { kind: 'study'; study_uid: string };
+  | { kind: 'study'; study_uid: string }
+  | { kind: 'order'; id: string };
 
 type Listener = (event: ServerEvent) => void;
 
-const kinds = ['hello', 'task', 'report', 'delivery', 'study'] as const;
+const kinds = ['hello', 'task', 'report', 'delivery', 'study', 'order'] as const;
 const listeners = new Set<Listener>();
 let source: EventSource | undefined;
 let again: ReturnType<typeof setTimeout> | undefined;

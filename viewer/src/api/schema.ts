@@ -2,7 +2,7 @@
 
 export type Language = 'uz-Latn' | 'uz-Cyrl' | 'ru' | 'en';
 export type Priority = 'stat' | 'urgent' | 'routine';
-export type Role = 'radiologist' | 'clinician' | 'technician' | 'facility_administrator' | 'administrator';
+export type Role = 'radiologist' | 'clinician' | 'technician' | 'registrar' | 'facility_administrator' | 'administrator';
 export type DeliveryState = 'queued' | 'retrying' | 'delivered' | 'failed';
 export type ReportKind = 'final' | 'correction' | 'addendum';
 
@@ -89,6 +89,8 @@ export interface Study {
   complete: boolean;
   report?: ReportBadge;
   task_id?: string;
+  /** What the study's order asks; absent when it has none. */
+  order?: { id: string; priority: Priority; reason?: string; question?: string; department?: string; physician?: string };
 }
 
 export interface Series {
@@ -133,6 +135,73 @@ export interface TaskPage {
   tasks: Task[];
   counts: Record<View, number>;
   next?: string;
+}
+
+export const orderStates = ['scheduled', 'arrived', 'in_progress', 'completed', 'discontinued', 'cancelled'] as const;
+export type OrderState = (typeof orderStates)[number];
+
+export interface OrderStep {
+  id?: string;
+  state?: OrderState;
+  /** A modality has reported on it. */
+  performed?: boolean;
+  modality: string;
+  /** AE titles; empty: any device of the modality. */
+  stations?: string[];
+  /** 2026-11-22T09:30, by the facility's clock, without a zone. */
+  start: string;
+  description?: string;
+  code?: { value: string; scheme: string; meaning?: string };
+  physician?: string;
+  location?: string;
+  medication?: string;
+}
+
+export interface OrderEntry {
+  revision?: number;
+  patient: Demographics;
+  accession?: string;
+  placer?: string;
+  filler?: string;
+  /** Who asks, in DICOM's form: Family^Given^Middle. */
+  physician?: string;
+  department?: string;
+  reason?: string;
+  question?: string;
+  priority?: Priority;
+  procedure?: { id?: string; description?: string; code?: OrderStep['code'] };
+  steps: OrderStep[];
+  study_uid?: string;
+}
+
+export interface Order extends OrderEntry {
+  id: string;
+  revision: number;
+  state: OrderState;
+  /** States that a person may bring it to. */
+  moves: OrderState[];
+  facility: Facility;
+  accession: string;
+  created_by: string;
+  created_at: string;
+  updated_at: string;
+  studies: { study_uid: string; instances: number; modalities: string[]; complete: boolean }[];
+}
+
+export interface OrderDetail extends Order {
+  /** Oldest first. what: created, changed, images, or the state it came to. */
+  history: { at: string; who: string; what: string; why?: string }[];
+}
+
+export interface KnownPatient {
+  facility: Facility;
+  patient: Demographics;
+}
+
+export interface Station {
+  ae_title: string;
+  facility: string;
+  description: string;
 }
 
 export const sectionNames = ['indication', 'technique', 'findings', 'impression'] as const;

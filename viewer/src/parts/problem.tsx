@@ -2,7 +2,21 @@ import { ApiError, problemOf } from '../api/client';
 import { type Translate, useWords } from '../words';
 import { Icon } from './icons';
 
-const knownReasons = ['claimed_by_other', 'stale_revision', 'already_signed', 'empty_report', 'draft_by_other', 'bad_credentials', 'csrf', 'too_many_attempts', 'rule_condition'];
+const knownReasons = [
+  'claimed_by_other',
+  'stale_revision',
+  'already_signed',
+  'empty_report',
+  'draft_by_other',
+  'bad_credentials',
+  'csrf',
+  'too_many_attempts',
+  'rule_condition',
+  'order_started',
+  'order_state',
+  'accession_taken',
+  'placer_taken',
+];
 const knownCodes = ['offline', 'unavailable', 'forbidden', 'not_found', 'conflict', 'unauthenticated', 'too_large', 'out_of_resources'];
 
 /** What happened, what is safe, what to do: in the reader's language. */

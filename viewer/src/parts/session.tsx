@@ -1,17 +1,18 @@
 import { createContext, useContext } from 'react';
 import type { Role, User } from '../api/schema';
 
-export type Room = 'worklist' | 'reports' | 'patients' | 'administration';
+export type Room = 'worklist' | 'reports' | 'patients' | 'orders' | 'administration';
 
 const roomsOf: Record<Role, Room[]> = {
   radiologist: ['worklist', 'reports', 'patients'],
-  clinician: ['patients'],
-  technician: ['patients'],
-  facility_administrator: ['patients', 'administration'],
-  administrator: ['worklist', 'reports', 'patients', 'administration'],
+  clinician: ['patients', 'orders'],
+  technician: ['patients', 'orders'],
+  registrar: ['orders'],
+  facility_administrator: ['patients', 'orders', 'administration'],
+  administrator: ['worklist', 'reports', 'patients', 'orders', 'administration'],
 };
 
-const order: Room[] = ['worklist', 'reports', 'patients', 'administration'];
+const order: Room[] = ['worklist', 'reports', 'patients', 'orders', 'administration'];
 
 /** The rooms that a person's roles open, the one to start in first. */
 export function roomsFor(roles: Role[]): Room[] {

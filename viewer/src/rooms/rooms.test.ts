@@ -64,11 +64,12 @@ describe('what a study is called', () => {
 
 test('roles open rooms', () => {
   expect(roomsFor(['radiologist'])).toEqual(['worklist', 'reports', 'patients']);
-  expect(roomsFor(['clinician'])).toEqual(['patients']);
-  expect(roomsFor(['technician'])).toEqual(['patients']);
-  expect(roomsFor(['facility_administrator'])).toEqual(['patients', 'administration']);
-  expect(roomsFor(['administrator'])).toEqual(['worklist', 'reports', 'patients', 'administration']);
-  expect(roomsFor(['clinician', 'radiologist'])).toEqual(['worklist', 'reports', 'patients']);
+  expect(roomsFor(['clinician'])).toEqual(['patients', 'orders']);
+  expect(roomsFor(['technician'])).toEqual(['patients', 'orders']);
+  expect(roomsFor(['registrar'])).toEqual(['orders']);
+  expect(roomsFor(['facility_administrator'])).toEqual(['patients', 'orders', 'administration']);
+  expect(roomsFor(['administrator'])).toEqual(['worklist', 'reports', 'patients', 'orders', 'administration']);
+  expect(roomsFor(['clinician', 'radiologist'])).toEqual(['worklist', 'reports', 'patients', 'orders']);
   expect(roomsFor([])).toEqual([]);
 });
 

@@ -134,7 +134,7 @@ function Devices() {
   );
 }
 
-const roles: Role[] = ['radiologist', 'clinician', 'technician', 'facility_administrator', 'administrator'];
+const roles: Role[] = ['radiologist', 'clinician', 'technician', 'registrar', 'facility_administrator', 'administrator'];
 
 function People() {
   const { t } = useWords();
@@ -184,7 +184,7 @@ function People() {
           </Field>
           <Choices
             legend={t('admin.roles')}
-            all={whole ? roles : roles.filter((r) => r === 'clinician' || r === 'technician')}
+            all={whole ? roles : roles.filter((r) => r === 'clinician' || r === 'technician' || r === 'registrar')}
             chosen={u.roles}
             onChange={(chosen) => change({ roles: chosen })}
             nameOf={(role) => t(`roles.${role}`)}
