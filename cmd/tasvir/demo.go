@@ -95,6 +95,7 @@ func (c *DemoCmd) server(dir, platform string) ServerFlags {
 		AssociationFlags: AssociationFlags{KeepAssociations: associations.DefaultKeep},
 		CompressFlags:    CompressFlags{Compress: "none"},
 		VerifyFlags:      VerifyFlags{VerifyRate: 20, VerifyInterval: 30 * 24 * time.Hour},
+		CommitmentFlags:  CommitmentFlags{CommitmentPatience: 10 * time.Minute},
 		KeepChanges:      365 * 24 * time.Hour,
 		FHIR:             platform, FHIRNamespace: "https://tasvir.example.uz/fhir/sid",
 		AdminPassword: demoPassword, LogFormat: "text", LogLevel: "warn",

@@ -112,3 +112,13 @@ func proven(device access.Device, state *tls.ConnectionState) error {
 	}
 	return dicomtls.CheckName(device.AETitle, state.PeerCertificates[0])
 }
+
+// connect is how the archive connects to a device that is registered with TLS;
+// nil for a plain connection. timeout bounds it with the handshake.
+func (s dicomSecurity) connect(device access.Device, timeout time.Duration) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	config := device.ClientTLS(s.credentials.ClientConfig(s.profile))
+	if config == nil {
+		return nil
+	}
+	return dicomtls.Dialer{Config: config, Timeout: timeout}.DialContext
+}

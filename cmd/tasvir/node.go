@@ -24,6 +24,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/access"
 	"github.com/tasvir-pacs/tasvir/pacs/associations"
+	"github.com/tasvir-pacs/tasvir/pacs/commitment"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/index/cluster"
@@ -74,10 +75,13 @@ type Node struct {
 	talk      *associations.Log
 	patients  *patients.Patients
 	patrol    *patrol.Patrol
-	closers   []func(context.Context) // run in reverse order
-	failed    chan error              // the first part that ends by itself
-	doors     group                   // take images and requests; end first
-	work      group                   // publishes what they took
+
+	commitments *commitment.Commitments
+
+	closers []func(context.Context) // run in reverse order
+	failed  chan error              // the first part that ends by itself
+	doors   group                   // take images and requests; end first
+	work    group                   // publishes what they took
 }
 
 // group is parts of a node that run and end together.
@@ -158,13 +162,16 @@ func Start(ctx context.Context, flags ServerFlags, log *slog.Logger) (_ *Node, e
 	n.ward.register(registry)
 	n.spawn(&n.work, "the quarantine", n.ward.Run)
 
-	if err := n.startJobs(ctx, m); err != nil {
+	if n.security, err = n.openDICOMSecurity(registry, log.With("part", "dicom")); err != nil {
 		return nil, err
 	}
 	if err := n.openAssociations(ctx, registry); err != nil {
 		return nil, err
 	}
-	if err := n.startDICOM(ctx, m, registry); err != nil {
+	if err := n.startJobs(ctx, m, registry); err != nil {
+		return nil, err
+	}
+	if err := n.startDICOM(ctx, m); err != nil {
 		return nil, err
 	}
 	return n, n.startWeb(registry)
@@ -229,8 +236,12 @@ func openObjects(ctx context.Context, address string) (storage.Store, error) {
 
 // startJobs starts what works in the background: publisher, completion,
 // delivery.
-func (n *Node) startJobs(ctx context.Context, m *metrics) error {
+func (n *Node) startJobs(ctx context.Context, m *metrics, registry prometheus.Registerer) error {
 	workers := river.NewWorkers()
+	var jobs *river.Client[pgx.Tx]
+	if err := n.openCommitments(ctx, func() *river.Client[pgx.Tx] { return jobs }, workers, registry); err != nil {
+		return err
+	}
 	river.AddWorker(workers, &publish.CompletionWorker{Index: n.Index, Quiet: n.flags.Quiet, Completed: n.completed})
 	if err := n.addPackWorkers(workers, m.packs); err != nil {
 		return err
@@ -252,8 +263,8 @@ func (n *Node) startJobs(ctx context.Context, m *metrics) error {
 	if err := n.openRetention(ctx, workers, m); err != nil {
 		return err
 	}
-	jobs, err := newJobs(ctx, n.Index.Pool(), workers, n.log.With("part", "jobs"))
-	if err != nil {
+	var err error
+	if jobs, err = newJobs(ctx, n.Index.Pool(), workers, n.log.With("part", "jobs")); err != nil {
 		return err
 	}
 	n.steps.Ended = func(ctx context.Context, tx pgx.Tx, study string) error {
@@ -292,7 +303,7 @@ func (n *Node) startJobs(ctx context.Context, m *metrics) error {
 }
 
 // startDICOM opens the DICOM port.
-func (n *Node) startDICOM(ctx context.Context, m *metrics, registry prometheus.Registerer) error {
+func (n *Node) startDICOM(ctx context.Context, m *metrics) error {
 	var err error
 	if n.known, err = access.OpenAdmission(filepath.Join(n.flags.dir(), "journal", "devices.json")); err != nil {
 		return err
@@ -305,9 +316,6 @@ func (n *Node) startDICOM(ctx context.Context, m *metrics, registry prometheus.R
 		n.known.Run(ctx, n.Access, 2*time.Second, log)
 		return nil
 	})
-	if n.security, err = n.openDICOMSecurity(registry, log); err != nil {
-		return err
-	}
 	listener, err := net.Listen("tcp", n.flags.DICOM)
 	if err != nil {
 		return pacs.Wrap(pacs.Unavailable, err, "The DICOM port can't be opened; choose another with --dicom")
@@ -319,7 +327,7 @@ func (n *Node) startDICOM(ctx context.Context, m *metrics, registry prometheus.R
 		SOPClasses: dimse.SOPClasses{AcceptUnknown: n.flags.AcceptUnknownSOPClasses},
 		Services:   n.queryRetrieve().Services(),
 	}
-	server.Services = append(server.Services, n.modalityServices()...)
+	server.Services = append(append(server.Services, n.modalityServices()...), n.commitments.Service())
 	n.spawn(&n.doors, "the DICOM server", func(ctx context.Context) error { return server.Serve(ctx, listener) })
 	return n.startDICOMTLS(server)
 }

@@ -27,13 +27,8 @@ func startDcmqrscp(t *testing.T, moveTo string) (address string) {
 	if err != nil {
 		t.Skip("dcmqrscp (Debian package dcmtk) is not installed")
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = ln.Addr().String()
+	address = unusedAddress(t)
 	_, port, _ := net.SplitHostPort(address)
-	_ = ln.Close()
 	_, movePort, _ := net.SplitHostPort(moveTo)
 	dir := t.TempDir()
 	store := filepath.Join(dir, "store")

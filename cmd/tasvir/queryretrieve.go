@@ -6,7 +6,6 @@ import (
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/access"
-	"github.com/tasvir-pacs/tasvir/pacs/dicomtls"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
 	"github.com/tasvir-pacs/tasvir/pacs/queryretrieve"
@@ -47,12 +46,8 @@ func (d *destinations) Destination(ctx context.Context, aeTitle string) (queryre
 	if !device.Destination {
 		return queryretrieve.Destination{}, pacs.Errorf(pacs.NotFound, "%q is not a destination for images. Make it one under Administration, Devices", aeTitle)
 	}
-	to := queryretrieve.Destination{
+	return queryretrieve.Destination{
 		AETitle: device.AETitle, Address: device.Address(), TransferSyntaxes: device.TransferSyntaxes, Associations: device.MaxAssociationsTo,
-	}
-	if device.TLS {
-		base := d.security.credentials.ClientConfig(d.security.profile)
-		to.DialContext = dicomtls.Dialer{Config: device.ClientTLS(base), Timeout: destinationTimeout}.DialContext
-	}
-	return to, nil
+		DialContext: d.security.connect(device, destinationTimeout),
+	}, nil
 }

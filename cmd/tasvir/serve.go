@@ -39,6 +39,7 @@ type ServerFlags struct {
 	KeepChanges time.Duration `name:"keep-changes" default:"8760h" env:"TASVIR_KEEP_CHANGES" help:"How long the feed of changes goes back (${default}, a year); 0 keeps it for ever."`
 
 	VerifyFlags
+	CommitmentFlags
 
 	FHIR          string `name:"fhir" env:"TASVIR_FHIR" placeholder:"URL" help:"FHIR R5 server that signed reports go to."`
 	FHIRToken     string `name:"fhir-token" env:"TASVIR_FHIR_TOKEN" help:"Bearer token for it."`

@@ -66,6 +66,7 @@ func (s *session) begin(pc ul.Context, rq Command, svc *Service) error {
 		}
 	}
 	op := &operation{s: s, pc: pc, rq: rq, request: request, service: svc, start: time.Now(), ended: make(chan struct{})}
+	request.ended = op.ended
 	if status, ok := op.check(); !ok {
 		return s.finish(op, status)
 	}

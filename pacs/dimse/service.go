@@ -59,7 +59,13 @@ type Request struct {
 	EventTypeID     uint16      // N-EVENT-REPORT
 	ActionTypeID    uint16      // N-ACTION
 	Attributes      []dicom.Tag // N-GET; empty for all
+
+	ended chan struct{}
 }
+
+// Answered is closed when the final response is out, or never will be: what must
+// follow it, such as an N-EVENT-REPORT over the same association, waits for that.
+func (r *Request) Answered() <-chan struct{} { return r.ended }
 
 // NHandler answers a DIMSE-N request. PS3.7 section 10.
 type NHandler func(ctx context.Context, rq *Request) NResponse

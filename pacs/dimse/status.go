@@ -45,9 +45,11 @@ const (
 	NoSuchInstance         Code = 0x0112
 	InvalidInstance        Code = 0x0117
 	NoSuchSOPClass         Code = 0x0118
+	ClassInstanceConflict  Code = 0x0119
 	MissingAttribute       Code = 0x0120
 	MissingAttributeValue  Code = 0x0121
 	SOPClassNotSupported   Code = 0x0122
+	NoSuchAction           Code = 0x0123
 	NotAuthorized          Code = 0x0124
 	DuplicateInvocation    Code = 0x0210
 	UnrecognizedOperation  Code = 0x0211
