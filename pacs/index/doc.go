@@ -7,7 +7,9 @@
 //   - Add writes the rows of one pack in one transaction, for the publisher.
 //   - Studies, Series, Instances answer queries. Each takes a pacs.Scope, and
 //     nothing reads without one. One query builder serves QIDO-RS, C-FIND and
-//     the client's lists.
+//     the client's lists. How a page is found among millions of studies says
+//     search.go: by walking a list's index, after a glance at its beginning
+//     (glance.go), or by whom it is about. Conditions are made in condition.go.
 //
 // Whose an image is says patient.go: it knows what administrators have done to
 // patients (package patients), so that images go on finding their patient.

@@ -3,6 +3,7 @@ package api_test
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -229,4 +230,34 @@ func TestListsInPages(t *testing.T) {
 			t.Errorf("limit %s: %d", limit, a.Length("tasks"))
 		}
 	}
+}
+
+func TestListsAreSorted(t *testing.T) {
+	h := open(t)
+	radiologist := h.signIn(h.Radiologist("radiologist"))
+	// In the order in which they come; names by the Uzbek alphabet.
+	for _, s := range []struct{ name, date string }{{"Sobirov^Ali", "20261120"}, {"Shodiyev^Ali", "20261122"}, {"Zokirov^Ali", "20261121"}} {
+		h.Task("A", func(a *index.Addition) { a.Patient.Name, a.Study.Date = s.name, s.date })
+	}
+	for sort, want := range map[string][]string{
+		"":                {"Shodiyev", "Zokirov", "Sobirov"},
+		"date":            {"Shodiyev", "Zokirov", "Sobirov"},
+		"received":        {"Zokirov", "Shodiyev", "Sobirov"},
+		"name":            {"Sobirov", "Zokirov", "Shodiyev"},
+		"name&facility=A": {"Sobirov", "Zokirov", "Shodiyev"},
+	} {
+		var got []string
+		for after, more := "", true; more; more = after != "" {
+			a := radiologist.Do("GET", "/api/studies?limit=2&sort="+sort+"&after="+url.QueryEscape(after), nil).Want(200)
+			for i := range a.Length("studies") {
+				family, _, _ := strings.Cut(a.Field(fmt.Sprintf("studies.%d.patient.name", i)), " ")
+				got = append(got, family)
+			}
+			after = a.Field("next")
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("by %q: %v, want %v", sort, got, want)
+		}
+	}
+	radiologist.Do("GET", "/api/studies?sort=size", nil).Want(400)
 }

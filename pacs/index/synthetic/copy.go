@@ -32,11 +32,27 @@ func (c *copied) row() {
 	c.buf = binary.BigEndian.AppendUint16(c.buf, uint16(len(c.column)))
 }
 
-func (c *copied) length(n int)   { c.buf = binary.BigEndian.AppendUint32(c.buf, uint32(n)) }
-func (c *copied) int8(v int64)   { c.length(8); c.buf = binary.BigEndian.AppendUint64(c.buf, uint64(v)) }
-func (c *copied) int4(v int)     { c.length(4); c.buf = binary.BigEndian.AppendUint32(c.buf, uint32(v)) }
-func (c *copied) text(v string)  { c.length(len(v)); c.buf = append(c.buf, v...) }
-func (c *copied) bytes(v []byte) { c.length(len(v)); c.buf = append(c.buf, v...) }
+func (c *copied) length(n int) { c.buf = binary.BigEndian.AppendUint32(c.buf, uint32(n)) }
+
+func (c *copied) int8(v int64) {
+	c.length(8)
+	c.buf = binary.BigEndian.AppendUint64(c.buf, uint64(v))
+}
+
+func (c *copied) int4(v int) {
+	c.length(4)
+	c.buf = binary.BigEndian.AppendUint32(c.buf, uint32(v))
+}
+
+func (c *copied) text(v string) {
+	c.length(len(v))
+	c.buf = append(c.buf, v...)
+}
+
+func (c *copied) bytes(v []byte) {
+	c.length(len(v))
+	c.buf = append(c.buf, v...)
+}
 
 func (c *copied) bool(v bool) {
 	c.length(1)
