@@ -25,6 +25,7 @@ type StoredSeries struct {
 	StudyUID, SeriesUID string
 	FacilityID          int64
 	Facility            string // code
+	Held                bool   // under legal hold
 	Packs               map[int64]Pack
 	// Instances are all versions: the current ones by instance number and UID,
 	// then those they have superseded.
@@ -66,9 +67,9 @@ func (ix *Index) StoredSeries(ctx context.Context, seriesID int64) (*StoredSerie
 	// One snapshot of both tables.
 	err := pgx.BeginTxFunc(ctx, ix.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		err := tx.QueryRow(ctx, `
-			SELECT s.id, s.study_uid, e.series_uid, f.id, f.code
+			SELECT s.id, s.study_uid, e.series_uid, f.id, f.code, EXISTS (SELECT FROM legal_hold h WHERE h.study_uid = s.study_uid)
 			FROM series e JOIN study s ON s.id = e.study_row JOIN facility f ON f.id = s.facility_row WHERE e.id = $1`, seriesID).
-			Scan(&s.StudyID, &s.StudyUID, &s.SeriesUID, &s.FacilityID, &s.Facility)
+			Scan(&s.StudyID, &s.StudyUID, &s.SeriesUID, &s.FacilityID, &s.Facility, &s.Held)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return pacs.Errorf(pacs.NotFound, "There is no such series")
 		}
@@ -144,7 +145,8 @@ type Swap struct {
 
 // SwapPacks brings a prepared pack into use and retires those that are not
 // used any more, in one transaction. What came in the meantime stays where it
-// is. ErrRaced when an instance is not where it was: nothing has changed then.
+// is. ErrRaced when an instance is not where it was, or is compressed and under
+// legal hold by now: nothing has changed then.
 func (ix *Index) SwapPacks(ctx context.Context, s Swap) error {
 	n := len(s.Series.Instances)
 	sops, versions, from, offsets := make([]string, n), make([]int32, n), make([]int64, n), make([]int64, n)
@@ -231,6 +233,14 @@ func (s *Swap) compress(ctx context.Context, tx pgx.Tx) error {
 		syntaxes, pixels, compressed = append(syntaxes, to.TransferSyntaxUID), append(pixels, px), append(compressed, how)
 		lengths, datasets = append(lengths, to.Location.Length), append(datasets, to.Location.DatasetOffset)
 		saved += from.Length - to.Location.Length
+	}
+	// The study is locked: a hold has come before, or waits.
+	var held bool
+	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM legal_hold WHERE study_uid = $1)`, s.Series.StudyUID).Scan(&held); err != nil {
+		return err
+	}
+	if held {
+		return ErrRaced
 	}
 	tag, err := tx.Exec(ctx, `
 		UPDATE instance i SET sha256 = c.sha256, transfer_syntax = c.transfer_syntax, length = c.length, dataset_offset = c.dataset_offset,

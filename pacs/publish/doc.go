@@ -93,8 +93,9 @@
 // are, byte for byte; only the meta information and Pixel Data are others. What
 // the codec does not take, or dies of, stays as it is: that never fails a merge.
 // A series that is one pack already is written anew if something in it can be
-// compressed. Versions that were superseded before are not touched, studies that
-// were merged before it was asked for neither, until they complete again.
+// compressed. Versions that were superseded before are not touched, nor is what
+// is under legal hold or in a cold store; studies that were merged before it was
+// asked for are not either, until they complete again.
 //
 // Such an instance has two hashes. That of what was received is what it is known
 // by: the same bytes sent again are a duplicate, others a new version, an index

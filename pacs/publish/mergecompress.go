@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +16,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/index"
+	"github.com/tasvir-pacs/tasvir/storage/tiered"
 )
 
 // Compressor makes smaller copies of instances without loss.
@@ -61,17 +63,19 @@ func (c *copies) close() {
 	}
 }
 
-// compressible says whether an instance may be compressed: a current version,
-// uncompressed and as it was received.
-func (m *Merger) compressible(in index.StoredInstance) bool {
+// compressible says whether an instance of a series may be compressed: a current
+// version, uncompressed and as it was received. What is under legal hold stays
+// as it is, and what retention has moved to a cold store stays where it is.
+func (m *Merger) compressible(s *index.StoredSeries, in index.StoredInstance) bool {
 	return m.Compressor != nil && in.Current && in.HasPixels && in.PixelsDeleted == nil && in.Compressed == nil &&
-		in.TransferSyntaxUID == dicom.ExplicitVRLittleEndian
+		in.TransferSyntaxUID == dicom.ExplicitVRLittleEndian &&
+		!s.Held && !strings.HasPrefix(s.Packs[in.PackID].Key, tiered.Prefix)
 }
 
 // compressibleBytes is how much of a series may be compressed.
 func (m *Merger) compressibleBytes(s *index.StoredSeries) (sum int64) {
 	for _, in := range s.Instances {
-		if m.compressible(in) {
+		if m.compressible(s, in) {
 			sum += in.Length
 		}
 	}
@@ -102,7 +106,7 @@ func (m *Merger) compress(ctx context.Context, s *index.StoredSeries, members []
 	}
 	failures := 0
 	for i, in := range s.Instances {
-		if !m.compressible(in) {
+		if !m.compressible(s, in) {
 			continue
 		}
 		if failures == codecFailures {

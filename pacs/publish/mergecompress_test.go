@@ -21,6 +21,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/pixel"
 	"github.com/tasvir-pacs/tasvir/pacs/pixel/pixeltest"
+	"github.com/tasvir-pacs/tasvir/storage/tiered"
 )
 
 func (m *merging) compressing() *merging {
@@ -170,6 +171,45 @@ func TestNothingIsCompressedUnasked(t *testing.T) {
 	m.merge()
 	m.wantCount(0, `SELECT count(*) FROM instance WHERE compressed IS NOT NULL`)
 	m.ended(want)
+}
+
+// TestHeldAndColdAreNotCompressed: what is under legal hold stays as it came,
+// also when the hold comes while it is compressed; what is in a cold store stays
+// there.
+func TestHeldAndColdAreNotCompressed(t *testing.T) {
+	t.Parallel()
+	const hold = `INSERT INTO legal_hold (study_uid, who, why) VALUES ('1.2.3', 'court', 'a case')`
+	for name, come := range map[string]func(m *merging){
+		"held": func(m *merging) { m.exec(hold) },
+		"held meanwhile": func(m *merging) {
+			m.store.set(nil, func(string) error { m.store.set(nil, nil); m.exec(hold); return nil })
+		},
+		"cold": func(m *merging) {
+			packs, err := index.PacksOfStudy(t.Context(), m.index.Pool(), m.study())
+			if err != nil || len(packs) != 1 {
+				t.Fatal(len(packs), err)
+			}
+			moved, err := m.packs.CopyTo(t.Context(), tiered.Prefix, packs[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := pgx.BeginFunc(t.Context(), m.index.Pool(), func(tx pgx.Tx) error {
+				return index.MovePack(t.Context(), tx, m.study(), packs[0].ID, moved.ID)
+			}); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMerging(t).compressing()
+			m.pack(image{number: 1})
+			want := m.versions()
+			come(m)
+			m.merge()
+			m.wantCount(0, `SELECT count(*) FROM instance WHERE compressed IS NOT NULL OR transfer_syntax <> '`+dicom.ExplicitVRLittleEndian+`'`)
+			m.ended(want)
+		})
+	}
 }
 
 // compressorFunc is a Compressor of a test.
