@@ -88,7 +88,7 @@ func (c *DemoCmd) server(dir, platform string) ServerFlags {
 	flags := ServerFlags{
 		DatabaseFlags: DatabaseFlags{Data: dir},
 		HTTP:          freeAddress(c.HTTP), DICOM: freeAddress(c.DICOM),
-		AET: "TASVIR", Ack: "received", UnknownAE: "refuse", DICOMUserIdentity: identityIgnore, Quiet: 4 * time.Second,
+		AET: "TASVIR", Ack: "received", UnknownAE: "refuse", MaxAssociations: 100, DICOMUserIdentity: identityIgnore, Quiet: 4 * time.Second,
 		QuarantineFlags:  QuarantineFlags{Quota: 10 << 30},
 		DICOMTLSFlags:    DICOMTLSFlags{DICOMTLSProfile: string(dicomtls.BCP195)},
 		RetentionFlags:   RetentionFlags{RetentionLimit: retention.DefaultLimit},

@@ -324,8 +324,8 @@ func (n *Node) startDICOM(ctx context.Context, m *metrics) error {
 	admitted := &admission{known: n.known, park: n.flags.UnknownAE == "park", log: log, users: identities{n.Access, n.flags.DICOMUserIdentity}}
 	server := &dimse.Server{
 		AETitle: n.flags.AET, Admit: admitted.admit, Store: storeHandler(n.Journal, log), Logger: log, Observer: m.dimse().And(n.talk.Observer()),
-		SOPClasses: dimse.SOPClasses{AcceptUnknown: n.flags.AcceptUnknownSOPClasses},
-		Services:   n.queryRetrieve().Services(),
+		SOPClasses: dimse.SOPClasses{AcceptUnknown: n.flags.AcceptUnknownSOPClasses}, MaxAssociations: n.flags.MaxAssociations,
+		Services: n.queryRetrieve().Services(),
 	}
 	server.Services = append(append(server.Services, n.modalityServices()...), n.commitments.Service())
 	n.spawn(&n.doors, "the DICOM server", func(ctx context.Context) error { return server.Serve(ctx, listener) })

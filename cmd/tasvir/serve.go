@@ -28,6 +28,7 @@ type ServerFlags struct {
 	AssociationFlags
 
 	DICOMUserIdentity       string `name:"dicom-user-identity" enum:"ignore,check,require" default:"ignore" env:"TASVIR_DICOM_USER_IDENTITY" help:"What a user identity in an association request is good for: ignore, check (a wrong login or token is refused) or require (${default})."`
+	MaxAssociations         int    `name:"max-associations" default:"100" env:"TASVIR_MAX_ASSOCIATIONS" help:"How many DICOM associations are served at a time, on both ports together (${default}); more are told to come again. A device can have a bound of its own, tasvir device change."`
 	AcceptUnknownSOPClasses bool   `name:"accept-unknown-sop-classes" env:"TASVIR_ACCEPT_UNKNOWN_SOP_CLASSES" help:"Also take instances of storage SOP classes that are not in the standard: private ones, and those of later editions."`
 
 	Ack       string        `enum:"received,published" default:"received" env:"TASVIR_ACK" help:"When a sender is told success: received (safe on this node's disk) or published (safe in storage and index)."`
@@ -76,6 +77,9 @@ func (f ServerFlags) check() error {
 	}
 	if f.KeepChanges < 0 {
 		return pacs.Errorf(pacs.Invalid, "--keep-changes %s is negative; 0 keeps the feed of changes for ever", f.KeepChanges)
+	}
+	if f.MaxAssociations < 1 || f.MaxAssociations > 10000 {
+		return pacs.Errorf(pacs.Invalid, "--max-associations %d: it is a number from 1 to 10000; each association takes about 300 KiB of memory", f.MaxAssociations)
 	}
 	if err := f.DICOMTLSFlags.check(); err != nil {
 		return err

@@ -192,7 +192,10 @@ func TestGoldenContextResults(t *testing.T) {
 	want := &AssociateAccept{
 		ProtocolVersion: 1, CalledAE: "TASVIR", CallingAE: "CT01", ApplicationContext: ApplicationContextName,
 		Contexts: []ContextResult{
-			{1, Acceptance, explicitLE}, {3, UserRejection, implicitLE}, {5, NoReason, implicitLE}, {7, AbstractSyntaxNotSupported, ""},
+			{1, Acceptance, explicitLE},
+			{3, UserRejection, implicitLE},
+			{5, NoReason, implicitLE},
+			{7, AbstractSyntaxNotSupported, ""},
 			{255, TransferSyntaxesNotSupported, implicitLE},
 		},
 	}
