@@ -10,7 +10,7 @@
 //	src/engine   images: Cornerstone3D behind a few small classes; no React in it
 //	src/words    the four languages, dates and numbers
 //	src/parts    what several rooms share: banner, buttons, problems, keys
-//	src/rooms    sign-in, worklist, reading, reports, patients, administration
+//	src/rooms    sign-in, worklist, reading, reports, patients, orders, administration
 //	src/style    design tokens (tokens.css is the only file with a colour in it) and the rules built on them
 //	mock         a server of the same API with generated pictures, for development and tests
 //	browser      tests that drive Chromium, against the mock or a real server

@@ -17,6 +17,13 @@
 // the national platform in worklist/fhir (what is sent) and worklist/delivery
 // (the job that sends it). worklist/api is the HTTP side of all of them.
 //
+// # From order to study
+//
+// Imaging orders are kept in worklist/orders; worklist/modality tells devices of
+// them and hears what they perform. What the order of a study asks (request.go)
+// raises its task's priority, is at hand to routing rules, and is shown to
+// whoever reads it.
+//
 // # Who sees what
 //
 // Every read takes a pacs.Scope; a task outside of it does not exist. Claiming

@@ -111,6 +111,9 @@ func (c *DemoCmd) fill(ctx context.Context, node *Node, dir string) error {
 	if err := seedPeople(ctx, node); err != nil {
 		return err
 	}
+	if err := seedOrders(ctx, node); err != nil {
+		return err
+	}
 	path := filepath.Join(dir, "demo.json")
 	state := demoState{Now: time.Now(), Sent: map[string]bool{}}
 	raw, err := os.ReadFile(path)

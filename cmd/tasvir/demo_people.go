@@ -25,11 +25,14 @@ var (
 		{AETitle: "CHUST_CT1", FacilityCode: "CHUST", Description: "CT"},
 		{AETitle: "CHUST_DX1", FacilityCode: "CHUST", Description: "Digital radiography"},
 	}
-	demoPeople = []access.NewUser{
+	// demoServices are what they may ask for.
+	demoServices = []access.Service{access.Store, access.Commitment, access.Worklist, access.MPPS}
+	demoPeople   = []access.NewUser{
 		{Login: "radiolog", Name: "Karimova Nilufar Rustamovna", Roles: []pacs.Role{pacs.Radiologist}, AllFacilities: true, PINFL: "30101800000011", ARGOS: "DEMO-0001", Language: "uz-Latn"},
 		{Login: "radiolog2", Name: "Ғаниев Ўткир Ҳамидович", Roles: []pacs.Role{pacs.Radiologist}, AllFacilities: true, PINFL: "30202750000022", ARGOS: "DEMO-0002", Language: "uz-Cyrl"},
 		{Login: "shifokor", Name: "Ergashev Jasur Anvarovich", Roles: []pacs.Role{pacs.Clinician}, Facilities: []string{"URGUT"}, Language: "uz-Latn"},
 		{Login: "laborant", Name: "Ибрагимова Елена Сергеевна", Roles: []pacs.Role{pacs.Technician}, Facilities: []string{"NUKUS"}, Language: "ru"},
+		{Login: "qabul", Name: "Saidova Lola Akramovna", Roles: []pacs.Role{pacs.Registrar}, Facilities: []string{"URGUT"}, Language: "uz-Latn"},
 		{Login: "boshliq", Name: "Toshmatov Sardor Olimovich", Roles: []pacs.Role{pacs.FacilityAdministrator}, Facilities: []string{"URGUT"}, Language: "uz-Latn"},
 	}
 )
@@ -44,6 +47,7 @@ func seedPeople(ctx context.Context, node *Node) error {
 		}
 	}
 	for _, d := range demoDevices {
+		d.Services = demoServices
 		if _, err := node.Access.AddDevice(ctx, by, d); err != nil && pacs.CodeOf(err) != pacs.Conflict {
 			return fmt.Errorf("demo device %s: %w", d.AETitle, err)
 		}

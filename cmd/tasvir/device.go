@@ -30,7 +30,7 @@ type deviceFlags struct {
 	AllFacilities       *bool     `negatable:"" help:"It queries and retrieves the studies of every facility."`
 	TransferSyntax      *[]string `help:"UIDs of the transfer syntaxes it takes images in (comma separated; none: what negotiation finds)."`
 	Charset             *string   `help:"Character set of its text when it declares none or a wrong one, for example windows-1251."`
-	AnswerCharset       *string   `help:"Character set of what it is answered, for example ISO_IR 144; empty: UTF-8."`
+	AnswerCharset       *string   `help:"Character set of what it is answered, for example ISO_IR 144; empty: UTF-8, and in the modality worklist what the request declares, or else ASCII."`
 	TLS                 *bool     `name:"tls" negatable:"" help:"It is talked to over TLS only."`
 	TLSServerName       *string   `name:"tls-server-name" help:"The name in its certificate; empty: the host."`
 	Certificate         *string   `help:"The certificate it is bound to: SHA-256 fingerprint or subject."`

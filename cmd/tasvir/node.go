@@ -256,7 +256,7 @@ func (n *Node) startJobs(ctx context.Context, m *metrics, registry prometheus.Re
 			client.Credentials = &fhir.Credentials{TokenURL: n.flags.FHIRTokenURL, ID: n.flags.FHIRClient, Secret: n.flags.FHIRSecret}
 		}
 		river.AddWorker(workers, &delivery.Worker{
-			Reports: n.reports, Composer: &delivery.Composer{Index: n.Index}, Sender: client, Observe: m.delivery, Log: n.log.With("part", "delivery"),
+			Reports: n.reports, Composer: &delivery.Composer{Index: n.Index, Requests: n.Worklist.Requests}, Sender: client, Observe: m.delivery, Log: n.log.With("part", "delivery"),
 		})
 	}
 	n.addModalityWorker(workers)

@@ -43,7 +43,8 @@ type Device struct {
 	// or evidently wrong; "" for none.
 	Charset string
 	// AnswerCharset is the character set of what we answer it with, one of
-	// AnswerCharsets; "" for UTF-8 (ISO_IR 192).
+	// AnswerCharsets; "" for UTF-8 (ISO_IR 192), and in the modality worklist
+	// for what the request declares, or else ASCII.
 	AnswerCharset string
 
 	// TLS says that it is talked to over TLS only, in both directions.

@@ -18,6 +18,8 @@ import (
 // is told about a report.
 type Composer struct {
 	Index *index.Index
+	// Requests, when set, tells of the orders of studies.
+	Requests worklist.Requests
 }
 
 // scope is that of the outbox: it delivers for every facility.
@@ -72,6 +74,13 @@ func (c *Composer) Compose(ctx context.Context, signed report.Signed) (*fhir.Rep
 	}
 	if signed.Before != nil {
 		out.Predecessor = &fhir.Predecessor{Version: signed.Before.Version, SignedAt: signed.Before.SignedAt}
+	}
+	if c.Requests != nil {
+		asked, err := c.Requests(ctx, c.Index.Pool(), []int64{study.ID})
+		if err != nil {
+			return nil, err
+		}
+		out.Study.Order = asked[study.ID].Placer
 	}
 	instances, err := c.instances(ctx, study)
 	if err != nil {

@@ -51,7 +51,7 @@ func open(t *testing.T, sender delivery.Sender) *outbox {
 	o.me = o.Radiologist("me")
 	o.reports = report.New(o.Worklist)
 	log := slog.New(slog.NewJSONHandler(o.log, nil))
-	o.worker = &delivery.Worker{Reports: o.reports, Composer: &delivery.Composer{Index: o.Index}, Sender: sender, Log: log}
+	o.worker = &delivery.Worker{Reports: o.reports, Composer: &delivery.Composer{Index: o.Index, Requests: o.Worklist.Requests}, Sender: sender, Log: log}
 	var err error
 	if o.jobs, err = o.newClient(); err != nil {
 		t.Fatal(err)

@@ -13,10 +13,12 @@ import (
 	"github.com/riverqueue/river"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/access"
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/worklist/delivery"
 	"github.com/tasvir-pacs/tasvir/worklist/fhir"
 	"github.com/tasvir-pacs/tasvir/worklist/fhir/sandboxtest"
+	"github.com/tasvir-pacs/tasvir/worklist/orders"
 	"github.com/tasvir-pacs/tasvir/worklist/report"
 	"github.com/tasvir-pacs/tasvir/worklist/worklisttest"
 )
@@ -459,4 +461,24 @@ func TestCompose(t *testing.T) {
 	signed.StudyID = 999
 	_, err = o.worker.Composer.Compose(t.Context(), signed)
 	worklisttest.WantCode(t, err, pacs.NotFound, "")
+}
+
+// The platform takes a report that names the order it answers.
+func TestReportOfAnOrder(t *testing.T) {
+	t.Parallel()
+	s := sandboxtest.Start(t)
+	o := toSandbox(t, s)
+	o.run()
+	if _, _, err := o.Orders.Create(t.Context(), access.System("test"), orders.Order{
+		Facility: pacs.Facility{Code: "A"}, Patient: pacs.Patient{PatientID: "P1", Name: "Каримов^Али"}, Placer: "HIS-77", Accession: "ACC1",
+		Steps: []orders.Step{{Modality: "CT", Start: time.Now()}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	_, id := o.sign("Norma")
+	o.waitFor(id, 1, report.Delivered)
+	based, _ := onPlatform(t, s, id, "final")["basedOn"].([]any)
+	if len(based) != 1 || based[0].(map[string]any)["identifier"].(map[string]any)["value"] != "HIS-77" {
+		t.Errorf("the report is based on %v", based)
+	}
 }

@@ -231,13 +231,9 @@ func (b Builder) imagingStudy(r *Report, refs References, subject reference, at 
 		Description:    oneLine(r.Study.Description),
 	}
 	if accession := oneLine(r.Study.Accession); accession != "" {
-		owner := r.Facility.TaxID
-		if owner == "" {
-			owner = r.Facility.Code
-		}
 		s.Identifier = append(s.Identifier, identifier{
 			Use: "usual", Type: identifierType("ACSN"),
-			System: b.Namespace + "/accession/" + url.PathEscape(oneLine(owner)), Value: accession,
+			System: b.numbersOf("accession", r.Facility), Value: accession,
 			Assigner: assigner(r.Facility, refs),
 		})
 	}
@@ -271,6 +267,25 @@ func (b Builder) imagingStudy(r *Report, refs References, subject reference, at 
 		s.Series = append(s.Series, one)
 	}
 	return s
+}
+
+// numbersOf is the system of numbers that a facility gives.
+func (b Builder) numbersOf(kind string, f Facility) string {
+	owner := f.TaxID
+	if owner == "" {
+		owner = f.Code
+	}
+	return b.Namespace + "/" + kind + "/" + url.PathEscape(oneLine(owner))
+}
+
+// basedOn names the order by its number: whether the platform has a
+// ServiceRequest of it, and under which id, is its own affair.
+func (b Builder) basedOn(r *Report) []reference {
+	order := oneLine(r.Study.Order)
+	if order == "" {
+		return nil
+	}
+	return []reference{{Type: "ServiceRequest", Identifier: &identifier{Type: identifierType("PLAC"), System: b.numbersOf("order", r.Facility), Value: order}}}
 }
 
 func modality(code string) concept {
@@ -310,6 +325,7 @@ func (b Builder) report(r *Report, refs References, subject, study reference) *d
 		Language:     r.Language,
 		Text:         narrative{Status: "additional", Div: narrate(r)},
 		Identifier:   []identifier{b.reportIdentifier(r.ID), b.versionIdentifier(r.ID, r.Version)},
+		BasedOn:      b.basedOn(r),
 		Status:       statuses[r.Kind],
 		Code: concept{
 			Coding: []coding{{System: systemLOINC, Code: "18748-4", Display: "Diagnostic imaging study"}},

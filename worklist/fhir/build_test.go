@@ -177,3 +177,19 @@ func FuzzNarrate(f *testing.F) {
 		}
 	})
 }
+
+// A report of what somebody ordered by a number of theirs says which order it
+// answers; of any other it says nothing.
+func TestReportIsBasedOnItsOrder(t *testing.T) {
+	b := Builder{Namespace: "https://a.example/sid"}
+	r := small()
+	if made := b.report(r, References{}, reference{}, reference{}); made.BasedOn != nil {
+		t.Errorf("%+v", made.BasedOn)
+	}
+	r.Study.Order, r.Facility = " HIS-77 ", Facility{Code: "URGUT", TaxID: "300000002"}
+	got, err := json.Marshal(b.report(r, References{}, reference{}, reference{}).BasedOn)
+	const want = `[{"type":"ServiceRequest","identifier":{"type":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v2-0203","code":"PLAC"}]},"system":"https://a.example/sid/order/300000002","value":"HIS-77"}}]`
+	if err != nil || string(got) != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}

@@ -140,6 +140,7 @@ type diagnosticReport struct {
 	Language           string       `json:"language"`
 	Text               narrative    `json:"text"`
 	Identifier         []identifier `json:"identifier"`
+	BasedOn            []reference  `json:"basedOn,omitempty"`
 	Status             string       `json:"status"`
 	Category           []concept    `json:"category"`
 	Code               concept      `json:"code"`

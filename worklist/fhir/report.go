@@ -106,8 +106,11 @@ type Facility struct {
 
 // Study is what was read.
 type Study struct {
-	UID         string // StudyInstanceUID
-	Accession   string
+	UID       string // StudyInstanceUID
+	Accession string
+	// Order is the placer's number of the order that asked for the study, as
+	// the facility's information system knows it; empty for none.
+	Order       string
 	Description string
 	Started     time.Time
 	Modalities  []string // DICOM modality codes, as CT

@@ -163,7 +163,7 @@ function Facts({ order }: { order: OrderDetail }) {
               <span className="modality">{step.modality}</span> {step.description} · {step.stations?.length ? <code>{step.stations.join(', ')}</code> : t('orders.anyStation')}
               {step.location && ` · ${step.location}`}
               {step.state && (
-                <small>
+                <small className="step-state">
                   <StateWord order={{ state: step.state }} />
                 </small>
               )}
