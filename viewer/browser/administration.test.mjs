@@ -57,7 +57,62 @@ describe('administration', () => {
     await open('mudir');
     await page.click('nav a[href="#/administration"]');
     await page.locator('tbody tr').first().waitFor();
-    assert.deepEqual(await page.locator('.administration nav a').allInnerTexts(), ['Qurilmalar', 'Foydalanuvchilar', 'Bemor yozuvlari', 'Karantin']);
+    assert.deepEqual(await page.locator('.administration nav a').allInnerTexts(), ['Qurilmalar', 'Ulanishlar', 'Foydalanuvchilar', 'Bemor yozuvlari', 'Karantin']);
+  });
+});
+
+describe('devices and associations', () => {
+  const edit = (title) => page.locator('tbody tr', { hasText: title }).getByRole('button').click();
+
+  test('a device is set up, tested, and the test says what to do next', async () => {
+    await openAdministration();
+    await goTo('devices');
+    await page.getByRole('button', { name: 'Qurilma qoʻshish' }).click();
+    await panel().getByLabel('AE title').fill('URGUT_US');
+    assert.equal(await panel().getByLabel('tasvir yuborish').isChecked(), true);
+    assert.equal(await panel().getByLabel('qidirish').isChecked(), false);
+    assert.equal(await panel().getByRole('button', { name: 'Aloqani tekshirish' }).count(), 0);
+    await panel().getByLabel('Xost nomi yoki IP manzil').fill('10.20.1.12');
+    await panel().getByLabel('ishlar roʻyxati').check();
+    await panel().getByText('Qoʻshimcha').click();
+    await panel().getByLabel('Faqat TLS orqali').check();
+    await panel().getByLabel('Biriktirilgan sertifikat').fill('CN=US1');
+    await checkPage('device-new');
+    await panel().locator('button[type=submit]').click();
+    await page.locator('tbody tr', { hasText: 'URGUT_US' }).getByText('10.20.1.12:104 TLS').waitFor();
+
+    await edit('URGUT_CT1');
+    await panel().getByRole('button', { name: 'Aloqani tekshirish' }).click();
+    await panel().getByText('Aloqa yaxshi: 4,2 ms.').waitFor();
+    assert.equal(await panel().locator('.test-steps > li').count(), 5);
+    await checkPage('device-test-ok');
+    await edit('URGUT_WS');
+    await panel().getByRole('button', { name: 'Aloqani tekshirish' }).click();
+    await panel().getByText('Sertifikat boshqa nomga berilgan. Oʻsha nomni yozing.').waitFor();
+    await checkPage('device-test-failed');
+  });
+
+  test('the log says who, what was agreed and why it ended', async () => {
+    await openAdministration();
+    await goTo('associations');
+    const rows = page.locator('tbody tr');
+    await rows.first().waitFor();
+    assert.equal(await rows.count(), 50);
+    await page.getByRole('button', { name: 'Yana koʻrsatish' }).click();
+    await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 60);
+    await page.locator('tbody tr', { hasText: 'STRANGER' }).getByText('Rad etildi × 118').waitFor();
+    await page.locator('tbody tr', { hasText: 'STRANGER' }).getByRole('button').press('Enter');
+    await panel().getByText('Chaqirgan AE title tanilmadi').waitFor();
+    await checkPage('associations');
+    await page.getByLabel('Yoʻnalish').selectOption('out');
+    await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 1);
+    await rows.first().getByRole('button').click();
+    await panel().getByText('CT Image Storage').waitFor();
+    await panel().getByText('Kelishilmadi: 1.2.840.10008.1.2').waitFor();
+    await checkPage('association');
+    await page.getByLabel('Yoʻnalish').selectOption('');
+    await page.getByRole('searchbox', { name: 'AE title' }).fill('NUKUS');
+    await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 1);
   });
 });
 
@@ -190,7 +245,7 @@ describe('storage and retention', () => {
   test('on a phone, and in the other languages, nothing spills', async () => {
     await open('admin', { width: 400, height: 800 });
     await page.goto(`${page.url().split('#')[0]}#/administration/retention`);
-    for (const tab of ['records', 'quarantine', 'storage', 'retention']) {
+    for (const tab of ['devices', 'associations', 'records', 'quarantine', 'storage', 'retention']) {
       await goTo(tab);
       await page.getByRole('heading', { level: 1 }).waitFor();
       for (const language of ['ru', 'uz-Cyrl', 'en', 'uz-Latn']) {

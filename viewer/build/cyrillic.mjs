@@ -51,9 +51,11 @@ const loans = [
   ['kompyuter', 'компьютер'],
   ['filtr', 'фильтр'],
   ['obyekt', 'объект'],
+  ['stansiya', 'станция'],
 ];
 
-const latin = /\{\{\w+\}\}|'CT' in study\.modalities && study\.body_part == 'HEAD'|\b(?:AE title|AE|PDF|UID|ID|CT|MR|US|CEL|DICOM|FHIR|Shift|N)\b(?![ʻʼ])/g;
+const latin =
+  /\{\{\w+\}\}|'CT' in study\.modalities && study\.body_part == 'HEAD'|\b(?:AE title|AE|C-ECHO|C-MOVE|SHA-256|CN=CT1|CN|ISO_IR 6|IP|TLS|VPN|MPPS|UPS|PDF|UID|ID|CT|MR|US|CEL|DICOM|FHIR|Shift|N)\b(?![ʻʼ])/g;
 
 const isVowel = (letter) => 'aeiouаеиоуўэёюя'.includes(letter.toLowerCase());
 

@@ -12,6 +12,7 @@ import http from 'node:http';
 import { dirname, extname, join, normalize } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { gzipSync } from 'node:zlib';
+import { associationRoutes } from './associations.mjs';
 import { careRoutes, makeCare } from './care.mjs';
 import { makeOrders, orderRoutes } from './orders.mjs';
 import { bodies, frame } from './phantom.mjs';
@@ -324,6 +325,7 @@ export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
   collection('groups', 'id', { make: (g) => ({ ...g, id: `g${++serial + 100}` }) });
   collection('rules', 'id', { make: (r) => ({ ...r, id: `r${++serial + 100}` }), remove: true });
 
+  associationRoutes({ on, world, administrators, Refusal });
   careRoutes({ on, care: () => care, Refusal, now });
   orderRoutes({ on, orders: () => orders, world: () => world, Refusal, now, emit });
 

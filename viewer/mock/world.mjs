@@ -26,10 +26,24 @@ export function makeWorld(now = Date.now()) {
     { id: 'r1', position: 1, name: 'Insult', condition: "'CT' in study.modalities && study.body_part == 'HEAD'", group: 'g1', priority: 'stat', deadline_minutes: 30, active: true },
     { id: 'r2', position: 2, name: 'Boshqa hammasi', condition: '', group: 'g2', priority: 'routine', deadline_minutes: 720, active: true },
   ];
+  const device = (ae_title, facility, description, more) => ({
+    ae_title,
+    facility,
+    description,
+    services: ['store', 'commitment'],
+    destination: false,
+    all_facilities: false,
+    transfer_syntaxes: [],
+    tls: false,
+    max_associations_from: 0,
+    max_associations_to: 0,
+    ...more,
+  });
   const devices = [
-    { ae_title: 'URGUT_CT1', facility: 'URGUT', description: 'KT, 1-qavat', charset: 'windows-1251', last_seen_at: at(-minutes(4)) },
-    { ae_title: 'NUKUS_MR', facility: 'NUKUS', description: 'MRT', last_seen_at: at(-minutes(62)) },
-    { ae_title: 'CHUST_CR', facility: 'CHUST', description: 'Raqamli rentgen' },
+    device('URGUT_CT1', 'URGUT', 'KT, 1-qavat', { charset: 'windows-1251', last_seen_at: at(-minutes(4)), host: '10.20.1.11', port: 104, services: ['store', 'worklist', 'mpps', 'commitment'] }),
+    device('URGUT_WS', 'URGUT', 'Shifokor stansiyasi', { host: 'ws1.urgut.uz', port: 11112, services: ['query', 'retrieve'], destination: true, tls: true }),
+    device('NUKUS_MR', 'NUKUS', 'MRT', { last_seen_at: at(-minutes(62)) }),
+    device('CHUST_CR', 'CHUST', 'Raqamli rentgen', {}),
   ];
 
   function at(delta) {

@@ -269,12 +269,74 @@ export interface StudyPage {
   next?: string;
 }
 
+export const services = ['store', 'query', 'retrieve', 'worklist', 'mpps', 'commitment', 'ups'] as const;
+export type Service = (typeof services)[number];
+export const answerCharsets = ['', 'ISO_IR 6', 'ISO_IR 100', 'ISO_IR 144', 'ISO_IR 148'] as const;
+
 export interface Device {
   ae_title: string;
   facility: string;
   description?: string;
+  host?: string;
+  port?: number;
+  services: Service[];
+  destination: boolean;
+  all_facilities: boolean;
+  transfer_syntaxes: string[];
   charset?: string;
+  answer_charset?: string;
+  tls: boolean;
+  tls_server_name?: string;
+  certificate?: string;
+  max_associations_from: number;
+  max_associations_to: number;
   last_seen_at?: string;
+}
+
+export interface Taken {
+  uid: string;
+  name: string;
+  taken: boolean;
+}
+
+export interface DeviceTest {
+  ok: boolean;
+  steps: { stage: string; code: string; warning: boolean; detail?: string; seconds: number }[];
+  round_trip_seconds?: number;
+  software?: string;
+  max_pdu: number;
+  classes: Taken[];
+  transfer_syntaxes: Taken[];
+}
+
+export const associationOutcomes = ['released', 'aborted_by_peer', 'aborted_by_us', 'closed', 'timeout', 'rejected', 'failed'] as const;
+
+export interface Association {
+  id: string;
+  began: string;
+  seconds: number;
+  direction: 'in' | 'out';
+  calling: string;
+  called: string;
+  address: string;
+  facility?: string;
+  outcome: (typeof associationOutcomes)[number];
+  code?: string;
+  reason?: string;
+  times: number;
+  instances: number;
+  failed: number;
+  bytes: number;
+}
+
+export interface AssociationDetail extends Association {
+  tls_version?: string;
+  tls_subject?: string;
+  user?: string;
+  software?: string;
+  max_pdu: number;
+  contexts: { abstract_syntax: string; name?: string; proposed: string[]; accepted?: string; result?: string; scp: boolean }[];
+  messages: Record<string, number>;
 }
 
 export interface UserRecord {

@@ -1,12 +1,12 @@
 import { type ReactNode, useEffect } from 'react';
 import { api } from '../../api/client';
 import { useResource } from '../../api/resource';
-import type { Device, Facility, GroupRecord, Priority, Role, Rule, UserRecord } from '../../api/schema';
-import { FacilitySelect } from '../../parts/facility';
+import type { Facility, GroupRecord, Priority, Role, Rule, UserRecord } from '../../api/schema';
 import { goTo, href } from '../../parts/route';
 import { useUser } from '../../parts/session';
 import { languageNames, languages, useWords } from '../../words';
-import { moment } from '../../words/dates';
+import { AssociationsPage } from './AssociationsPage';
+import { DevicesPage } from './DevicesPage';
 import { QuarantinePage } from './QuarantinePage';
 import { RecordsPage } from './RecordsPage';
 import { RetentionPage } from './RetentionPage';
@@ -14,9 +14,9 @@ import { StatusPage } from './StatusPage';
 import { StoragePage } from './StoragePage';
 import { Choices, Field, TablePage } from './TablePage';
 
-const tabs = ['facilities', 'devices', 'people', 'groups', 'rules', 'records', 'quarantine', 'storage', 'retention', 'status'] as const;
+const tabs = ['facilities', 'devices', 'associations', 'people', 'groups', 'rules', 'records', 'quarantine', 'storage', 'retention', 'status'] as const;
 type Tab = (typeof tabs)[number];
-const ofFacility: Tab[] = ['devices', 'people', 'records', 'quarantine'];
+const ofFacility: Tab[] = ['devices', 'associations', 'people', 'records', 'quarantine'];
 
 /** What administrators set up: a list on the left, a table, a side panel that edits. */
 export default function AdministrationRoom({ tab }: { tab: string | undefined }) {
@@ -29,7 +29,8 @@ export default function AdministrationRoom({ tab }: { tab: string | undefined })
   }, [tab, now]);
   const pages: Record<Tab, () => ReactNode> = {
     facilities: () => <Facilities />,
-    devices: () => <Devices />,
+    devices: () => <DevicesPage />,
+    associations: () => <AssociationsPage />,
     people: () => <People />,
     groups: () => <Groups />,
     rules: () => <Rules />,
@@ -80,53 +81,6 @@ function Facilities() {
           </Field>
           <Field label={t('admin.taxId')} hint={t('admin.taxIdHint')}>
             <input value={f.tax_id ?? ''} inputMode="numeric" onChange={(e) => change({ tax_id: e.target.value })} />
-          </Field>
-        </>
-      )}
-    />
-  );
-}
-
-function Devices() {
-  const { t } = useWords();
-  const user = useUser();
-  const { facilities } = user;
-  return (
-    <TablePage<Device>
-      name="devices"
-      load={async () => (await api.devices()).devices ?? []}
-      keyOf={(d) => d.ae_title}
-      nameOf={(d) => d.ae_title}
-      make={() => ({ ae_title: '', facility: facilities[0]?.code ?? '', description: '', charset: '' })}
-      save={(item, old) => (old ? api.putDevice(item) : api.addDevice(item))}
-      remove={(d) => api.deleteDevice(d.ae_title)}
-      columns={[
-        { head: t('admin.aeTitle'), cell: (d) => <code>{d.ae_title}</code> },
-        { head: t('study.facility'), cell: (d) => facilities.find((f) => f.code === d.facility)?.name ?? d.facility },
-        { head: t('admin.description'), cell: (d) => d.description },
-        { head: t('admin.charset'), cell: (d) => d.charset },
-        { head: t('admin.lastSeen'), cell: (d) => <span className="figures">{d.last_seen_at ? moment(d.last_seen_at) : t('admin.never')}</span> },
-      ]}
-      form={(d, change, isNew) => (
-        <>
-          <Field label={t('admin.aeTitle')} hint={t('admin.aeTitleHint')}>
-            <input value={d.ae_title} disabled={!isNew} required maxLength={16} spellCheck={false} onChange={(e) => change({ ae_title: e.target.value })} />
-          </Field>
-          <Field label={t('study.facility')}>
-            <FacilitySelect value={d.facility} onChange={(facility) => change({ facility })} />
-          </Field>
-          <Field label={t('admin.description')}>
-            <input value={d.description ?? ''} onChange={(e) => change({ description: e.target.value })} />
-          </Field>
-          <Field label={t('admin.charset')} hint={t('admin.charsetHint')}>
-            <select value={d.charset ?? ''} onChange={(e) => change({ charset: e.target.value })}>
-              <option value="">{t('admin.charsetRecognised')}</option>
-              <option value="windows-1251">windows-1251</option>
-              <option value="iso-8859-5">iso-8859-5</option>
-              <option value="koi8-r">koi8-r</option>
-              <option value="utf-8">utf-8</option>
-              <option value="ISO_IR 100">{t('admin.charsetDeclared')}</option>
-            </select>
           </Field>
         </>
       )}
