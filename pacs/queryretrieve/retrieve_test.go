@@ -32,6 +32,7 @@ type station struct {
 	mu           sync.Mutex
 	items        map[string]taken
 	refuse       func(sop string) dimse.Code // nil takes everything
+	discard      bool                        // keeps nothing
 	associations int
 	address      string
 }
@@ -44,6 +45,10 @@ type taken struct {
 }
 
 func (s *station) Store(_ context.Context, rq *dimse.StoreRequest) dimse.Status {
+	if s.discard {
+		_, _ = io.Copy(io.Discard, rq.Data)
+		return dimse.Status{}
+	}
 	data, err := io.ReadAll(rq.Data)
 	if err != nil {
 		return dimse.Statusf(dimse.CannotUnderstand, "%v", err)
