@@ -7,6 +7,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/access"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
+	"github.com/tasvir-pacs/tasvir/pacs/pixel"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
 	"github.com/tasvir-pacs/tasvir/pacs/queryretrieve"
 )
@@ -24,8 +25,20 @@ func (n *Node) queryRetrieve() *queryretrieve.Provider {
 				Charset: device.Charset, AnswerCharset: device.AnswerCharset,
 			}
 		},
-		Log: n.log.With("part", "query/retrieve"),
+		Decoder: n.decompressor(),
+		Log:     n.log.With("part", "query/retrieve"),
 	}
+}
+
+// decompressor gives images that were compressed here to devices that don't take
+// them like that; nil in a build without the codec.
+func (n *Node) decompressor() queryretrieve.Decoder {
+	if !pixel.Available {
+		return nil
+	}
+	worker := &pixel.Worker{Command: []string{ownBinary(), "codecs"}} // starts when it is needed
+	n.onClose(func(context.Context) { worker.Close() })
+	return &pixel.Decompressor{Worker: worker}
 }
 
 // destinations are the registered devices that images may be sent to.

@@ -213,7 +213,7 @@ func (r *reader) converted(ctx context.Context, p prepared, file pacs.File, take
 			p.err = errNotTaken
 			return p
 		}
-		if pixels, err = r.decoder.Decode(ctx, p.instance, h); err != nil {
+		if pixels, err = r.decoder.Decode(ctx, h, open); err != nil {
 			p.err = err
 			return p
 		}

@@ -132,7 +132,8 @@ type Files interface {
 
 // Decoder decodes pixel data.
 type Decoder interface {
-	// Decode prepares the pixel data of an instance, whose header is h, to be read
-	// native. Unsupported when it can't be decoded.
-	Decode(ctx context.Context, i pacs.Instance, h *dicom.Header) (*dicom.NativePixels, error)
+	// Decode prepares the pixel data of the instance whose header is h to be read
+	// native; open reads ranges of what was scanned. Unsupported when it can't be
+	// decoded.
+	Decode(ctx context.Context, h *dicom.Header, open dicom.OpenRange) (*dicom.NativePixels, error)
 }

@@ -283,6 +283,11 @@ func TestGet(t *testing.T) {
 	if r, s := get(other, "1.2.10"); r.Completed != 1 || s.items["1.2.10.1.1"].syntax != dicom.JPEG2000Lossless || !bytes.Equal(s.items["1.2.10.1.1"].data, compressed(t)) {
 		t.Errorf("compressed, where it is taken: %+v", r)
 	}
+	a.provider.Decoder = twoBytes{}
+	if r, s := get(c, "1.2.10"); r.Completed != 1 || !bytes.HasSuffix(s.items["1.2.10.1.1"].data, []byte("OW\x00\x00\x02\x00\x00\x00ab")) {
+		t.Errorf("decoded: %+v, %q", r, s.items["1.2.10.1.1"].data)
+	}
+	a.provider.Decoder = nil
 	elsewhere := a.getClient("NOBODY", dicom.ExplicitVRLittleEndian)
 	if r, _ := get(elsewhere, "1.2.3"); r.Code != dimse.NotAuthorized {
 		t.Errorf("who may not retrieve: %+v", r)
@@ -300,6 +305,23 @@ func TestGet(t *testing.T) {
 	if err != nil || r.Code != dimse.Cancelled || r.Completed != n || r.Completed+r.Remaining != len(images) || n >= len(images) {
 		t.Errorf("cancelled: %+v, %v after %d", r, err, n)
 	}
+}
+
+// twoBytes is a Decoder to which every image is the same.
+type twoBytes struct{}
+
+func (twoBytes) Decode(_ context.Context, h *dicom.Header, open dicom.OpenRange) (*dicom.NativePixels, error) {
+	body, err := open(h.PixelData.Fragments[0].Offset, h.PixelData.Fragments[0].Length)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = body.Close() }()
+	if code, err := io.ReadAll(body); err != nil || string(code) != "code" {
+		return nil, fmt.Errorf("%q, %v", code, err)
+	}
+	return &dicom.NativePixels{VR: dicom.OW, Length: 2, Open: func(context.Context) (io.ReadCloser, error) {
+		return io.NopCloser(strings.NewReader("ab")), nil
+	}}, nil
 }
 
 // compressed is a data set with pixel data that nobody here can decode.
