@@ -172,21 +172,9 @@ func TestDcmtkProviderOverTLS(t *testing.T) {
 	mine, strange := ours.Issue("TASVIR", nil, nil), others.Issue("TASVIR", nil, nil)
 	strange.CA = ours.File
 	out := t.TempDir()
-	port := freePort(t)
-	scp := tool(t, "storescp", "-v", "-od", out, "+tls", theirs.Key, theirs.Cert, "+cf", ours.File, port)
-	var log strings.Builder
-	scp.Stdout, scp.Stderr = &log, &log
-	if err := scp.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = scp.Process.Kill(); _ = scp.Wait() })
-	addr := net.JoinHostPort("127.0.0.1", port)
-	for { // until it listens
-		nc, err := net.Dial("tcp", addr)
-		if err == nil {
-			nc.Close()
-			break
-		}
+	addr := ""
+	for addr == "" { // somebody else may take the port that was free
+		addr = tryStorescp(t, "-od", out, "+tls", theirs.Key, theirs.Cert, "+cf", ours.File)
 	}
 	raw, err := os.ReadFile(sampleFile(t))
 	if err != nil {
@@ -247,16 +235,36 @@ func TestDcmtkProviderOverTLS(t *testing.T) {
 	}
 }
 
-func freePort(t *testing.T) string {
+// tryStorescp starts storescp on a port that was free a moment ago. It returns
+// "" if it ended instead of listening.
+func tryStorescp(t *testing.T, args ...string) (addr string) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	_, port, err := net.SplitHostPort(ln.Addr().String())
-	if err != nil {
+	addr = ln.Addr().String()
+	_, port, _ := net.SplitHostPort(addr)
+	_ = ln.Close()
+	scp := tool(t, "storescp", append(args, port)...)
+	if err := scp.Start(); err != nil {
 		t.Fatal(err)
 	}
-	return port
+	ended := make(chan struct{})
+	go func() { _ = scp.Wait(); close(ended) }()
+	t.Cleanup(func() { _ = scp.Process.Kill(); <-ended })
+	for {
+		nc, err := net.Dial("tcp", addr)
+		if err == nil {
+			_ = nc.Close()
+		}
+		select {
+		case <-ended:
+			return ""
+		case <-time.After(10 * time.Millisecond):
+		}
+		if err == nil {
+			return addr
+		}
+	}
 }

@@ -137,30 +137,13 @@ func copies(t *testing.T, list []sample) string {
 // result is what it got, by instance, once stop was called.
 func storescp(t *testing.T, args ...string) (addr string, stop func() map[string]shelved) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr = ln.Addr().String()
-	_, port, _ := net.SplitHostPort(addr)
-	_ = ln.Close()
 	dir := t.TempDir()
-	cmd := exec.Command(needTool(t, "storescp"), append([]string{"-od", dir, "+B"}, append(args, port)...)...)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	for range 6000 { // a busy machine starts it slowly
-		nc, err := net.Dial("tcp", addr)
-		if err == nil {
-			_ = nc.Close()
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
+	var end func()
+	for end == nil { // somebody else may take the port that was free
+		addr, end = tryStorescp(t, dir, args)
 	}
 	return addr, func() map[string]shelved {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		end()
 		got := map[string]shelved{}
 		files, _ := filepath.Glob(filepath.Join(dir, "*"))
 		for _, f := range files {
@@ -176,6 +159,41 @@ func storescp(t *testing.T, args ...string) (addr string, stop func() map[string
 			got[h.Dataset.String(dicom.TagSOPInstanceUID)] = shelved{transferSyntax: h.Declared, data: raw[h.DatasetOffset:]}
 		}
 		return got
+	}
+}
+
+// tryStorescp starts storescp on a port that was free a moment ago. end is nil
+// if it ended by itself instead of listening.
+func tryStorescp(t *testing.T, dir string, args []string) (addr string, end func()) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr = ln.Addr().String()
+	_, port, _ := net.SplitHostPort(addr)
+	_ = ln.Close()
+	cmd := exec.Command(needTool(t, "storescp"), append([]string{"-od", dir, "+B"}, append(args, port)...)...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
+	end = func() { _ = cmd.Process.Kill(); <-ended }
+	t.Cleanup(end)
+	for {
+		nc, err := net.Dial("tcp", addr)
+		if err == nil {
+			_ = nc.Close()
+		}
+		select {
+		case <-ended:
+			return "", nil
+		case <-time.After(10 * time.Millisecond):
+		}
+		if err == nil {
+			return addr, end
+		}
 	}
 }
 
