@@ -115,7 +115,7 @@ test('a clinician of the facility reads it, on a phone', { timeout: 120_000 }, a
   const { page, errors, shot } = await open('TASVIR_CLINICIAN', { width: 360, height: 740 });
   const card = page.locator(`.study-card[href$="${study.study_uid}"]`);
   await card.waitFor();
-  assert.equal(await page.locator('.topbar nav a').count(), 1, 'a clinician has no worklist');
+  assert.equal(await page.locator('.topbar nav a').count(), 2, 'a clinician has patients and orders, no worklist');
   await assertFits(page, 'patients');
   await shot('phone-patients');
   await card.click();

@@ -53,10 +53,13 @@ func (w *Worklist) find(ctx context.Context, rq *dimse.Request, out *dimse.Match
 		From: q.start.from, To: q.start.to, Modalities: q.plainValues(q.step, dicom.TagModality),
 		Accession: literal(q.value(q.order, dicom.TagAccessionNumber)), PatientID: literal(q.value(q.order, dicom.TagPatientID)),
 	}
+	// Its own hospital's, also for one that may read the whole archive: what it
+	// is told of is what it is to do.
+	scope := pacs.Scope{Who: who(device), FacilityIDs: []int64{device.FacilityID}}
 	var after orders.WaitingAfter
 	for more := true; more; {
 		var page []orders.Waiting
-		if page, after, more, err = w.Orders.Waiting(ctx, device.Scope(), filter, after, pageSize); err != nil {
+		if page, after, more, err = w.Orders.Waiting(ctx, scope, filter, after, pageSize); err != nil {
 			return w.failed(ctx, device, err)
 		}
 		for i := range page {

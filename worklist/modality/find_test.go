@@ -23,7 +23,7 @@ func TestFind(t *testing.T) {
 		access.Device{AETitle: "CT1", FacilityCode: "A"},
 		access.Device{AETitle: "CYRILLIC", FacilityCode: "A", AnswerCharset: "ISO_IR 144"},
 		access.Device{AETitle: "MODERN", FacilityCode: "A", AnswerCharset: "ISO_IR 192"},
-		access.Device{AETitle: "ELSEWHERE", FacilityCode: "B"},
+		access.Device{AETitle: "ELSEWHERE", FacilityCode: "B", AllFacilities: true},
 		access.Device{AETitle: "ARCHIVE", FacilityCode: "A", Services: []access.Service{access.Store}},
 	)
 	o := s.order()

@@ -62,7 +62,11 @@ func (c *conditions) where() string {
 }
 
 func (c *conditions) scope(s pacs.Scope, column string) {
-	if !s.All {
+	switch {
+	case s.All:
+	case len(s.FacilityIDs) == 1: // whose index then gives the order, too
+		c.and(column + " = " + c.arg(s.FacilityIDs[0]))
+	default:
 		c.and(column + " = ANY(" + c.arg(append([]int64{}, s.FacilityIDs...)) + "::bigint[])")
 	}
 }
