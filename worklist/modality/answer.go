@@ -76,6 +76,7 @@ var orderFields = map[dicom.Tag]field{
 	dicom.TagSpecialNeeds:             unknown(dicom.LO),
 	dicom.TagCurrentPatientLocation:   unknown(dicom.LO),
 	dicom.TagPatientState:             unknown(dicom.LO),
+
 	dicom.TagConfidentialityConstraintOnPatientDataDescription: unknown(dicom.LO),
 
 	dicom.TagStudyInstanceUID:                       of(dicom.UI, func(w *orders.Waiting) string { return w.StudyUID }),
