@@ -49,6 +49,14 @@ func newJobs(ctx context.Context, pool *pgxpool.Pool, workers *river.Workers, lo
 	return jobs, nil
 }
 
+// resumeJobs has the jobs run again that were at work when this node was killed.
+// River waits for a job's timeout before it takes it for dead, which for a merge
+// is hours; a node whose database is its own knows that nobody works on them.
+func resumeJobs(ctx context.Context, pool *pgxpool.Pool) error {
+	_, err := pool.Exec(ctx, `UPDATE river_job SET state = 'available', scheduled_at = now() WHERE state = 'running'`)
+	return index.Failure("The job queue", err)
+}
+
 // enqueuer is the job queue for a command that indexes what the server works on,
 // and brings the tables up to date that followUp writes to.
 func enqueuer(ctx context.Context, ix *index.Index, log *slog.Logger) (*river.Client[pgx.Tx], error) {

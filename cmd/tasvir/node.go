@@ -282,6 +282,11 @@ func (n *Node) startJobs(ctx context.Context, m *metrics, registry prometheus.Re
 		return err
 	}
 	n.scheduleRetention(jobs)
+	if n.flags.Database == "" {
+		if err := resumeJobs(ctx, n.Index.Pool()); err != nil {
+			return err
+		}
+	}
 	if err := jobs.Start(n.work.ctx); err != nil {
 		return pacs.Wrap(pacs.Unavailable, err, "The job queue does not start")
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -117,9 +118,7 @@ func (q *Quarantine) List(ctx context.Context, scope pacs.Scope, f Filter) (item
 		c.add(`i.reason = ?`, fit(string(f.Reason), maxCode))
 	}
 	from := ` FROM quarantine_item i JOIN facility f ON f.id = i.facility_row`
-	if err := q.pool.QueryRow(ctx, `SELECT count(*)`+from+` WHERE `+c.where(), c.args...).Scan(&total); err != nil {
-		return nil, "", 0, failure(err)
-	}
+	counted, countArgs := `SELECT count(*)`+from+` WHERE `+c.where(), slices.Clone(c.args)
 	if f.After != "" {
 		at, err := parseCursor(f.After)
 		if err != nil {
@@ -134,17 +133,14 @@ func (q *Quarantine) List(ctx context.Context, scope pacs.Scope, f Filter) (item
 	limit = min(limit, maxLimit)
 	c.args = append(c.args, pacs.OtherPatient, scope.All, scope.FacilityIDs, limit+1)
 	n := len(c.args)
-	rows, err := q.pool.Query(ctx, `
-		SELECT `+itemColumns+`, f.name,
-			p.id IS NOT NULL, coalesce(p.name, ''), coalesce(p.patient_id, ''), coalesce(p.issuer, ''), coalesce(p.birth_date, ''), coalesce(p.sex, ''), coalesce(p.pinfl, '')`+
-		from+fmt.Sprintf(`
+	listed := `
+		SELECT ` + itemColumns + `, f.name,
+			p.id IS NOT NULL, coalesce(p.name, ''), coalesce(p.patient_id, ''), coalesce(p.issuer, ''), coalesce(p.birth_date, ''), coalesce(p.sex, ''), coalesce(p.pinfl, '')` +
+		from + fmt.Sprintf(`
 			LEFT JOIN study s ON s.study_uid = i.study_uid AND i.reason = $%d AND ($%d OR s.facility_row = ANY($%d))
 			LEFT JOIN patient p ON p.id = s.patient_row
-		WHERE %s ORDER BY i.received_at DESC, i.id DESC LIMIT $%d`, n-3, n-2, n-1, c.where(), n), c.args...)
-	if err != nil {
-		return nil, "", 0, failure(err)
-	}
-	items, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Listed, error) {
+		WHERE %s ORDER BY i.received_at DESC, i.id DESC LIMIT $%d`, n-3, n-2, n-1, c.where(), n)
+	scan := func(row pgx.CollectableRow) (Listed, error) {
 		var l Listed
 		var known bool
 		var b Demographics
@@ -153,6 +149,18 @@ func (q *Quarantine) List(ctx context.Context, scope pacs.Scope, f Filter) (item
 			l.BelongsTo = &b
 		}
 		return l, err
+	}
+	// The total and the page are of the same moment.
+	err = pgx.BeginTxFunc(ctx, q.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		if err := tx.QueryRow(ctx, counted, countArgs...).Scan(&total); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, listed, c.args...)
+		if err != nil {
+			return err
+		}
+		items, err = pgx.CollectRows(rows, scan)
+		return err
 	})
 	if err != nil {
 		return nil, "", 0, failure(err)

@@ -28,7 +28,7 @@ func retry(ctx context.Context, do func() error) error {
 	pause := firstPause
 	for try := 1; ; try++ {
 		err := do()
-		if err == nil || try == tries || ctx.Err() != nil || !worthRepeating(err) {
+		if err == nil || try == tries || ctx.Err() != nil || !worthRepeating(err) && (try > deniedTries || !denied(err)) {
 			return err
 		}
 		select {
@@ -57,4 +57,14 @@ func worthRepeating(err error) bool {
 		return true
 	}
 	return false
+}
+
+// deniedTries is how often a denied request is repeated. MinIO denies access
+// also where it puts an object into a folder whose last one another request is
+// deleting at that moment; a denial for good costs no more than these.
+const deniedTries = 3
+
+func denied(err error) bool {
+	var response minio.ErrorResponse
+	return errors.As(err, &response) && response.Code == "AccessDenied"
 }
