@@ -36,6 +36,7 @@ test)
 	need libcharls-dev test -e /usr/include/charls/charls.h # JPEG-LS
 	need dcmtk has storescu
 	need libgdcm-tools has gdcmconv
+	need orthanc has_orthanc
 	need chromium has_chromium
 	need fonts-dejavu-core has_font
 	need poppler-utils has pdftotext

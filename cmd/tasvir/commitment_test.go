@@ -294,6 +294,9 @@ func startOrthanc(t *testing.T, archive string) *orthanc {
 	bin, err := exec.LookPath("Orthanc")
 	if err != nil {
 		if bin = "/usr/sbin/Orthanc"; !exists(bin) {
+			if os.Getenv("TASVIR_TEST_REQUIRE") == "1" {
+				t.Fatal("Orthanc is not installed")
+			}
 			t.Skip("Orthanc (Debian package orthanc) is not installed")
 		}
 	}
