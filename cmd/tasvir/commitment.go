@@ -59,6 +59,7 @@ func (n *Node) dial(ctx context.Context, aeTitle string, how dimse.Dialer) (*dim
 		return nil, err
 	}
 	how.CallingAE, how.CalledAE = n.flags.AET, device.AETitle
+	how.Observe = n.talk.Outgoing
 	how.DialContext = n.security.connect(device, how.DialTimeout)
 	return dimse.Dial(ctx, device.Address(), how)
 }

@@ -17,7 +17,7 @@ import (
 func (n *Node) queryRetrieve() *queryretrieve.Provider {
 	return &queryretrieve.Provider{
 		Index: n.Index, Files: &publish.Packs{Index: n.Index, Store: n.store}, AETitle: n.flags.AET,
-		Destinations: &destinations{access: n.Access, security: n.security},
+		Destinations: &destinations{access: n.Access, security: n.security, observe: n.talk.Outgoing},
 		Caller: func(info *dimse.AssociationInfo) queryretrieve.Caller {
 			device, _ := info.Value.(access.Device)
 			return queryretrieve.Caller{
@@ -45,6 +45,7 @@ func (n *Node) decompressor() queryretrieve.Decoder {
 type destinations struct {
 	access   *access.Access
 	security dicomSecurity
+	observe  func(*dimse.Outgoing)
 }
 
 // destinationTimeout bounds the wait for a destination's TLS.
@@ -61,6 +62,6 @@ func (d *destinations) Destination(ctx context.Context, aeTitle string) (queryre
 	}
 	return queryretrieve.Destination{
 		AETitle: device.AETitle, Address: device.Address(), TransferSyntaxes: device.TransferSyntaxes, Associations: device.MaxAssociationsTo,
-		DialContext: d.security.connect(device, destinationTimeout),
+		DialContext: d.security.connect(device, destinationTimeout), Observe: d.observe,
 	}, nil
 }

@@ -26,6 +26,8 @@ type Destination struct {
 	Associations int
 	// DialContext makes the connection; nil is plain TCP.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Observe, when set, is dimse.Dialer's.
+	Observe func(*dimse.Outgoing)
 }
 
 // Destinations knows where C-MOVE may send to.
@@ -151,6 +153,7 @@ func (m *moving) groups() []group {
 func (m *moving) dial(ctx context.Context, g group) (*dimse.Client, error) {
 	c, err := dimse.Dial(ctx, m.to.Address, dimse.Dialer{
 		CallingAE: m.p.AETitle, CalledAE: m.to.AETitle, Contexts: g.contexts, DialContext: m.to.DialContext, DialTimeout: dialTimeout,
+		Observe: m.to.Observe,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%s can't be reached: %w", m.to.AETitle, err)
