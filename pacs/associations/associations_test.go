@@ -228,10 +228,10 @@ func TestFilterAndPages(t *testing.T) {
 	began := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
 	for i := range 30 {
 		e := Entry{Began: began.Add(time.Duration(i) * time.Minute), Direction: In, Calling: "CT_A", Called: "TASVIR", Address: "10.0.0.1:1", Outcome: Released}
-		switch {
-		case i%3 == 1:
+		switch i % 3 {
+		case 1:
 			e.Calling, e.Outcome = "CT_B", TimedOut
-		case i%3 == 2:
+		case 2:
 			e.Direction, e.Calling, e.Called = Out, "TASVIR", "WS%1"
 		}
 		l.put(&e)
@@ -368,6 +368,25 @@ func TestDatabaseAway(t *testing.T) {
 	}
 	if l.waiting.bytes.Load() != 0 {
 		t.Errorf("%d bytes are thought to wait", l.waiting.bytes.Load())
+	}
+}
+
+// A row that the database will never take doesn't hold up the others.
+func TestUnfitRow(t *testing.T) {
+	l, _ := open(t)
+	l.waiting.rows <- json.RawMessage(`{"began":"never"}`)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- l.Run(ctx) }()
+	for deadline := time.Now().Add(30 * time.Second); l.Dropped() != 1; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it waits for ever")
+		}
+	}
+	l.put(&Entry{Began: time.Now(), Direction: In, Calling: "CT_A", Called: "TASVIR", Outcome: Released})
+	cancel()
+	if err := <-done; err != nil || len(l.all(t)) != 1 {
+		t.Errorf("%v, %d rows", err, len(l.all(t)))
 	}
 }
 

@@ -4,10 +4,13 @@ import (
 	"context"
 	"embed"
 	"encoding/json"
+	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tasvir-pacs/tasvir/pacs/index"
@@ -107,12 +110,21 @@ func (l *Log) Run(ctx context.Context) error {
 				l.log.Info("the association log is written again", "dropped", l.Dropped())
 			}
 		}
-		if err != nil {
+		if err != nil && !unfit(err) {
 			pausedUntil = time.Now().Add(retryPause)
 			continue
 		}
+		if err != nil { // it would fail for ever, and hold up all that follow
+			l.waiting.dropped.Add(int64(len(batch)))
+		}
 		batch = l.written(batch)
 	}
+}
+
+// unfit says that the database will never take these rows.
+func unfit(err error) bool {
+	var server *pgconn.PgError
+	return errors.As(err, &server) && (strings.HasPrefix(server.Code, "22") || strings.HasPrefix(server.Code, "23"))
 }
 
 // written frees the room of a batch.

@@ -90,6 +90,16 @@ describe('devices and associations', () => {
     await panel().getByRole('button', { name: 'Aloqani tekshirish' }).click();
     await panel().getByText('Sertifikat boshqa nomga berilgan. Oʻsha nomni yozing.').waitFor();
     await checkPage('device-test-failed');
+    await page.evaluate(() => {
+      document.documentElement.dataset.theme = 'light';
+    });
+    await page.selectOption('.language', 'ru');
+    await panel().getByText('Сертификат выдан на другое имя. Укажите это имя.').waitFor();
+    await checkPage('device-light-ru');
+    await goTo('associations');
+    await page.locator('tbody tr', { hasText: 'STRANGER' }).getByRole('button').click();
+    await panel().getByText('Вызывающий AE title не известен').waitFor();
+    await checkPage('associations-light-ru');
   });
 
   test('the log says who, what was agreed and why it ended', async () => {

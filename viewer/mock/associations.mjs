@@ -54,7 +54,7 @@ function makeLog(at) {
     entry(57, 45, { outcome: 'timeout', reason: 'association aborted by this side: peer was silent too long', instances: 3, bytes: 1_500_000 }),
     entry(56, 62, { calling: 'NUKUS_MR', facility: 'NUKUS', outcome: 'aborted_by_peer', reason: 'association aborted by the peer (by the service-user)' }),
   ];
-  for (let i = 55; i > 0; i--) log.push(entry(i, 70 + i, stored));
+  for (let i = 55; i > 0; i--) log.push(entry(i, 125 - i, stored));
   return log;
 }
 

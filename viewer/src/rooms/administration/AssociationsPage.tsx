@@ -86,7 +86,7 @@ export function AssociationsPage() {
                   </td>
                   <td className="figures">
                     {number(a.instances, language)}
-                    {a.failed > 0 && <span className="problem"> {t('associations.refused', { count: number(a.failed, language) })}</span>}
+                    {a.failed > 0 && <span className="problem"> · {t('associations.refused', { count: number(a.failed, language) })}</span>}
                   </td>
                   <td className="figures">{bytes(a.bytes, language)}</td>
                   <td className="figures">{t('associations.seconds', { count: number(a.seconds, language, a.seconds < 10 ? 1 : 0) })}</td>
