@@ -96,8 +96,10 @@ func (w *rewriter) dataset(ds *Dataset, top bool) (err error) {
 			}
 			w.pieces = append(w.pieces, rewrittenPiece{from: *e.Bulk, swap: swap})
 			w.pad(e.Bulk.Length, e.VR.padding())
-		case e.VR == SQ && hasBulk(e):
-			// Its length would have to be known: it ends with a delimiter.
+		case e.VR == SQ && (!w.explicit || hasBulk(e)):
+			// It ends with a delimiter: its length would have to be known, and in
+			// implicit VR only an undefined one shows that a private element is a
+			// sequence.
 			w.header(e.Tag, SQ, undefined)
 			for _, item := range e.Items {
 				w.out = append(w.out, 0xFE, 0xFF, 0x00, 0xE0, 0xFF, 0xFF, 0xFF, 0xFF)

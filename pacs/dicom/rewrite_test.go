@@ -2,8 +2,15 @@ package dicom
 
 import (
 	"bytes"
+	"compress/flate"
 	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -151,4 +158,90 @@ func TestRewriteCompressed(t *testing.T) {
 	if got, err := rewrite(t, raw, JPEGLSLossless, ImplicitVRLittleEndian, 0, pixels); err == nil {
 		t.Errorf("%q passed for whole", got)
 	}
+}
+
+// Every uncompressed sample file says the same when it is written anew.
+func TestRewriteSamples(t *testing.T) {
+	root := filepath.Join("..", "..", "..", "shared", "dicom")
+	if _, err := os.Stat(root); err != nil {
+		t.Skipf("sample files are absent: %v", err)
+	}
+	rewritten := map[string]int{}
+	err := filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || strings.HasSuffix(path, ".tsv") {
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		if err != nil || len(raw) > 8<<20 {
+			return err
+		}
+		h, err := Scan(bytes.NewReader(raw), ScanOptions{})
+		if err != nil || h.Meta == nil || h.PixelData != nil && h.PixelData.Encapsulated || h.TransferSyntax == gePrivateSyntax {
+			return nil
+		}
+		body := raw
+		if h.Deflated {
+			if body, err = io.ReadAll(flate.NewReader(bytes.NewReader(raw[h.DatasetOffset:]))); err != nil {
+				return nil
+			}
+		}
+		stored := func(offset, length int64) (io.ReadCloser, error) {
+			return io.NopCloser(bytes.NewReader(body[offset : offset+length])), nil
+		}
+		for _, ts := range []string{ExplicitVRLittleEndian, ImplicitVRLittleEndian} {
+			w, err := h.Rewrite(ts, nil)
+			if err != nil {
+				t.Errorf("%s in %s: %v", path, ts, err)
+				continue
+			}
+			r := w.Open(t.Context(), stored)
+			anew, err := io.ReadAll(r)
+			if err := errors.Join(err, r.Close()); err != nil {
+				t.Errorf("%s in %s: %v", path, ts, err)
+				continue
+			}
+			back, err := Scan(bytes.NewReader(anew), ScanOptions{TransferSyntax: ts})
+			if err != nil || back.TransferSyntax != ts {
+				t.Errorf("%s in %s: %v", path, ts, err)
+				continue
+			}
+			if want, got := summary(h.Dataset, body), summary(back.Dataset, anew); want != got {
+				t.Errorf("%s in %s (-want +got):\n%.1500s", path, ts, cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")))
+			}
+		}
+		rewritten[h.TransferSyntax]++
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("rewritten: %v", rewritten)
+	for _, ts := range []string{ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian} {
+		if rewritten[ts] == 0 {
+			t.Errorf("no sample in %s", ts)
+		}
+	}
+}
+
+// summary is what a data set says, whatever the byte order: tags and values.
+func summary(ds *Dataset, stream []byte) string {
+	var lines []string
+	for i := range ds.Elements {
+		e := &ds.Elements[i]
+		value := e.Value
+		if e.Bulk != nil {
+			value = stream[e.Bulk.Offset : e.Bulk.Offset+e.Bulk.Length]
+		}
+		if ds.BigEndian {
+			value = swapped(bytes.Clone(value), e.VR.Unit())
+		}
+		if !e.Tag.IsGroupLength() {
+			lines = append(lines, fmt.Sprintf("%s %x %s", e.Tag, sha256.Sum256(bytes.TrimRight(value, "\x00 ")), bytes.TrimRight(value[:min(len(value), 16)], "\x00 ")))
+		}
+		for n, item := range e.Items {
+			lines = append(lines, fmt.Sprintf("%s item %d {%s}", e.Tag, n, summary(item, stream)))
+		}
+	}
+	slices.SortStableFunc(lines, func(a, b string) int { return strings.Compare(a[:8], b[:8]) })
+	return strings.Join(lines, "\n")
 }

@@ -43,7 +43,7 @@ func BenchmarkMove(b *testing.B) {
 	a.receive(ct()...)
 	s := &station{discard: true}
 	s.listen(b)
-	a.provider.Destinations = directory{"WS2": {Address: s.address}}
+	a.stations.set(directory{"WS2": {Address: s.address}})
 	c := a.dial("WS1", nil, studyMove)
 	b.SetBytes(250 * 512 << 10)
 	for b.Loop() {

@@ -157,6 +157,19 @@ func TestInteropFindscu(t *testing.T) {
 	}
 }
 
+// termscu tells dcmtk's servers to end. It gets nowhere here.
+func TestInteropTermscu(t *testing.T) {
+	a := queried(t)
+	host, port, _ := net.SplitHostPort(a.address)
+	out := run(t, "termscu", "-v", host, port)
+	c := a.dial("WS1", nil, studyFind)
+	found := 0
+	status, err := c.Find(t.Context(), studyFind, identifier("STUDY"), func(*dicom.Dataset, bool) error { found++; return nil })
+	if err != nil || !status.OK() || found != 3 {
+		t.Errorf("after termscu: %s, %v, %d found:\n%s", status, err, found, out)
+	}
+}
+
 func TestInteropGdcmFind(t *testing.T) {
 	a, _ := interop(t)
 	host, port, _ := net.SplitHostPort(a.address)
@@ -174,7 +187,7 @@ func TestInteropMovescu(t *testing.T) {
 	for _, syntax := range []struct{ option, uid string }{{"+xe", dicom.ExplicitVRLittleEndian}, {"+xi", dicom.ImplicitVRLittleEndian}} {
 		t.Run(syntax.uid, func(t *testing.T) {
 			dir, storage := t.TempDir(), freePort(t)
-			a.provider.Destinations = directory{"MOVESCU": {Address: net.JoinHostPort("127.0.0.1", storage)}}
+			a.stations.set(directory{"MOVESCU": {Address: net.JoinHostPort("127.0.0.1", storage)}})
 			// With +B movescu writes to its own folder, whatever -od says.
 			out := runIn(t, dir, "movescu", "-v", "-S", "+B", syntax.option, "-aet", "MOVESCU", "-aec", "TASVIR", "+P", storage,
 				"-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=1.2.50", host, port)
@@ -204,7 +217,7 @@ func TestInteropMoveToStorescp(t *testing.T) {
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
 	address := net.JoinHostPort("127.0.0.1", port)
 	awaitPort(t, address)
-	a.provider.Destinations = directory{"STORESCP": {Address: address}}
+	a.stations.set(directory{"STORESCP": {Address: address}})
 	c := a.dial("WS1", nil, studyMove)
 	r, err := c.Move(t.Context(), studyMove, "STORESCP", identifier("STUDY", dicom.TagStudyInstanceUID, "1.2.50"), nil)
 	if err != nil || r.Completed != len(want) {
@@ -271,7 +284,7 @@ func TestInteropOrthanc(t *testing.T) {
 	}()
 	awaitPort(t, net.JoinHostPort("127.0.0.1", web))
 	awaitPort(t, net.JoinHostPort("127.0.0.1", storage))
-	a.provider.Destinations = directory{"ORTHANC": {Address: net.JoinHostPort("127.0.0.1", storage)}}
+	a.stations.set(directory{"ORTHANC": {Address: net.JoinHostPort("127.0.0.1", storage)}})
 	call := func(method, path, body string, into any) {
 		t.Helper()
 		rq, err := http.NewRequestWithContext(t.Context(), method, "http://127.0.0.1:"+web+path, strings.NewReader(body))

@@ -48,6 +48,7 @@ type archive struct {
 	journal  *journal.Journal
 	store    *file.Store
 	provider *Provider
+	stations *stations
 	address  string
 	received int
 }
@@ -72,7 +73,7 @@ func callers(ix *index.Index) func(info *dimse.AssociationInfo) Caller {
 	}
 }
 
-func newArchive(t testing.TB) *archive {
+func newArchive(t testing.TB, change ...func(*Provider)) *archive {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ix, err := index.Open(ctx, indextest.New(t, migrate))
@@ -112,7 +113,11 @@ func newArchive(t testing.TB) *archive {
 			t.Error(err)
 		}
 	})
-	a.provider.Destinations = directory{}
+	a.stations = &stations{}
+	a.provider.Destinations = a.stations
+	for _, f := range change {
+		f(a.provider)
+	}
 	server := &dimse.Server{Services: a.provider.Services(), DrainTimeout: time.Second}
 	running.Go(func() {
 		if err := server.Serve(ctx, listener); err != nil {

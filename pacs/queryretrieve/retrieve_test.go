@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"compress/flate"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -93,11 +95,24 @@ func (s *station) listen(t testing.TB) {
 	})
 }
 
-// directory is Destinations in a map.
+// stations are the Destinations of a test, by AE title.
+type stations struct {
+	mu    sync.Mutex
+	known directory
+}
+
 type directory map[string]Destination
 
-func (d directory) Destination(_ context.Context, ae string) (Destination, error) {
-	to, ok := d[ae]
+func (s *stations) set(known directory) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known = known
+}
+
+func (s *stations) Destination(_ context.Context, ae string) (Destination, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	to, ok := s.known[ae]
 	if !ok {
 		return to, pacs.Errorf(pacs.NotFound, "no such destination")
 	}
@@ -122,10 +137,10 @@ func TestMove(t *testing.T) {
 	a := queried(t)
 	var s station
 	s.listen(t)
-	a.provider.Destinations = directory{
+	a.stations.set(directory{
 		"WS2": {Address: s.address}, "IMPLICIT": {Address: s.address, TransferSyntaxes: []string{dicom.ImplicitVRLittleEndian}},
 		"DOWN": {Address: "127.0.0.1:1"}, "PARALLEL": {Address: s.address, Associations: 3},
-	}
+	})
 	const series = "1.2.3.1.1 1.2.3.1.2"
 	tests := []struct {
 		name, calling, class, to string
@@ -228,7 +243,8 @@ func (a *archive) getClient(calling string, syntaxes ...string) *dimse.Client {
 }
 
 func TestGet(t *testing.T) {
-	a := newArchive(t)
+	decoder := &twoBytes{}
+	a := newArchive(t, func(p *Provider) { p.Decoder = decoder })
 	big := image{study: "1.2.8", number: 1, pixels: 6 << 20} // too long to be read at once
 	var images []image
 	for n := range 40 {
@@ -283,11 +299,10 @@ func TestGet(t *testing.T) {
 	if r, s := get(other, "1.2.10"); r.Completed != 1 || s.items["1.2.10.1.1"].syntax != dicom.JPEG2000Lossless || !bytes.Equal(s.items["1.2.10.1.1"].data, compressed(t)) {
 		t.Errorf("compressed, where it is taken: %+v", r)
 	}
-	a.provider.Decoder = twoBytes{}
+	decoder.works.Store(true)
 	if r, s := get(c, "1.2.10"); r.Completed != 1 || !bytes.HasSuffix(s.items["1.2.10.1.1"].data, []byte("OW\x00\x00\x02\x00\x00\x00ab")) {
 		t.Errorf("decoded: %+v, %q", r, s.items["1.2.10.1.1"].data)
 	}
-	a.provider.Decoder = nil
 	elsewhere := a.getClient("NOBODY", dicom.ExplicitVRLittleEndian)
 	if r, _ := get(elsewhere, "1.2.3"); r.Code != dimse.NotAuthorized {
 		t.Errorf("who may not retrieve: %+v", r)
@@ -307,10 +322,13 @@ func TestGet(t *testing.T) {
 	}
 }
 
-// twoBytes is a Decoder to which every image is the same.
-type twoBytes struct{}
+// twoBytes is a Decoder to which every image is the same, when it works.
+type twoBytes struct{ works atomic.Bool }
 
-func (twoBytes) Decode(_ context.Context, h *dicom.Header, open dicom.OpenRange) (*dicom.NativePixels, error) {
+func (d *twoBytes) Decode(_ context.Context, h *dicom.Header, open dicom.OpenRange) (*dicom.NativePixels, error) {
+	if !d.works.Load() {
+		return nil, errNotTaken
+	}
 	body, err := open(h.PixelData.Fragments[0].Offset, h.PixelData.Fragments[0].Length)
 	if err != nil {
 		return nil, err
@@ -335,7 +353,8 @@ func compressed(t *testing.T) []byte {
 // A move that is cancelled, or whose association ends, stops; what is begun is
 // completed and counted.
 func TestMoveCancelled(t *testing.T) {
-	a := newArchive(t)
+	files := &watchedFiles{first: make(chan context.Context, 1)}
+	a := newArchive(t, func(p *Provider) { files.Files, p.Files = p.Files, files })
 	var images []image
 	for n := range 30 {
 		images = append(images, image{number: n + 1, pixels: 512})
@@ -349,9 +368,7 @@ func TestMoveCancelled(t *testing.T) {
 		return dimse.Success
 	}
 	s.listen(t)
-	a.provider.Destinations = directory{"WS2": {Address: s.address}}
-	files := &watchedFiles{Files: a.provider.Files, first: make(chan context.Context, 1)}
-	a.provider.Files = files
+	a.stations.set(directory{"WS2": {Address: s.address}})
 	c := a.dial("WS1", nil, studyMove)
 	go func() {
 		ctx := <-files.first
@@ -434,7 +451,7 @@ func TestMoveOverLostAssociations(t *testing.T) {
 	var s station
 	s.refuse = breaks
 	s.listen(t)
-	a.provider.Destinations = directory{"WS2": {Address: s.address}}
+	a.stations.set(directory{"WS2": {Address: s.address}})
 	c := a.dial("WS1", nil, studyMove)
 	r, err := c.Move(t.Context(), studyMove, "WS2", identifier("STUDY", dicom.TagStudyInstanceUID, "1.2.3"), nil)
 	if err != nil || r.Code != dimse.SomeSuboperationsFailed || r.Completed != 7 || !slices.Equal(r.FailedInstances, []string{"1.2.3.1.3"}) {
@@ -524,5 +541,45 @@ func TestRetrieveConverted(t *testing.T) {
 		if err != nil || r.Completed != 1 || !bytes.Equal(s.items[plain.sop()].data, want.encoded(t)) {
 			t.Errorf("%s: %+v, %v", syntax, r, err)
 		}
+	}
+}
+
+// Many ask at once, and many of them go away in the midst of it; nothing is left
+// of them (goleak) and the next one is answered.
+func TestManyAtOnce(t *testing.T) {
+	a := newArchive(t)
+	var images []image
+	for n := range 60 {
+		images = append(images, image{study: fmt.Sprintf("1.3.%d", n%20), series: fmt.Sprintf("1.3.%d.1", n%20), number: n + 1, pixels: 4096})
+	}
+	a.receive(images...)
+	var running sync.WaitGroup
+	for n := range 60 {
+		running.Go(func() {
+			c := a.getClient("WS1", dicom.ExplicitVRLittleEndian)
+			leave := errors.New("enough")
+			taken := 0
+			_, err := c.Get(t.Context(), studyGet, identifier("STUDY", dicom.TagStudyInstanceUID, fmt.Sprintf("1.3.%d", n%20)), dimse.StoreHandlerFunc(func(_ context.Context, rq *dimse.StoreRequest) dimse.Status {
+				if taken++; n%3 == 0 {
+					c.Close() // in the midst of an instance
+				}
+				_, _ = io.Copy(io.Discard, rq.Data)
+				return dimse.Status{}
+			}), func(dimse.Suboperations) error {
+				if n%3 == 1 {
+					return leave
+				}
+				return nil
+			})
+			if n%3 == 2 && (err != nil || taken != 3) {
+				t.Errorf("%d took %d: %v", n, taken, err)
+			}
+		})
+	}
+	running.Wait()
+	c := a.dial("WS1", nil, studyFind)
+	found := 0
+	if status, err := c.Find(t.Context(), studyFind, identifier("STUDY"), func(*dicom.Dataset, bool) error { found++; return nil }); err != nil || !status.OK() || found != 20 {
+		t.Errorf("afterwards: %s, %v, %d found", status, err, found)
 	}
 }
