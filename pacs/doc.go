@@ -13,7 +13,11 @@
 //
 // What is kept is looked after by quarantine (what can't be indexed), patients
 // (whose a study is), patrol (whether it is still sound) and retention (how
-// long it is kept); publish also merges packs and rebuilds the index.
+// long it is kept); publish also merges packs and rebuilds the index. Other DICOM
+// nodes are answered by queryretrieve (C-FIND, C-MOVE, C-GET) and commitment (is
+// what was sent safe?); access knows who they are and what they may, dicomtls
+// secures the way, connectivity says why there is none, and associations keeps
+// what was said.
 //
 // Each hand-over is one call in one direction. Package pacs imports none of
 // its subpackages; they all import it.
