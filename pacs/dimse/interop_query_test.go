@@ -20,6 +20,20 @@ import (
 // storage.
 func dcmqrscp(t *testing.T, storage string) (addr string) {
 	t.Helper()
+	for range 3 { // the port may be taken before it is there
+		addr, said := tryDcmqrscp(t, storage)
+		if said == "" {
+			return addr
+		}
+		t.Logf("dcmqrscp ended: %s", said)
+	}
+	t.Fatal("dcmqrscp does not start")
+	return ""
+}
+
+// tryDcmqrscp returns what it said if it ended at once.
+func tryDcmqrscp(t *testing.T, storage string) (addr, said string) {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -50,19 +64,35 @@ AETable END
 		t.Fatal(err)
 	}
 	cmd := exec.Command(needTool(t, "dcmqrscp"), "-c", file)
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &output, &output, time.Second
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	for range 500 {
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-ended
+	})
+	for deadline := time.Now().Add(time.Minute); ; {
 		nc, err := net.Dial("tcp", addr)
 		if err == nil {
 			_ = nc.Close()
-			break
+			return addr, ""
 		}
-		time.Sleep(10 * time.Millisecond)
+		select {
+		case <-ended:
+			return addr, output.String() + "and went"
+		case <-time.After(10 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("dcmqrscp does not answer: %v", err)
+		}
 	}
-	return addr
 }
 
 // Our user against dcmtk's archive: stores, finds, cancels, gets and moves.
