@@ -25,6 +25,23 @@ type identities struct {
 	rule   string
 }
 
+// verifiers are the identities that can be verified, by their type.
+var verifiers = map[ul.IdentityType]func(context.Context, *access.Access, dimse.Caller) error{
+	ul.IdentityUsernamePasscode: func(ctx context.Context, people *access.Access, caller dimse.Caller) error {
+		host, _, err := net.SplitHostPort(caller.RemoteAddr.String())
+		if err != nil {
+			host = caller.RemoteAddr.String()
+		}
+		id := caller.Request.User.Identity
+		_, err = people.Authenticate(ctx, string(id.Primary), string(id.Secondary), host)
+		return err
+	},
+	ul.IdentityJWT: func(ctx context.Context, people *access.Access, caller dimse.Caller) error {
+		_, err := people.TokenByValue(ctx, string(caller.Request.User.Identity.Primary))
+		return err
+	},
+}
+
 // confirm returns the answer to a request's user identity: nil when it was not
 // verified. The error refuses the association. A name with a passcode is a
 // person's login, and a token in the place of a JSON web token is one of
@@ -38,14 +55,8 @@ func (i identities) confirm(ctx context.Context, caller dimse.Caller) (*ul.UserI
 	var err error = pacs.Errorf(pacs.Unauthenticated, "a user identity is required, and none was presented that can be verified")
 	switch {
 	case id == nil:
-	case id.Type == ul.IdentityUsernamePasscode:
-		host, _, splitErr := net.SplitHostPort(caller.RemoteAddr.String())
-		if splitErr != nil {
-			host = caller.RemoteAddr.String()
-		}
-		_, err = i.access.Authenticate(ctx, string(id.Primary), string(id.Secondary), host)
-	case id.Type == ul.IdentityJWT:
-		_, err = i.access.TokenByValue(ctx, string(id.Primary))
+	case verifiers[id.Type] != nil:
+		err = verifiers[id.Type](ctx, i.access, caller)
 	case i.rule == identityCheck:
 		return nil, nil
 	}

@@ -8,6 +8,7 @@
 //	jobs.go      the River client and its workers
 //	metrics.go   what /metrics shows of the archive
 //	import.go    tasvir import
+//	conformance.go  tasvir conformance: what the server offers, for others to read
 //	demo.go      tasvir demo: a node with people, rules and studies in it
 //
 // What looks after the images that are kept has a file each, with its flags,

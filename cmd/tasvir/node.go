@@ -327,14 +327,20 @@ func (n *Node) startDICOM(ctx context.Context, m *metrics) error {
 	}
 	n.DICOMAddr = listener.Addr()
 	admitted := &admission{known: n.known, park: n.flags.UnknownAE == "park", log: log, users: identities{n.Access, n.flags.DICOMUserIdentity}}
-	server := &dimse.Server{
-		AETitle: n.flags.AET, Admit: admitted.admit, Store: storeHandler(n.Journal, log), Logger: log, Observer: m.dimse().And(n.talk.Observer()),
-		SOPClasses: dimse.SOPClasses{AcceptUnknown: n.flags.AcceptUnknownSOPClasses}, MaxAssociations: n.flags.MaxAssociations,
-		Services: n.queryRetrieve().Services(),
-	}
-	server.Services = append(append(server.Services, n.modalityServices()...), n.commitments.Service())
+	server := n.dicomServer(log)
+	server.Admit, server.Logger, server.Observer = admitted.admit, log, m.dimse().And(n.talk.Observer())
 	n.spawn(&n.doors, "the DICOM server", func(ctx context.Context) error { return server.Serve(ctx, listener) })
 	return n.startDICOMTLS(server)
+}
+
+// dicomServer is what the DICOM port offers; who may use it and who is told is
+// added by startDICOM.
+func (n *Node) dicomServer(log *slog.Logger) *dimse.Server {
+	return &dimse.Server{
+		AETitle: n.flags.AET, Store: storeHandler(n.Journal, log), MaxAssociations: n.flags.MaxAssociations,
+		SOPClasses: dimse.SOPClasses{AcceptUnknown: n.flags.AcceptUnknownSOPClasses},
+		Services:   append(append(n.queryRetrieve().Services(), n.modalityServices()...), n.commitments.Service()),
+	}
 }
 
 // startWeb opens the web port.

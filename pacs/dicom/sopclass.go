@@ -243,21 +243,9 @@ var StorageSOPClasses = []SOPClass{
 }
 
 var sopClassNames = func() map[string]string {
-	m := map[string]string{
-		VerificationSOPClass:                   "Verification",
-		MediaStorageDirectorySOPClass:          "Media Storage Directory Storage",
-		StorageCommitmentPushModelSOPClass:     "Storage Commitment Push Model",
-		ModalityPerformedProcedureStepSOPClass: "Modality Performed Procedure Step",
-		PatientRootFindSOPClass:                "Patient Root Query/Retrieve - FIND",
-		PatientRootMoveSOPClass:                "Patient Root Query/Retrieve - MOVE",
-		PatientRootGetSOPClass:                 "Patient Root Query/Retrieve - GET",
-		StudyRootFindSOPClass:                  "Study Root Query/Retrieve - FIND",
-		StudyRootMoveSOPClass:                  "Study Root Query/Retrieve - MOVE",
-		StudyRootGetSOPClass:                   "Study Root Query/Retrieve - GET",
-		PatientStudyOnlyFindSOPClass:           "Patient/Study Only Query/Retrieve - FIND",
-		PatientStudyOnlyMoveSOPClass:           "Patient/Study Only Query/Retrieve - MOVE",
-		PatientStudyOnlyGetSOPClass:            "Patient/Study Only Query/Retrieve - GET",
-		ModalityWorklistFindSOPClass:           "Modality Worklist - FIND",
+	m := make(map[string]string, len(ServiceSOPClasses)+len(StorageSOPClasses))
+	for _, c := range ServiceSOPClasses {
+		m[c.UID] = c.Name
 	}
 	for _, c := range StorageSOPClasses {
 		m[c.UID] = c.Name

@@ -113,7 +113,7 @@ const (
 var servicesAmongStorage = []string{
 	"1.2.840.10008.5.1.4.1.1.200.4", "1.2.840.10008.5.1.4.1.1.200.5", "1.2.840.10008.5.1.4.1.1.200.6", // protocol FIND, MOVE, GET
 	"1.2.840.10008.5.1.4.1.1.201.2", "1.2.840.10008.5.1.4.1.1.201.3", "1.2.840.10008.5.1.4.1.1.201.4", // inventory FIND, MOVE, GET
-	"1.2.840.10008.5.1.4.1.1.201.5", // inventory creation
+	"1.2.840.10008.5.1.4.1.1.201.5", "1.2.840.10008.5.1.4.1.1.201.6", // inventory creation, repository query
 }
 
 // isService says whether the class, which is not among the storage classes, is

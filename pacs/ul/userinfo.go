@@ -87,11 +87,7 @@ type UserIdentity struct {
 
 // String and LogValue keep the secrets out of messages and logs.
 func (id UserIdentity) String() string {
-	kind := "identity type " + strconv.Itoa(int(id.Type))
-	if t, ok := identityTypes[id.Type]; ok {
-		kind = t
-	}
-	return fmt.Sprintf("%s of %d bytes", kind, len(id.Primary))
+	return fmt.Sprintf("%s of %d bytes", id.Type, len(id.Primary))
 }
 
 func (id UserIdentity) LogValue() slog.Value { return slog.StringValue(id.String()) }
@@ -99,6 +95,13 @@ func (id UserIdentity) LogValue() slog.Value { return slog.StringValue(id.String
 var identityTypes = map[IdentityType]string{
 	IdentityUsername: "user name", IdentityUsernamePasscode: "user name and passcode",
 	IdentityKerberos: "Kerberos ticket", IdentitySAML: "SAML assertion", IdentityJWT: "JSON web token",
+}
+
+func (t IdentityType) String() string {
+	if name, ok := identityTypes[t]; ok {
+		return name
+	}
+	return "identity type " + strconv.Itoa(int(t))
 }
 
 // UserIdentityResponse is the acceptor's answer; empty for user names.

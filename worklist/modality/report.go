@@ -52,9 +52,9 @@ const maxDataSet = 4 << 20
 func (s *Steps) Service() dimse.Service {
 	return dimse.Service{
 		SOPClasses: []string{dicom.ModalityPerformedProcedureStepSOPClass, RetrieveSOPClass}, MaxDataSet: maxDataSet,
-		NCreate: s.guarded(dicom.ModalityPerformedProcedureStepSOPClass, s.create),
-		NSet:    s.guarded(dicom.ModalityPerformedProcedureStepSOPClass, s.set),
-		NGet:    s.guarded(RetrieveSOPClass, s.get),
+		NCreate: s.guarded(operationClass[dimse.NCreateRQ], s.create),
+		NSet:    s.guarded(operationClass[dimse.NSetRQ], s.set),
+		NGet:    s.guarded(operationClass[dimse.NGetRQ], s.get),
 	}
 }
 
