@@ -51,7 +51,7 @@ func (s *Source) around(p *page) {
 
 	p.heading(2, "9 Extensions, specialisations, privatisations")
 	p.item("No private attributes are added to objects.")
-	p.item("A value list in a worklist key that is no UID, and in codes such as Modality, matches any of its values.")
+	p.item("A list of values matches any of them, also in keys that are no UID, where section 3 names it.")
 	p.item("Modality in a query of studies means Modalities in Study.")
 	p.item("With fuzzy matching, names are found across Cyrillic and Latin script.")
 	p.end()

@@ -57,7 +57,7 @@ func (s *Source) queryRetrieve(p *page, offered []dimse.Offer) {
 	}
 	p.heading(3, "3.3 Query/Retrieve")
 	p.table([]string{"SOP class", "Levels", "Extended negotiation"}, models)
-	p.text("Universal matching is done for every attribute. Person names are matched without regard to case. A key of a lower level than that of the query is ignored; status FF01H says so. Answers are within what the calling device may see.")
+	p.text("An attribute is known at its level and those below. Universal matching is done for every attribute. Person names are matched without regard to case. A key of a lower level than that of the query is ignored; status FF01H says so. Answers are within what the calling device may see.")
 	var rows [][]string
 	for _, k := range queryretrieve.Keys() {
 		unique := ""

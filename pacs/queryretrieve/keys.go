@@ -46,11 +46,27 @@ func Keys() []Key {
 	}
 	var list []Key
 	for t, k := range byTag {
+		if !asked(t) {
+			continue
+		}
 		k.Tag, k.Level, k.Unique = t, at[t].String(), slices.Contains(uniqueKeys[:], t)
 		list = append(list, k)
 	}
 	slices.SortFunc(list, func(a, b Key) int { return cmp.Or(cmp.Compare(at[a.Tag], at[b.Tag]), cmp.Compare(a.Tag, b.Tag)) })
 	return list
+}
+
+// asked says whether an identifier asks for the attribute when it names it: some
+// of those that are stored say how the identifier itself is meant.
+func asked(t dicom.Tag) bool {
+	ds := new(dicom.Dataset).SetString(dicom.TagQueryRetrieveLevel, dicom.CS, imageLevel.String())
+	if vr := dicom.LookupVR(t, false); vr == dicom.SQ {
+		ds.SetSequence(t)
+	} else {
+		ds.SetString(t, vr)
+	}
+	q, err := patientRoot.parseQuery(ds, options{relational: true})
+	return err == nil && slices.Contains(q.wanted, t)
 }
 
 // The kinds of matching as PS3.4 C.2.2.2 calls them.
@@ -92,7 +108,7 @@ func storedMatching(vr dicom.VR) []string {
 	case dicom.UI:
 		return []string{singleValue, listOfUID}
 	case dicom.IS, dicom.DS, dicom.US, dicom.UL:
-		return []string{singleValue}
+		return []string{singleValue, listOfValue}
 	}
-	return []string{singleValue, wildCard}
+	return []string{singleValue, wildCard, listOfValue}
 }
