@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -209,36 +210,78 @@ func TestInteropMovescu(t *testing.T) {
 // storescp takes what we move to it.
 func TestInteropMoveToStorescp(t *testing.T) {
 	a, want := interop(t)
-	dir, port := t.TempDir(), freePort(t)
-	cmd := exec.Command(needTool(t, "storescp"), "-od", dir, "+B", "+xa", port)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
-	address := net.JoinHostPort("127.0.0.1", port)
-	awaitPort(t, address)
+	dir, tool := t.TempDir(), needTool(t, "storescp")
+	addresses, stop := server(t, 1, func(ports []string) *exec.Cmd {
+		return exec.Command(tool, "-od", dir, "+B", "+xa", ports[0])
+	})
+	address := addresses[0]
 	a.stations.set(directory{"STORESCP": {Address: address}})
 	c := a.dial("WS1", nil, studyMove)
 	r, err := c.Move(t.Context(), studyMove, "STORESCP", identifier("STUDY", dicom.TagStudyInstanceUID, "1.2.50"), nil)
 	if err != nil || r.Completed != len(want) {
 		t.Errorf("%+v, %v", r, err)
 	}
-	_ = cmd.Process.Kill()
+	stop()
 	checkFiles(t, files(t, dir), want, "")
 }
 
-func awaitPort(t *testing.T, address string) {
+// server runs a tool that listens at some ports, until stop is called or the test
+// ends. When it ends by itself, since another program was quicker to take a port,
+// it is started again with others.
+func server(t *testing.T, ports int, command func(ports []string) *exec.Cmd) (addresses []string, stop func()) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		nc, err := net.Dial("tcp", address)
-		if err == nil {
-			_ = nc.Close()
-			return
+	for range 5 {
+		var list []string
+		addresses = nil
+		for range ports {
+			list = append(list, freePort(t))
+			addresses = append(addresses, net.JoinHostPort("127.0.0.1", list[len(list)-1]))
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("nobody answers at %s", address)
+		cmd := command(list)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() {
+			_ = cmd.Wait()
+			close(ended)
+		}()
+		stop = sync.OnceFunc(func() {
+			_ = cmd.Process.Kill()
+			<-ended
+		})
+		if listening(t, addresses, ended) {
+			t.Cleanup(stop)
+			return addresses, stop
+		}
+		stop()
+	}
+	t.Fatal("the tool does not start")
+	return nil, nil
+}
+
+// listening waits until there is somebody at every address; false when ended comes
+// first.
+func listening(t *testing.T, addresses []string, ended <-chan struct{}) bool {
+	t.Helper()
+	for _, address := range addresses {
+		for deadline := time.Now().Add(time.Minute); ; {
+			nc, err := net.Dial("tcp", address)
+			if err == nil {
+				_ = nc.Close()
+				break
+			}
+			select {
+			case <-ended:
+				return false
+			case <-time.After(20 * time.Millisecond):
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("nobody answers at %s", address)
+			}
 		}
 	}
+	return true
 }
 
 func TestInteropGetscu(t *testing.T) {
@@ -262,32 +305,21 @@ func TestInteropOrthanc(t *testing.T) {
 	}
 	a, want := interop(t)
 	host, port, _ := net.SplitHostPort(a.address)
-	dir, web, storage := t.TempDir(), freePort(t), freePort(t)
-	config := fmt.Sprintf(`{"Name": "test", "StorageDirectory": %[1]q, "IndexDirectory": %[1]q, "HttpPort": %[2]s, "DicomPort": %[3]s, "DicomAet": "ORTHANC",
-		"RemoteAccessAllowed": false, "AuthenticationEnabled": false, "Plugins": [], "DicomModalities": {"tasvir": ["TASVIR", %[4]q, %[5]s]}}`,
-		filepath.Join(dir, "db"), web, storage, host, port)
-	if err := os.WriteFile(filepath.Join(dir, "orthanc.json"), []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var log bytes.Buffer
-	cmd := exec.Command(path, filepath.Join(dir, "orthanc.json"))
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Log(log.String())
+	dir := t.TempDir()
+	addresses, _ := server(t, 2, func(ports []string) *exec.Cmd {
+		config := fmt.Sprintf(`{"Name": "test", "StorageDirectory": %[1]q, "IndexDirectory": %[1]q, "HttpPort": %[2]s, "DicomPort": %[3]s, "DicomAet": "ORTHANC",
+			"RemoteAccessAllowed": false, "AuthenticationEnabled": false, "Plugins": [], "DicomModalities": {"tasvir": ["TASVIR", %[4]q, %[5]s]}}`,
+			filepath.Join(dir, "db"), ports[0], ports[1], host, port)
+		if err := os.WriteFile(filepath.Join(dir, "orthanc.json"), []byte(config), 0o600); err != nil {
+			t.Fatal(err)
 		}
-	}()
-	awaitPort(t, net.JoinHostPort("127.0.0.1", web))
-	awaitPort(t, net.JoinHostPort("127.0.0.1", storage))
-	a.stations.set(directory{"ORTHANC": {Address: net.JoinHostPort("127.0.0.1", storage)}})
+		return exec.Command(path, filepath.Join(dir, "orthanc.json"))
+	})
+	web, storage := addresses[0], addresses[1]
+	a.stations.set(directory{"ORTHANC": {Address: storage}})
 	call := func(method, path, body string, into any) {
 		t.Helper()
-		rq, err := http.NewRequestWithContext(t.Context(), method, "http://127.0.0.1:"+web+path, strings.NewReader(body))
+		rq, err := http.NewRequestWithContext(t.Context(), method, "http://"+web+path, strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
