@@ -199,6 +199,16 @@ func TestConformanceSource(t *testing.T) {
 	if private(false) || !private(true) {
 		t.Error("private classes are not stated as they are set")
 	}
+	// Whatever else is taken: a service that is not there is no storage class.
+	anything, err := (&ConformanceCmd{AET: "A", AcceptUnknownSOPClasses: true}).source()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, class := range dicom.ServiceSOPClasses {
+		if o := anything.Server.Offer(class.UID); slices.Contains(o.Operations, dimse.CStoreRQ) {
+			t.Errorf("%s is taken for a storage class", class.Name)
+		}
+	}
 	if err := (&ConformanceCmd{AET: "MUCH TOO LONG A TITLE"}).run(&b); err == nil {
 		t.Error("an AE title that is none was taken")
 	}
