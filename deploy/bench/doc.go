@@ -17,8 +17,8 @@
 //   - storescu.go is dcmtk's sender, one process per association, with the
 //     time it needs for its own start taken off.
 //     sender.go is our own, which tells when each instance was acknowledged.
-//   - receive.go, sustained.go, onminio.go, visible.go, memory.go, scale.go and
-//     merge.go are the parts of a run; main.go lists them.
+//   - receive.go, sustained.go, onminio.go, visible.go, memory.go, scale.go,
+//     merge.go and queryretrieve.go are the parts of a run; main.go lists them.
 //   - report.go keeps samples, compares them with the targets, and writes
 //     table, JSON and Markdown; machine.go says where all this was measured.
 package main

@@ -49,6 +49,7 @@ var parts = []struct {
 	{"memory", "resident memory for an instance of 1 GB", memory},
 	{"scale", "receiving and QIDO-RS with millions of studies in the index", scale},
 	{"merge", "objects and bytes in storage after merging", merged},
+	{"retrieve", "C-FIND, C-GET and C-MOVE", queryRetrieve},
 	{"earlier", "this build and another in turns", earlier},
 }
 

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -97,11 +100,35 @@ func (o *orthanc) configuration() ([]byte, error) {
 		"DicomAet":              "ORTHANC",
 		"DicomPort":             o.port,
 		"DicomCheckCalledAet":   false,
+		"DicomAlwaysAllowFind":  true,
+		"DicomAlwaysAllowGet":   true,
+		"DicomAlwaysAllowMove":  true,
 		"PostgreSQL": map[string]any{
 			"EnableIndex": true, "EnableStorage": false, "EnableSsl": false,
 			"Host": query.Get("host"), "Port": 5432, "Database": cluster.Database, "Username": query.Get("user"), "Password": "",
 		},
 	}, "", "  ")
+}
+
+// know is asked.know.
+func (o *orthanc) know(ctx context.Context, port int) error {
+	body, err := json.Marshal(map[string]any{"AET": "MOVER", "Host": "127.0.0.1", "Port": port})
+	if err != nil {
+		return err
+	}
+	rq, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://"+loopback(o.web)+"/modalities/mover", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	answer, err := qidoClient.Do(rq)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("orthanc takes no modality: %s", answer.Status)
+	}
+	return nil
 }
 
 func (o *orthanc) qido() string { return "http://" + loopback(o.web) + "/dicom-web" }

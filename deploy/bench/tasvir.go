@@ -5,11 +5,15 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
 )
 
 // tasvir is the archive as "make build" builds it, with its private PostgreSQL
@@ -101,6 +105,30 @@ func findLine(name string, pattern *regexp.Regexp) ([]string, error) {
 		}
 	}
 	return nil, errors.New("not ready yet")
+}
+
+// know is asked.know. Whose images were parked for want of a registration is
+// registered only now, as one that sees everything.
+func (t *tasvir) know(ctx context.Context, port int) error {
+	for _, args := range [][]string{
+		{"BENCH", pacs.Unassigned, "--service", "store,query,retrieve", "--all-facilities"},
+		{"MOVER", pacs.Unassigned, "--address", loopback(port), "--destination"},
+	} {
+		cmd := exec.CommandContext(ctx, cmp.Or(t.build, t.run.binary), append([]string{"device", "add"}, args...)...)
+		cmd.Env = append(os.Environ(), "TASVIR_DATA="+t.data())
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%w: %.300s", err, out)
+		}
+	}
+	// A new device is known within two seconds.
+	deadline := time.Now().Add(countPatience)
+	for {
+		_, err := findRate(ctx, t)
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 }
 
 func (t *tasvir) qido() string { return strings.TrimSuffix(t.web, "/") + "/dicom-web" }
