@@ -137,15 +137,20 @@ func (r studyRow) instances() int {
 
 // countInQIDO sums the instances of all studies.
 func countInQIDO(ctx context.Context, base string) (int, error) {
-	var rows []studyRow
-	if err := qido(ctx, base+"/studies?includefield=00201208&limit=500", &rows); err != nil {
-		return 0, err
-	}
+	const page = 500
 	total := 0
-	for _, r := range rows {
-		total += r.instances()
+	for offset := 0; ; offset += page {
+		var rows []studyRow
+		if err := qido(ctx, fmt.Sprintf("%s/studies?includefield=00201208&limit=%d&offset=%d", base, page, offset), &rows); err != nil {
+			return 0, err
+		}
+		for _, r := range rows {
+			total += r.instances()
+		}
+		if len(rows) < page {
+			return total, nil
+		}
 	}
-	return total, nil
 }
 
 // awaitCount waits until a system shows n instances and returns when that was.
