@@ -198,12 +198,15 @@ func TestStorageCommitment(t *testing.T) {
 	}
 	expect("1.2.3.3", allSafe)
 
-	// The archive is killed as soon as it has promised an answer.
+	// The archive is killed soon after it has promised an answer, most likely
+	// while it waits for an instance that will never come.
 	k = askFrom(t, a, "NODE")
 	unknown := map[string]string{"1.2.3.4.5.7": dicom.CTImageStorage, study + ".1.2": dicom.CTImageStorage}
+	asked := time.Now()
 	if status := k.ask("1.2.3.4", unknown); status.Code != dimse.Success {
 		t.Fatalf("asked: %s", status)
 	}
+	time.Sleep(time.Until(asked.Add(300 * time.Millisecond)))
 	a.kill()
 	a.start()
 	expect("1.2.3.4", map[string]int{"1.2.3.4.5.7": int(dimse.NoSuchInstance), study + ".1.2": 0})

@@ -6,6 +6,7 @@ import (
 	"embed"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -102,8 +103,12 @@ func (c *Commitments) soon(id int64, rq *dimse.Request) {
 	}()
 }
 
-// lease is how long a node may be at a request in one go.
-const lease = 15 * time.Minute
+// A node is at a request for longest in one go. What it has claimed it keeps for
+// lease, and claims again while it lives: one that was killed keeps nobody waiting.
+const (
+	longest = 15 * time.Minute
+	lease   = 20 * time.Second
+)
 
 // open is a request without answer.
 type open struct {
@@ -118,7 +123,7 @@ type open struct {
 // process does what can be done for a request now. wait says when there is more
 // to do; 0 that it is answered. association may be nil.
 func (c *Commitments) process(ctx context.Context, id int64, association *dimse.AssociationInfo) (wait time.Duration, err error) {
-	ctx, cancel := context.WithTimeout(ctx, lease)
+	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
 	r := open{id: id}
 	err = c.pool.QueryRow(ctx, `UPDATE commitment SET claimed_until = clock_timestamp() + $2::interval
@@ -131,7 +136,12 @@ func (c *Commitments) process(ctx context.Context, id int64, association *dimse.
 	if err != nil {
 		return 0, err
 	}
+	renewing, done := context.WithCancel(ctx)
+	var renewer sync.WaitGroup
+	renewer.Go(func() { c.renew(renewing, id) })
 	defer func() {
+		done()
+		renewer.Wait()
 		message := ""
 		if err != nil {
 			message = err.Error()
@@ -147,6 +157,21 @@ func (c *Commitments) process(ctx context.Context, id int64, association *dimse.
 		}
 	}
 	return 0, c.report(ctx, r, association)
+}
+
+// renew keeps a claim until ctx is done. One that is lost does no harm: then two
+// nodes find out the same and may both tell it.
+func (c *Commitments) renew(ctx context.Context, id int64) {
+	ticker := time.NewTicker(lease / 4)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			_, _ = c.pool.Exec(ctx, `UPDATE commitment SET claimed_until = clock_timestamp() + $2::interval WHERE id = $1`, id, lease)
+		}
+	}
 }
 
 // otherwise says what is left of a request that this node may not work on: 0

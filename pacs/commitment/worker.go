@@ -55,7 +55,7 @@ func (w *Worker) Work(ctx context.Context, job *river.Job[Args]) error {
 
 // Timeout implements river.Worker: a request may name more bytes than can be
 // read in the usual time.
-func (w *Worker) Timeout(*river.Job[Args]) time.Duration { return lease + time.Minute }
+func (w *Worker) Timeout(*river.Job[Args]) time.Duration { return longest + time.Minute }
 
 // NextRetry implements river.Worker.
 func (w *Worker) NextRetry(job *river.Job[Args]) time.Time {
