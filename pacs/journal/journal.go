@@ -73,7 +73,7 @@ type Record struct {
 	Length int64  // of the PS3.10 file
 	CRC32  uint32 // IEEE, of the PS3.10 file
 	// SHA256 is that of the data set as it was received. It is nil when nobody
-	// has computed it yet: of records of an earlier run, and of long files.
+	// has computed it yet: of records of an earlier run, and of long ones.
 	SHA256 []byte
 
 	segment *segment
