@@ -57,7 +57,7 @@ lint() {
 
 go_tests() {
 	say 'compiling; the first package may take some minutes'
-	go test -race -count=1 -timeout 20m -json ./... 2>&1 | node deploy/report-go-test.mjs "$count_file"
+	go test -race -count=1 -timeout 40m -json ./... 2>&1 | node deploy/report-go-test.mjs "$count_file"
 	((PIPESTATUS[0] == 0 && PIPESTATUS[1] == 0))
 }
 
