@@ -303,7 +303,22 @@ func startOrthanc(t *testing.T, archive string) *orthanc {
 			t.Skip("Orthanc (Debian package orthanc) is not installed")
 		}
 	}
-	o := &orthanc{t: t, web: "http://" + unusedAddress(t), dicom: unusedAddress(t)}
+	for attempt := 1; ; attempt++ {
+		if o := tryOrthanc(t, bin, archive); o != nil {
+			return o
+		}
+		if attempt == 3 {
+			t.Fatal("Orthanc ends when it starts")
+		}
+		// Somebody else was quicker to take a port.
+	}
+}
+
+// tryOrthanc returns nil when Orthanc has ended by itself.
+func tryOrthanc(t *testing.T, bin, archive string) *orthanc {
+	t.Helper()
+	addresses := unusedAddresses(t, 2)
+	o := &orthanc{t: t, web: "http://" + addresses[0], dicom: addresses[1]}
 	port := func(address string) json.Number { return json.Number(address[strings.LastIndex(address, ":")+1:]) }
 	dir := t.TempDir()
 	config, err := json.Marshal(map[string]any{
@@ -326,32 +341,50 @@ func startOrthanc(t *testing.T, archive string) *orthanc {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait()
+	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		<-ended
 		if t.Failed() {
 			t.Logf("Orthanc: %s", log.String())
 		}
 	})
-	eventually(t, "Orthanc answers", func() bool {
-		rsp, err := http.Get(o.web + "/system")
-		if err != nil {
-			return false
+	answers := false
+	eventually(t, "Orthanc answers or ends", func() bool {
+		select {
+		case <-ended:
+			return true
+		default:
 		}
-		_ = rsp.Body.Close()
-		return rsp.StatusCode == http.StatusOK
+		rsp, err := http.Get(o.web + "/system")
+		if err == nil {
+			_ = rsp.Body.Close()
+			answers = rsp.StatusCode == http.StatusOK
+		}
+		return answers
 	})
+	if !answers {
+		return nil
+	}
 	return o
 }
 
-func unusedAddress(t *testing.T) string {
+// unusedAddresses are n different ones.
+func unusedAddresses(t *testing.T, n int) (list []string) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range n {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close() // all at the end: else a port is given twice
+		list = append(list, ln.Addr().String())
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return list
 }
 
 func (o *orthanc) answer(rsp *http.Response, err error, into any) {

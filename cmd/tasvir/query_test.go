@@ -27,7 +27,7 @@ func startDcmqrscp(t *testing.T, moveTo string) (address string) {
 	if err != nil {
 		t.Skip("dcmqrscp (Debian package dcmtk) is not installed")
 	}
-	address = unusedAddress(t)
+	address = unusedAddresses(t, 1)[0]
 	_, port, _ := net.SplitHostPort(address)
 	_, movePort, _ := net.SplitHostPort(moveTo)
 	dir := t.TempDir()
