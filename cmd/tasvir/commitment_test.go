@@ -3,21 +3,16 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
 	"io"
 	"maps"
-	"net"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
+	"github.com/tasvir-pacs/tasvir/pacs/dimse/peertest"
 	"github.com/tasvir-pacs/tasvir/pacs/ul"
 )
 
@@ -259,186 +254,41 @@ func damageInstance(t *testing.T, dir, body string) (done bool) {
 // is safe: an SCU that is not ours, which is called back on a new association.
 func TestOrthancGetsStorageCommitment(t *testing.T) {
 	a := startArchive(t, nil, "--commitment-patience", "5s")
-	o := startOrthanc(t, a.dicom)
+	o := peertest.StartOrthanc(t, a.dicom)
 	a.tasvir("", "facility", "add", "URGUT", "Urgut hospital")
-	a.tasvir("", "device", "add", "ORTHANC", "URGUT", "--address", o.dicom)
+	a.tasvir("", "device", "add", "ORTHANC", "URGUT", "--address", o.DICOM)
 	eventually(t, "the device is known", func() bool { return a.echo("ORTHANC") == nil })
 	files := t.TempDir()
 	writeStudy(t, files, "1.2.826.0.1.3680043.10.97.1", "P-1", "KARIMOV^BAHODIR", 2)
-	o.upload(files)
+	list, err := filepath.Glob(filepath.Join(files, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range list {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Upload(raw)
+	}
+	var studies []string
+	o.Call("GET", "/studies", nil, &studies)
 	var sent struct{ InstancesCount, FailedInstancesCount int }
-	o.post("/modalities/tasvir/store", map[string]any{"Resources": o.list("/studies"), "Synchronous": true, "StorageCommitment": false}, &sent)
+	o.Call("POST", "/modalities/tasvir/store", map[string]any{"Resources": studies, "Synchronous": true, "StorageCommitment": false}, &sent)
 	if sent.InstancesCount != 4 || sent.FailedInstancesCount != 0 {
 		t.Fatalf("sent %+v", sent)
 	}
 	var asked struct{ ID string }
-	o.post("/modalities/tasvir/storage-commitment", map[string]any{"Resources": o.list("/studies")}, &asked)
+	o.Call("POST", "/modalities/tasvir/storage-commitment", map[string]any{"Resources": studies}, &asked)
 	var result struct {
 		Status  string
 		Success []struct{ SOPInstanceUID string }
 	}
 	eventually(t, "Orthanc has its answer", func() bool {
-		o.get("/storage-commitment/"+asked.ID, &result)
+		o.Call("GET", "/storage-commitment/"+asked.ID, nil, &result)
 		return result.Status != "Pending"
 	})
 	if result.Status != "Success" || len(result.Success) != 4 {
 		t.Errorf("result %+v", result)
-	}
-}
-
-// orthanc is a running Orthanc that knows an archive as "tasvir".
-type orthanc struct {
-	t          *testing.T
-	web, dicom string
-}
-
-func startOrthanc(t *testing.T, archive string) *orthanc {
-	t.Helper()
-	bin, err := exec.LookPath("Orthanc")
-	if err != nil {
-		if bin = "/usr/sbin/Orthanc"; !exists(bin) {
-			if os.Getenv("TASVIR_TEST_REQUIRE") == "1" {
-				t.Fatal("Orthanc is not installed")
-			}
-			t.Skip("Orthanc (Debian package orthanc) is not installed")
-		}
-	}
-	for attempt := 1; ; attempt++ {
-		if o := tryOrthanc(t, bin, archive); o != nil {
-			return o
-		}
-		if attempt == 3 {
-			t.Fatal("Orthanc ends when it starts")
-		}
-		// Somebody else was quicker to take a port.
-	}
-}
-
-// tryOrthanc returns nil when Orthanc has ended by itself.
-func tryOrthanc(t *testing.T, bin, archive string) *orthanc {
-	t.Helper()
-	addresses := unusedAddresses(t, 2)
-	o := &orthanc{t: t, web: "http://" + addresses[0], dicom: addresses[1]}
-	port := func(address string) json.Number { return json.Number(address[strings.LastIndex(address, ":")+1:]) }
-	dir := t.TempDir()
-	config, err := json.Marshal(map[string]any{
-		"StorageDirectory": dir, "IndexDirectory": dir, "HttpPort": port(o.web), "RemoteAccessAllowed": true, "AuthenticationEnabled": false,
-		"DicomAet": "ORTHANC", "DicomPort": port(o.dicom), "Plugins": []string{},
-		"DicomModalities": map[string]any{"tasvir": []any{"TASVIR", "127.0.0.1", port(archive)}},
-		// The archive may be busy with other tests.
-		"DicomScuTimeout": 60,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "orthanc.json")
-	if err := os.WriteFile(path, config, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var log safeBuffer
-	cmd := exec.Command(bin, path)
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = cmd.Wait()
-	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-ended
-		if t.Failed() {
-			t.Logf("Orthanc: %s", log.String())
-		}
-	})
-	answers := false
-	eventually(t, "Orthanc answers or ends", func() bool {
-		select {
-		case <-ended:
-			return true
-		default:
-		}
-		rsp, err := http.Get(o.web + "/system")
-		if err == nil {
-			_ = rsp.Body.Close()
-			answers = rsp.StatusCode == http.StatusOK
-		}
-		return answers
-	})
-	if !answers {
-		return nil
-	}
-	return o
-}
-
-// unusedAddresses are n different ones.
-func unusedAddresses(t *testing.T, n int) (list []string) {
-	t.Helper()
-	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ln.Close() // all at the end: else a port is given twice
-		list = append(list, ln.Addr().String())
-	}
-	return list
-}
-
-func (o *orthanc) answer(rsp *http.Response, err error, into any) {
-	o.t.Helper()
-	if err != nil {
-		o.t.Fatal(err)
-	}
-	defer rsp.Body.Close()
-	raw, err := io.ReadAll(rsp.Body)
-	if err == nil && rsp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", rsp.Status, raw)
-	}
-	if err == nil && into != nil {
-		err = json.Unmarshal(raw, into)
-	}
-	if err != nil {
-		o.t.Fatal(err)
-	}
-}
-
-func (o *orthanc) get(path string, into any) {
-	o.t.Helper()
-	rsp, err := http.Get(o.web + path)
-	o.answer(rsp, err, into)
-}
-
-func (o *orthanc) list(path string) (ids []string) {
-	o.t.Helper()
-	o.get(path, &ids)
-	return ids
-}
-
-func (o *orthanc) post(path string, body, into any) {
-	o.t.Helper()
-	raw, err := json.Marshal(body)
-	if err != nil {
-		o.t.Fatal(err)
-	}
-	rsp, err := http.Post(o.web+path, "application/json", bytes.NewReader(raw))
-	o.answer(rsp, err, into)
-}
-
-func (o *orthanc) upload(dir string) {
-	o.t.Helper()
-	files, err := os.ReadDir(dir)
-	if err != nil {
-		o.t.Fatal(err)
-	}
-	for _, f := range files {
-		raw, err := os.ReadFile(filepath.Join(dir, f.Name()))
-		if err != nil {
-			o.t.Fatal(err)
-		}
-		rsp, err := http.Post(o.web+"/instances", "application/dicom", bytes.NewReader(raw))
-		o.answer(rsp, err, nil)
 	}
 }

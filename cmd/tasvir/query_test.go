@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,71 +15,8 @@ import (
 
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
+	"github.com/tasvir-pacs/tasvir/pacs/dimse/peertest"
 )
-
-// dcmqrscp is dcmtk's archive: an implementation of query and retrieval that is
-// not ours.
-func startDcmqrscp(t *testing.T, moveTo string) (address string) {
-	t.Helper()
-	bin, err := exec.LookPath("dcmqrscp")
-	if err != nil {
-		t.Skip("dcmqrscp (Debian package dcmtk) is not installed")
-	}
-	address = unusedAddresses(t, 1)[0]
-	_, port, _ := net.SplitHostPort(address)
-	_, movePort, _ := net.SplitHostPort(moveTo)
-	dir := t.TempDir()
-	store := filepath.Join(dir, "store")
-	if err := os.Mkdir(store, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	config := filepath.Join(dir, "dcmqrscp.cfg")
-	text := fmt.Sprintf(`NetworkTCPPort = %s
-MaxPDUSize = 16384
-MaxAssociations = 16
-HostTable BEGIN
-node = (NODE, 127.0.0.1, %s)
-HostTable END
-VendorTable BEGIN
-VendorTable END
-AETable BEGIN
-OTHER %s RW (200, 1024mb) ANY
-AETable END
-`, port, movePort, store)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(bin, "-c", config)
-	cmd.Dir = dir
-	var log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("dcmqrscp: %s", log.String())
-		}
-	})
-	waitForPort(t, address)
-	return address
-}
-
-func waitForPort(t *testing.T, address string) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		nc, err := net.DialTimeout("tcp", address, time.Second)
-		if err == nil {
-			_ = nc.Close()
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("nobody listens at %s: %v", address, err)
-		}
-	}
-}
 
 func otherPeer(address string) peerFlags {
 	return peerFlags{Address: address, AET: "TASVIR", Called: "OTHER", Timeout: 30 * time.Second}
@@ -128,7 +63,7 @@ func writeStudy(t *testing.T, dir, study, patient, name string, n int) map[strin
 // command and has the others find, fetch and move them.
 func TestQueryAndRetrieveFromDcmtk(t *testing.T) {
 	node := &storeNode{}
-	address := startDcmqrscp(t, startNode(t, &dimse.Server{}, node))
+	address := peertest.Dcmqrscp(t, "OTHER", map[string]string{"NODE": startNode(t, &dimse.Server{}, node)})
 	files := t.TempDir()
 	const study = "1.2.826.0.1.3680043.10.99.1"
 	bodies := writeStudy(t, files, study, "P-1", "KARIMOV^BAHODIR", 3)

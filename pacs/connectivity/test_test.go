@@ -9,7 +9,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -25,6 +24,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/access"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
+	"github.com/tasvir-pacs/tasvir/pacs/dimse/peertest"
 	"github.com/tasvir-pacs/tasvir/pacs/ul"
 )
 
@@ -367,40 +367,30 @@ func TestPlainWordsOverTLS(t *testing.T) {
 
 func always(config *tls.Config) func() *tls.Config { return func() *tls.Config { return config } }
 
-// dcmtk starts one of its servers at a free port and waits until it listens.
-func dcmtk(t *testing.T, tool string, args func(port string) []string) net.Addr {
+// storescp starts dcmtk's provider at a free port.
+func storescp(t *testing.T, args ...string) net.Addr {
 	t.Helper()
-	path, err := exec.LookPath(tool)
+	binary, dir := peertest.Path(t, "storescp"), t.TempDir()
+	addresses, _ := peertest.Serve(t, 1, func(ports []string) *exec.Cmd {
+		cmd := exec.Command(binary, append(append([]string{"--ignore"}, args...), ports[0])...)
+		cmd.Dir = dir
+		return cmd
+	})
+	return address(t, addresses[0])
+}
+
+func address(t *testing.T, hostPort string) net.Addr {
+	t.Helper()
+	a, err := net.ResolveTCPAddr("tcp", hostPort)
 	if err != nil {
-		t.Skipf("%s is not installed (Debian package dcmtk)", tool)
-	}
-	ln := listen(t)
-	address := ln.Addr()
-	_ = ln.Close()
-	cmd := exec.Command(path, args(fmt.Sprint(address.(*net.TCPAddr).Port))...)
-	cmd.Dir = t.TempDir()
-	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		nc, err := net.Dial("tcp", address.String())
-		if err == nil {
-			_ = nc.Close()
-			return address
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s does not listen: %v", tool, err)
-		}
-	}
+	return a
 }
 
 func TestDcmtk(t *testing.T) {
-	storescp := dcmtk(t, "storescp", func(port string) []string { return []string{"--ignore", port} })
-	report, got := tested(t, &Tester{}, at(storescp))
+	plain := storescp(t)
+	report, got := tested(t, &Tester{}, at(plain))
 	if got != "resolve:ok connect:ok associate:ok echo:ok trial:ok" || !report.OK || !strings.Contains(report.Software, "DCMTK") {
 		t.Errorf("%s, %+v", got, report)
 	}
@@ -411,21 +401,15 @@ func TestDcmtk(t *testing.T) {
 	if !taken(report.Classes, dicom.CTImageStorage) || !taken(report.TransferSyntaxes, dicom.ExplicitVRLittleEndian) || taken(report.TransferSyntaxes, dicom.JPEG2000) {
 		t.Errorf("%+v", report.TransferSyntaxes)
 	}
-	d := at(storescp)
+	d := at(plain)
 	d.Destination, d.TransferSyntaxes = true, []string{dicom.ExplicitVRLittleEndian, dicom.JPEG2000}
 	if report, got := tested(t, &Tester{}, d); !strings.HasSuffix(got, "trial:transfer_syntax_refused") || report.OK {
 		t.Errorf("%s", got)
 	}
 
-	config := filepath.Join(t.TempDir(), "dcmqrscp.cfg")
-	store := t.TempDir()
-	if err := os.WriteFile(config, []byte("MaxPDUSize = 16384\nMaxAssociations = 4\nHostTable BEGIN\nHostTable END\nVendorTable BEGIN\nVendorTable END\n"+
-		"AETable BEGIN\nPEER "+store+" RW (9, 1024mb) ANY\nAETable END\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	qrscp := dcmtk(t, "dcmqrscp", func(port string) []string { return []string{"-c", config, port} })
+	qrscp := address(t, peertest.Dcmqrscp(t, "PEER", nil))
 	report, got = tested(t, &Tester{}, at(qrscp))
-	if got != "resolve:ok connect:ok associate:ok echo:ok trial:ok" || report.MaxPDU != 16384 {
+	if got != "resolve:ok connect:ok associate:ok echo:ok trial:ok" || report.MaxPDU != peertest.DcmqrscpMaxPDU {
 		t.Errorf("%s, %+v", got, report)
 	}
 	other := at(qrscp)
@@ -440,10 +424,8 @@ func TestDcmtkOverTLS(t *testing.T) {
 	ours.issue(t, "localhost", time.Hour, nil)
 	client := ours.issue(t, "client", time.Hour, nil)
 	file := func(name string) string { return filepath.Join(ours.dir, name) }
-	storescp := dcmtk(t, "storescp", func(port string) []string {
-		return []string{"--ignore", "+tls", file("localhost.key"), file("localhost.crt"), "+cf", file("ca.crt"), port}
-	})
-	d := at(storescp)
+	secure := storescp(t, "+tls", file("localhost.key"), file("localhost.crt"), "+cf", file("ca.crt"))
+	d := at(secure)
 	d.TLS, d.TLSServerName = true, "localhost"
 	config := &tls.Config{RootCAs: ours.pool, MinVersion: tls.VersionTLS12}
 	mutual := config.Clone()
@@ -454,10 +436,10 @@ func TestDcmtkOverTLS(t *testing.T) {
 	if report, got := tested(t, &Tester{TLS: always(config)}, d); got != "resolve:ok connect:ok tls:our_certificate_refused" {
 		t.Errorf("%s: %+v", got, report.Steps)
 	}
-	if report, got := tested(t, &Tester{}, at(storescp)); got != "resolve:ok connect:ok associate:peer_wants_tls" {
+	if report, got := tested(t, &Tester{}, at(secure)); got != "resolve:ok connect:ok associate:peer_wants_tls" {
 		t.Errorf("%s: %+v", got, report.Steps)
 	}
-	plain := dcmtk(t, "storescp", func(port string) []string { return []string{"--ignore", port} })
+	plain := storescp(t)
 	d.Port = plain.(*net.TCPAddr).Port
 	if report, got := tested(t, &Tester{TLS: always(config), Patience: 3 * time.Second}, d); got != "resolve:ok connect:ok tls:peer_not_tls" {
 		t.Errorf("%s: %+v", got, report.Steps)

@@ -18,6 +18,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/dicomtls/tlstest"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
+	"github.com/tasvir-pacs/tasvir/pacs/dimse/peertest"
 	"github.com/tasvir-pacs/tasvir/pacs/ul"
 )
 
@@ -26,10 +27,7 @@ import (
 
 func tool(t *testing.T, name string, args ...string) *exec.Cmd {
 	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Skipf("%s is not installed (Debian package dcmtk)", name)
-	}
+	path := peertest.Path(t, name)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return exec.CommandContext(ctx, path, args...)
@@ -172,10 +170,10 @@ func TestDcmtkProviderOverTLS(t *testing.T) {
 	mine, strange := ours.Issue("TASVIR", nil, nil), others.Issue("TASVIR", nil, nil)
 	strange.CA = ours.File
 	out := t.TempDir()
-	addr := ""
-	for addr == "" { // somebody else may take the port that was free
-		addr = tryStorescp(t, "-od", out, "+tls", theirs.Key, theirs.Cert, "+cf", ours.File)
-	}
+	addresses, _ := peertest.Serve(t, 1, func(ports []string) *exec.Cmd {
+		return tool(t, "storescp", "-od", out, "+tls", theirs.Key, theirs.Cert, "+cf", ours.File, ports[0])
+	})
+	addr := addresses[0]
 	raw, err := os.ReadFile(sampleFile(t))
 	if err != nil {
 		t.Fatal(err)
@@ -231,40 +229,6 @@ func TestDcmtkProviderOverTLS(t *testing.T) {
 		}
 		for _, f := range stored {
 			_ = os.Remove(f)
-		}
-	}
-}
-
-// tryStorescp starts storescp on a port that was free a moment ago. It returns
-// "" if it ended instead of listening.
-func tryStorescp(t *testing.T, args ...string) (addr string) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr = ln.Addr().String()
-	_, port, _ := net.SplitHostPort(addr)
-	_ = ln.Close()
-	scp := tool(t, "storescp", append(args, port)...)
-	if err := scp.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() { _ = scp.Wait(); close(ended) }()
-	t.Cleanup(func() { _ = scp.Process.Kill(); <-ended })
-	for {
-		nc, err := net.Dial("tcp", addr)
-		if err == nil {
-			_ = nc.Close()
-		}
-		select {
-		case <-ended:
-			return ""
-		case <-time.After(10 * time.Millisecond):
-		}
-		if err == nil {
-			return addr
 		}
 	}
 }

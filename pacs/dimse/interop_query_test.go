@@ -4,102 +4,19 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
+	"github.com/tasvir-pacs/tasvir/pacs/dimse/peertest"
 	"github.com/tasvir-pacs/tasvir/pacs/ul"
 )
-
-// dcmqrscp runs dcmtk's archive, empty. It may send to the AE title WS01 at
-// storage.
-func dcmqrscp(t *testing.T, storage string) (addr string) {
-	t.Helper()
-	for range 3 { // the port may be taken before it is there
-		addr, said := tryDcmqrscp(t, storage)
-		if said == "" {
-			return addr
-		}
-		t.Logf("dcmqrscp ended: %s", said)
-	}
-	t.Fatal("dcmqrscp does not start")
-	return ""
-}
-
-// tryDcmqrscp returns what it said if it ended at once.
-func tryDcmqrscp(t *testing.T, storage string) (addr, said string) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr = ln.Addr().String()
-	_, port, _ := net.SplitHostPort(addr)
-	_ = ln.Close()
-	dir := t.TempDir()
-	kept := filepath.Join(dir, "images")
-	if err := os.Mkdir(kept, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	_, storagePort, _ := net.SplitHostPort(storage)
-	config := fmt.Sprintf(`NetworkTCPPort = %s
-MaxPDUSize = 131072
-MaxAssociations = 16
-HostTable BEGIN
-ws01 = (WS01, 127.0.0.1, %s)
-HostTable END
-VendorTable BEGIN
-VendorTable END
-AETable BEGIN
-QRSCP %s RW (200, 1024mb) ANY
-AETable END
-`, port, storagePort, kept)
-	file := filepath.Join(dir, "dcmqrscp.cfg")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(needTool(t, "dcmqrscp"), "-c", file)
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &output, &output, time.Second
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		_ = cmd.Wait()
-		close(ended)
-	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-ended
-	})
-	for deadline := time.Now().Add(time.Minute); ; {
-		nc, err := net.Dial("tcp", addr)
-		if err == nil {
-			_ = nc.Close()
-			return addr, ""
-		}
-		select {
-		case <-ended:
-			return addr, output.String() + "and went"
-		case <-time.After(10 * time.Millisecond):
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("dcmqrscp does not answer: %v", err)
-		}
-	}
-}
 
 // Our user against dcmtk's archive: stores, finds, cancels, gets and moves.
 func TestInteropQueryRetrieveAsUser(t *testing.T) {
 	var moved shelf
 	storage, _ := start(t, &Server{Store: &moved})
-	addr := dcmqrscp(t, storage)
+	addr := peertest.Dcmqrscp(t, "QRSCP", map[string]string{"WS01": storage})
 	const images = 20
 	data := func(n int) []byte {
 		ds := new(dicom.Dataset).SetString(dicom.TagSOPClassUID, dicom.UI, dicom.CTImageStorage).SetString(dicom.TagSOPInstanceUID, dicom.UI, fmt.Sprintf("1.2.3.1.%d", n))

@@ -17,26 +17,18 @@ import (
 	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
+	"github.com/tasvir-pacs/tasvir/pacs/dimse/peertest"
 )
 
 // The tests in this file talk to other people's software: dcmtk and GDCM. Their
 // tools may exit with 0 after a failure and otherwise after success, so what
 // counts is what arrived.
 
-func needTool(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Skipf("%s is not installed (Debian packages dcmtk and libgdcm-tools)", name)
-	}
-	return path
-}
-
 func run(t *testing.T, env []string, name string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, needTool(t, name), args...)
+	cmd := exec.CommandContext(ctx, peertest.Path(t, name), args...)
 	cmd.Env = append(os.Environ(), env...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -138,11 +130,11 @@ func copies(t *testing.T, list []sample) string {
 func storescp(t *testing.T, args ...string) (addr string, stop func() map[string]shelved) {
 	t.Helper()
 	dir := t.TempDir()
-	var end func()
-	for end == nil { // somebody else may take the port that was free
-		addr, end = tryStorescp(t, dir, args)
-	}
-	return addr, func() map[string]shelved {
+	binary := peertest.Path(t, "storescp")
+	addresses, end := peertest.Serve(t, 1, func(ports []string) *exec.Cmd {
+		return exec.Command(binary, append([]string{"-od", dir, "+B"}, append(args, ports[0])...)...)
+	})
+	return addresses[0], func() map[string]shelved {
 		end()
 		got := map[string]shelved{}
 		files, _ := filepath.Glob(filepath.Join(dir, "*"))
@@ -159,41 +151,6 @@ func storescp(t *testing.T, args ...string) (addr string, stop func() map[string
 			got[h.Dataset.String(dicom.TagSOPInstanceUID)] = shelved{transferSyntax: h.Declared, data: raw[h.DatasetOffset:]}
 		}
 		return got
-	}
-}
-
-// tryStorescp starts storescp on a port that was free a moment ago. end is nil
-// if it ended by itself instead of listening.
-func tryStorescp(t *testing.T, dir string, args []string) (addr string, end func()) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr = ln.Addr().String()
-	_, port, _ := net.SplitHostPort(addr)
-	_ = ln.Close()
-	cmd := exec.Command(needTool(t, "storescp"), append([]string{"-od", dir, "+B"}, append(args, port)...)...)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(ended) }()
-	end = func() { _ = cmd.Process.Kill(); <-ended }
-	t.Cleanup(end)
-	for {
-		nc, err := net.Dial("tcp", addr)
-		if err == nil {
-			_ = nc.Close()
-		}
-		select {
-		case <-ended:
-			return "", nil
-		case <-time.After(10 * time.Millisecond):
-		}
-		if err == nil {
-			return addr, end
-		}
 	}
 }
 

@@ -3,35 +3,22 @@ package queryretrieve
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
+	"github.com/tasvir-pacs/tasvir/pacs/dimse/peertest"
 )
 
 // The tests in this file ask with other people's software: dcmtk, GDCM, Orthanc.
 // Their tools may exit with 0 after a failure and otherwise after success, so what
 // counts is what they found and what arrived.
-
-func needTool(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Skipf("%s is not installed (Debian packages dcmtk, libgdcm-tools, orthanc)", name)
-	}
-	return path
-}
 
 func run(t *testing.T, name string, args ...string) string {
 	t.Helper()
@@ -42,25 +29,13 @@ func runIn(t *testing.T, dir, name string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, needTool(t, name), args...)
+	cmd := exec.CommandContext(ctx, peertest.Path(t, name), args...)
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Logf("%s: %v", name, err)
 	}
 	return string(out)
-}
-
-// freePort is a port that nobody listens at.
-func freePort(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	_, port, _ := net.SplitHostPort(ln.Addr().String())
-	return port
 }
 
 // files reads what a tool has left in a folder: data sets by SOP Instance UID.
@@ -187,7 +162,7 @@ func TestInteropMovescu(t *testing.T) {
 	host, port, _ := net.SplitHostPort(a.address)
 	for _, syntax := range []struct{ option, uid string }{{"+xe", dicom.ExplicitVRLittleEndian}, {"+xi", dicom.ImplicitVRLittleEndian}} {
 		t.Run(syntax.uid, func(t *testing.T) {
-			dir, storage := t.TempDir(), freePort(t)
+			dir, storage := t.TempDir(), peertest.FreePorts(t, 1)[0]
 			a.stations.set(directory{"MOVESCU": {Address: net.JoinHostPort("127.0.0.1", storage)}})
 			// With +B movescu writes to its own folder, whatever -od says.
 			out := runIn(t, dir, "movescu", "-v", "-S", "+B", syntax.option, "-aet", "MOVESCU", "-aec", "TASVIR", "+P", storage,
@@ -210,8 +185,8 @@ func TestInteropMovescu(t *testing.T) {
 // storescp takes what we move to it.
 func TestInteropMoveToStorescp(t *testing.T) {
 	a, want := interop(t)
-	dir, tool := t.TempDir(), needTool(t, "storescp")
-	addresses, stop := server(t, 1, func(ports []string) *exec.Cmd {
+	dir, tool := t.TempDir(), peertest.Path(t, "storescp")
+	addresses, stop := peertest.Serve(t, 1, func(ports []string) *exec.Cmd {
 		return exec.Command(tool, "-od", dir, "+B", "+xa", ports[0])
 	})
 	address := addresses[0]
@@ -223,65 +198,6 @@ func TestInteropMoveToStorescp(t *testing.T) {
 	}
 	stop()
 	checkFiles(t, files(t, dir), want, "")
-}
-
-// server runs a tool that listens at some ports, until stop is called or the test
-// ends. When it ends by itself, since another program was quicker to take a port,
-// it is started again with others.
-func server(t *testing.T, ports int, command func(ports []string) *exec.Cmd) (addresses []string, stop func()) {
-	t.Helper()
-	for range 5 {
-		var list []string
-		addresses = nil
-		for range ports {
-			list = append(list, freePort(t))
-			addresses = append(addresses, net.JoinHostPort("127.0.0.1", list[len(list)-1]))
-		}
-		cmd := command(list)
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		ended := make(chan struct{})
-		go func() {
-			_ = cmd.Wait()
-			close(ended)
-		}()
-		stop = sync.OnceFunc(func() {
-			_ = cmd.Process.Kill()
-			<-ended
-		})
-		if listening(t, addresses, ended) {
-			t.Cleanup(stop)
-			return addresses, stop
-		}
-		stop()
-	}
-	t.Fatal("the tool does not start")
-	return nil, nil
-}
-
-// listening waits until there is somebody at every address; false when ended comes
-// first.
-func listening(t *testing.T, addresses []string, ended <-chan struct{}) bool {
-	t.Helper()
-	for _, address := range addresses {
-		for deadline := time.Now().Add(time.Minute); ; {
-			nc, err := net.Dial("tcp", address)
-			if err == nil {
-				_ = nc.Close()
-				break
-			}
-			select {
-			case <-ended:
-				return false
-			case <-time.After(20 * time.Millisecond):
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("nobody answers at %s", address)
-			}
-		}
-	}
-	return true
 }
 
 func TestInteropGetscu(t *testing.T) {
@@ -297,57 +213,20 @@ func TestInteropGetscu(t *testing.T) {
 
 // Orthanc queries us and has us send to it.
 func TestInteropOrthanc(t *testing.T) {
-	path, err := exec.LookPath("Orthanc")
-	if err != nil {
-		if path = "/usr/sbin/Orthanc"; !executable(path) {
-			t.Skip("Orthanc is not installed (Debian package orthanc)")
-		}
-	}
 	a, want := interop(t)
-	host, port, _ := net.SplitHostPort(a.address)
-	dir := t.TempDir()
-	addresses, _ := server(t, 2, func(ports []string) *exec.Cmd {
-		config := fmt.Sprintf(`{"Name": "test", "StorageDirectory": %[1]q, "IndexDirectory": %[1]q, "HttpPort": %[2]s, "DicomPort": %[3]s, "DicomAet": "ORTHANC",
-			"RemoteAccessAllowed": false, "AuthenticationEnabled": false, "Plugins": [], "DicomModalities": {"tasvir": ["TASVIR", %[4]q, %[5]s]}}`,
-			filepath.Join(dir, "db"), ports[0], ports[1], host, port)
-		if err := os.WriteFile(filepath.Join(dir, "orthanc.json"), []byte(config), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return exec.Command(path, filepath.Join(dir, "orthanc.json"))
-	})
-	web, storage := addresses[0], addresses[1]
-	a.stations.set(directory{"ORTHANC": {Address: storage}})
-	call := func(method, path, body string, into any) {
-		t.Helper()
-		rq, err := http.NewRequestWithContext(t.Context(), method, "http://"+web+path, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		answer, err := http.DefaultClient.Do(rq)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer answer.Body.Close()
-		b, _ := io.ReadAll(answer.Body)
-		if answer.StatusCode != http.StatusOK {
-			t.Fatalf("%s %s: %d %s", method, path, answer.StatusCode, b)
-		}
-		if into != nil {
-			if err := json.Unmarshal(b, into); err != nil {
-				t.Fatalf("%s: %v", b, err)
-			}
-		}
-	}
-	defer http.DefaultClient.CloseIdleConnections()
-	call("POST", "/modalities/tasvir/echo", "{}", nil)
+	o := peertest.StartOrthanc(t, a.address)
+	a.stations.set(directory{"ORTHANC": {Address: o.DICOM}})
+	o.Call("POST", "/modalities/tasvir/echo", struct{}{}, nil)
 	var query struct{ ID, Path string }
-	call("POST", "/modalities/tasvir/query", `{"Level": "Study", "Query": {"PatientID": "P1", "StudyDate": "20260302-20260302"}}`, &query)
+	o.Call("POST", "/modalities/tasvir/query", map[string]any{
+		"Level": "Study", "Query": map[string]string{"PatientID": "P1", "StudyDate": "20260302-20260302"},
+	}, &query)
 	var answers []string
-	call("GET", query.Path+"/answers", "", &answers)
+	o.Call("GET", query.Path+"/answers", nil, &answers)
 	found := ""
 	for _, n := range answers {
 		var content map[string]string
-		call("GET", query.Path+"/answers/"+n+"/content?simplify", "", &content)
+		o.Call("GET", query.Path+"/answers/"+n+"/content?simplify", nil, &content)
 		if content["StudyInstanceUID"] == "1.2.50" {
 			found = n
 		}
@@ -355,15 +234,10 @@ func TestInteropOrthanc(t *testing.T) {
 	if len(answers) != 2 || found == "" {
 		t.Fatalf("%d answers", len(answers))
 	}
-	call("POST", query.Path+"/answers/"+found+"/retrieve", `{"TargetAet": "ORTHANC", "Synchronous": true}`, nil)
+	o.Call("POST", query.Path+"/answers/"+found+"/retrieve", map[string]any{"TargetAet": "ORTHANC", "Synchronous": true}, nil)
 	var instances []string
-	call("GET", "/instances", "", &instances)
+	o.Call("GET", "/instances", nil, &instances)
 	if len(instances) != len(want) {
 		t.Errorf("Orthanc has %d instances of %d", len(instances), len(want))
 	}
-}
-
-func executable(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.Mode()&0o111 != 0
 }
