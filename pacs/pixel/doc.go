@@ -1,5 +1,7 @@
 // Package pixel turns pixel data into other forms of the same pixels.
 //
+//   - Format is how samples are laid out, Frame is one decoded frame, and Codecs
+//     decode and encode frames by transfer syntax.
 //   - Worker runs the codecs that are written in C. They read bytes from
 //     outside and are kept in a process of their own, with limits on memory and
 //     time; one that dies or hangs costs the image it was at, nothing else.
