@@ -46,7 +46,7 @@ fuzz: tools ## run each fuzz target for FUZZTIME (20s)
 	@deploy/fuzz.sh
 
 .PHONY: bench
-bench: ## measure Tasvir beside storescp and Orthanc; about 25 minutes, BENCH_QUICK=1 takes 5
+bench: ## measure Tasvir beside storescp and Orthanc; about 35 minutes, BENCH_QUICK=1 takes 5
 	@deploy/check-tools.sh
 	@deploy/install-debian.sh run
 	@$(MAKE) --no-print-directory build

@@ -22,6 +22,7 @@ has_postgresql() {
 }
 has_chromium() { has chromium || has chromium-browser || has google-chrome; }
 has_orthanc() { has Orthanc || test -x /usr/sbin/Orthanc; }
+has_nginx() { has nginx || test -x /usr/sbin/nginx; }
 has_orthanc_plugin() { compgen -G "/usr/share/orthanc/plugins/lib$1.so*"; }
 has_font() { [[ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ]] || { has fc-list && fc-list | grep -qi dejavu; }; }
 
@@ -48,6 +49,7 @@ bench)
 	need orthanc has_orthanc
 	need orthanc-postgresql has_orthanc_plugin OrthancPostgreSQLIndex
 	need orthanc-dicomweb has_orthanc_plugin OrthancDicomWeb
+	need nginx-light has_nginx
 	;;
 *) fail "say what for: $0 run|test|bench" ;;
 esac
@@ -72,8 +74,8 @@ apt() {
 install() { apt install --no-install-recommends "${missing[@]}"; }
 
 # Debian's PostgreSQL creates and starts a cluster of its own when it is
-# installed, and Orthanc's package starts its server. Tasvir brings its own
-# cluster, and the benchmark its own Orthanc: these files are in the way of that
+# installed, and those of Orthanc and nginx start their servers. Tasvir brings its
+# own cluster, and the benchmark its own Orthanc and nginx: these files are in the way of that
 # while the packages are installed, and no longer.
 in_the_way=()
 trap '((${#in_the_way[@]} == 0)) || "${sudo[@]}" rm -f "${in_the_way[@]}"' EXIT
@@ -87,7 +89,7 @@ put_in_the_way() { # put_in_the_way FILE MODE TEXT; a file that is there already
 if [[ " ${missing[*]} " == *" postgresql "* ]]; then
 	put_in_the_way /etc/postgresql-common/createcluster.d/tasvir-install.conf 644 'create_main_cluster = false'
 fi
-if [[ " ${missing[*]} " == *" orthanc"* ]]; then
+if [[ " ${missing[*]} " == *" orthanc"* || " ${missing[*]} " == *" nginx"* ]]; then
 	put_in_the_way /usr/sbin/policy-rc.d 755 $'#!/bin/sh\nexit 101 # "not allowed": invoke-rc.d starts nothing'
 fi
 

@@ -50,6 +50,9 @@ var parts = []struct {
 	{"scale", "receiving and QIDO-RS with millions of studies in the index", scale},
 	{"merge", "objects and bytes in storage after merging", merged},
 	{"retrieve", "C-FIND, C-GET and C-MOVE", queryRetrieve},
+	{"dicomweb", "WADO-RS beside Orthanc and nginx: series, metadata, frames, pictures", dicomWeb},
+	{"slide", "frame 9,000 of 10,000 beside frame 1", slide},
+	{"pullers", "resident memory while 20 clients fetch 20 series", pullers},
 	{"earlier", "this build and another in turns", earlier},
 }
 

@@ -88,7 +88,17 @@ func memory(ctx context.Context, r *run) error {
 
 // multiframe is the data set of an image of 1 GB.
 func multiframe(study, sop string) io.Reader {
-	var b bytes.Buffer
+	b := multiframeHead(secondaryCapture, study, sop, multiframeFrames, 512, 16, 1, "MONOCHROME2")
+	_ = binary.Write(b, binary.LittleEndian, [2]uint16{0x7FE0, 0x0010})
+	b.WriteString("OW\x00\x00")
+	_ = binary.Write(b, binary.LittleEndian, uint32(multiframePixels))
+	return io.MultiReader(b, io.LimitReader(newNoise(), multiframePixels))
+}
+
+// multiframeHead are the attributes of a multi-frame secondary capture, up to
+// its pixel data.
+func multiframeHead(sopClass, study, sop string, frames, side, bits, samples int, photometric string) *bytes.Buffer {
+	b := new(bytes.Buffer)
 	element := func(group, number uint16, vr, value string) {
 		if len(value)%2 == 1 {
 			pad := " "
@@ -97,36 +107,36 @@ func multiframe(study, sop string) io.Reader {
 			}
 			value += pad
 		}
-		_ = binary.Write(&b, binary.LittleEndian, [2]uint16{group, number})
+		_ = binary.Write(b, binary.LittleEndian, [2]uint16{group, number})
 		b.WriteString(vr)
-		_ = binary.Write(&b, binary.LittleEndian, uint16(len(value)))
+		_ = binary.Write(b, binary.LittleEndian, uint16(len(value)))
 		b.WriteString(value)
 	}
-	word := func(group, number, value uint16) {
+	word := func(group, number uint16, value int) {
 		element(group, number, "US", string([]byte{byte(value), byte(value >> 8)}))
 	}
-	element(0x0008, 0x0016, "UI", secondaryCapture)
+	element(0x0008, 0x0016, "UI", sopClass)
 	element(0x0008, 0x0018, "UI", sop)
 	element(0x0008, 0x0020, "DA", "20261102")
 	element(0x0008, 0x0060, "CS", "OT")
 	element(0x0010, 0x0010, "PN", "Bench^Multiframe")
-	element(0x0010, 0x0020, "LO", "BENCH-1GB")
+	element(0x0010, 0x0020, "LO", "BENCH-"+sop[len(sop)-8:])
 	element(0x0020, 0x000D, "UI", study)
 	element(0x0020, 0x000E, "UI", study+".1")
 	element(0x0020, 0x0013, "IS", "1")
-	word(0x0028, 0x0002, 1)
-	element(0x0028, 0x0004, "CS", "MONOCHROME2")
-	element(0x0028, 0x0008, "IS", strconv.Itoa(multiframeFrames))
-	word(0x0028, 0x0010, 512)
-	word(0x0028, 0x0011, 512)
-	word(0x0028, 0x0100, 16)
-	word(0x0028, 0x0101, 16)
-	word(0x0028, 0x0102, 15)
+	word(0x0028, 0x0002, samples)
+	element(0x0028, 0x0004, "CS", photometric)
+	if samples > 1 {
+		word(0x0028, 0x0006, 0)
+	}
+	element(0x0028, 0x0008, "IS", strconv.Itoa(frames))
+	word(0x0028, 0x0010, side)
+	word(0x0028, 0x0011, side)
+	word(0x0028, 0x0100, bits)
+	word(0x0028, 0x0101, bits)
+	word(0x0028, 0x0102, bits-1)
 	word(0x0028, 0x0103, 0)
-	_ = binary.Write(&b, binary.LittleEndian, [2]uint16{0x7FE0, 0x0010})
-	b.WriteString("OW\x00\x00")
-	_ = binary.Write(&b, binary.LittleEndian, uint32(multiframePixels))
-	return io.MultiReader(&b, io.LimitReader(newNoise(), multiframePixels))
+	return b
 }
 
 // noise is pixels that don't compress, made once and repeated.

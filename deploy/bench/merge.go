@@ -90,12 +90,17 @@ type sweeper struct {
 	close func()
 }
 
-func (t *tasvir) sweeper(ctx context.Context) (*sweeper, error) {
+// index looks into the database of a running server.
+func (t *tasvir) index(ctx context.Context) (*index.Index, error) {
 	database, err := cluster.Attach(ctx, cluster.Options{Dir: filepath.Join(t.data(), "postgres"), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err
 	}
-	ix, err := index.Open(ctx, database.URL(cluster.Database))
+	return index.Open(ctx, database.URL(cluster.Database))
+}
+
+func (t *tasvir) sweeper(ctx context.Context) (*sweeper, error) {
+	ix, err := t.index(ctx)
 	if err != nil {
 		return nil, err
 	}
