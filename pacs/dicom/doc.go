@@ -34,7 +34,9 @@
 // Data sets we make ourselves are UTF-8 and little endian: [Dataset.SetString],
 // [Dataset.SetInts], [Dataset.SetBytes], [Dataset.SetSequence] build them,
 // [AppendDataset] encodes them, [AppendFileMeta] writes the Part 10 head for a
-// data set that came over the network, [AppendJSON] gives the DICOM JSON model.
+// data set that came over the network, [AppendJSON] gives the DICOM JSON model,
+// [AppendXML] the Native DICOM Model of PS3.19. [ParseJSON], [JSONReader] and
+// [ParseXML] read them again, also as others write them.
 //
 // # Changing
 //
