@@ -50,10 +50,10 @@ func (w *Worklist) route(ctx context.Context, tx pgx.Tx, study pacs.Study, reque
 		if !r.Active {
 			continue
 		}
-		c, err := w.compiledCondition(r.Condition)
+		c, err := conditions.Compile(r.Condition)
 		var held bool
 		if err == nil {
-			held, err = c.holds(study, request, now)
+			held, err = c.Holds(subject{study, request, now})
 		}
 		if err != nil {
 			// A rule that fails on one study must not stop the others. The

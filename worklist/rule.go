@@ -3,17 +3,15 @@ package worklist
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"cel.dev/cel-go/cel"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/condition"
 )
 
 // Priority orders the worklist before the deadline does.
@@ -34,139 +32,29 @@ type Rule struct {
 	ID        int64
 	Position  int
 	Name      string
-	Condition string // CEL over study.* and order.*, see condition; empty: always
+	Condition string // CEL over study.* and order.*, see conditions; empty: always
 	GroupID   int64
 	Priority  Priority
 	Deadline  time.Duration // from the study's completion
 	Active    bool
 }
 
-// condition is a compiled rule condition.
-type condition struct{ program cel.Program }
-
-// conditionFields are what a condition may use. Each is declared with its type,
-// so that a misspelt field or a comparison that can never hold is refused when
-// the rule is saved and not found out when a study is not where it should be.
-var conditionFields = []struct {
-	name string
-	kind *cel.Type
-	of   func(s pacs.Study, r Request, age int64) any
-}{
-	{"study.modalities", cel.ListType(cel.StringType), func(s pacs.Study, _ Request, _ int64) any { return s.Modalities }},
-	{"study.description", cel.StringType, func(s pacs.Study, _ Request, _ int64) any { return s.Description }},
-	{"study.question", cel.StringType, func(s pacs.Study, _ Request, _ int64) any { return s.Question }},
-	{"study.body_part", cel.StringType, func(s pacs.Study, _ Request, _ int64) any { return strings.Join(s.BodyParts, ",") }},
-	{"study.facility", cel.StringType, func(s pacs.Study, _ Request, _ int64) any { return s.Facility.Code }},
-	{"study.sex", cel.StringType, func(s pacs.Study, _ Request, _ int64) any { return s.Patient.Sex }},
-	{"study.patient_age", cel.IntType, func(_ pacs.Study, _ Request, age int64) any { return age }}, // whole years, -1 when unknown
-	{"study.instances", cel.IntType, func(s pacs.Study, _ Request, _ int64) any { return int64(s.InstanceCount) }},
-	// Of the order; all empty for a study without one.
-	{"order.priority", cel.StringType, func(_ pacs.Study, r Request, _ int64) any { return string(r.Priority) }},
-	{"order.question", cel.StringType, func(_ pacs.Study, r Request, _ int64) any { return r.Text() }},
-	{"order.department", cel.StringType, func(_ pacs.Study, r Request, _ int64) any { return r.Department }},
+// subject is what a condition is about.
+type subject struct {
+	study   pacs.Study
+	request Request
+	now     time.Time
 }
 
-var conditionEnv, conditionEnvErr = func() (*cel.Env, error) {
-	var declared []cel.EnvOption
-	for _, field := range conditionFields {
-		declared = append(declared, cel.Variable(field.name, field.kind))
-	}
-	return cel.NewEnv(declared...)
-}()
-
-// Bounds of a condition, so that a rule can't stall the routing of everything
-// else.
-const (
-	conditionCost   = 100_000 // CEL's units of work, some milliseconds
-	conditionLength = 2_000   // characters
-	maxCompiled     = 1_000
-)
-
-// variables are what a condition sees of a study.
-func variables(s pacs.Study, r Request, now time.Time) map[string]any {
-	age := int64(-1)
-	if years, ok := AgeAt(s.Patient.BirthDate, s.Date, now); ok {
-		age = int64(years)
-	}
-	values := make(map[string]any, len(conditionFields))
-	for _, field := range conditionFields {
-		values[field.name] = field.of(s, r, age)
-	}
-	return values
-}
-
-func compile(source string) (*condition, error) {
-	if strings.TrimSpace(source) == "" {
-		return &condition{}, nil
-	}
-	refuse := func(detail error) error {
-		return pacs.Errorf(pacs.Invalid, "The condition can't be used: %s", detail).WithReason("rule_condition", "")
-	}
-	if conditionEnvErr != nil {
-		return nil, conditionEnvErr
-	}
-	if utf8.RuneCountInString(source) > conditionLength {
-		return nil, refuse(fmt.Errorf("it is longer than %d characters", conditionLength))
-	}
-	ast, issues := conditionEnv.Compile(source)
-	if issues.Err() != nil {
-		return nil, refuse(issues.Err())
-	}
-	if kind := ast.OutputType(); kind != cel.BoolType {
-		return nil, refuse(fmt.Errorf("it gives %s, not true or false", kind))
-	}
-	program, err := conditionEnv.Program(ast, cel.CostLimit(conditionCost))
-	if err != nil {
-		return nil, refuse(err)
-	}
-	c := &condition{program}
-	// What costs too much, or fails on an ordinary study, only shows when the
-	// condition runs.
-	if _, err := c.holds(trialStudy, trialRequest, time.Now()); err != nil {
-		return nil, refuse(err)
-	}
-	return c, nil
-}
-
-// trialStudy is what a new condition is tried on.
-var trialStudy = pacs.Study{
-	Modalities: []string{"CT", "SR"}, Description: "CT head", Question: "Stroke?", BodyParts: []string{"HEAD"},
-	Facility: pacs.Facility{Code: "URGUT"}, Patient: pacs.Patient{Sex: "F", BirthDate: "19890317"}, Date: "20261121", InstanceCount: 300,
-}
-
-var trialRequest = Request{Priority: Urgent, Reason: "Headache", Question: "Bleeding?", Department: "Neurology"}
-
-func (c *condition) holds(s pacs.Study, r Request, now time.Time) (bool, error) {
-	if c.program == nil {
-		return true, nil
-	}
-	value, _, err := c.program.Eval(variables(s, r, now))
-	if err != nil {
-		return false, err
-	}
-	held, ok := value.Value().(bool)
-	if !ok {
-		return false, fmt.Errorf("it gives %v, not true or false", value.Type())
-	}
-	return held, nil
-}
-
-// compiledCondition compiles once per source.
-func (w *Worklist) compiledCondition(source string) (*condition, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if c, ok := w.compiled[source]; ok {
-		return c, nil
-	}
-	c, err := compile(source)
-	if err == nil {
-		if len(w.compiled) >= maxCompiled {
-			clear(w.compiled) // of rules long changed
-		}
-		w.compiled[source] = c
-	}
-	return c, err
-}
+// conditions are those of routing rules: over the study and its order, of which
+// all is empty for a study without one.
+var conditions = condition.NewLanguage(
+	subject{condition.TrialStudy, Request{Priority: Urgent, Reason: "Headache", Question: "Bleeding?", Department: "Neurology"}, time.Now()},
+	append(condition.StudyVariables(func(s subject) (pacs.Study, time.Time) { return s.study, s.now }),
+		condition.Variable[subject]{Name: "order.priority", Type: cel.StringType, Of: func(s subject) any { return string(s.request.Priority) }},
+		condition.Variable[subject]{Name: "order.question", Type: cel.StringType, Of: func(s subject) any { return s.request.Text() }},
+		condition.Variable[subject]{Name: "order.department", Type: cel.StringType, Of: func(s subject) any { return s.request.Department }},
+	))
 
 // Rules returns all rules in the order in which they are tried.
 func (w *Worklist) Rules(ctx context.Context) ([]Rule, error) { return rules(ctx, w.pool) }
@@ -204,7 +92,7 @@ func (w *Worklist) check(r Rule) error {
 	case r.Deadline < time.Minute || r.Deadline > 365*24*time.Hour:
 		return pacs.Errorf(pacs.Invalid, "The deadline is between one minute and a year")
 	}
-	_, err := w.compiledCondition(r.Condition)
+	_, err := conditions.Compile(r.Condition)
 	return err
 }
 
@@ -255,33 +143,4 @@ func oneRow(n int64, err error, absent string) error {
 		return pacs.Errorf(pacs.NotFound, "%s", absent)
 	}
 	return nil
-}
-
-// AgeAt is a person's age in whole years on the day of the study (now when the
-// study has no date). Dates are DICOM dates; false when the birth date is none,
-// or later than the study.
-func AgeAt(birthDate, studyDate string, now time.Time) (int, bool) {
-	born, ok := dateNumber(birthDate)
-	if !ok {
-		return 0, false
-	}
-	day, ok := dateNumber(studyDate)
-	if !ok {
-		day, _ = dateNumber(now.Format(dicomDate))
-	}
-	if day < born {
-		return 0, false
-	}
-	// As numbers, YYYYMMDD dates differ by 10000 for each birthday passed.
-	return (day - born) / 10000, true
-}
-
-const dicomDate = "20060102"
-
-func dateNumber(date string) (int, bool) {
-	if _, err := time.Parse(dicomDate, date); err != nil {
-		return 0, false
-	}
-	n, err := strconv.Atoi(date)
-	return n, err == nil
 }

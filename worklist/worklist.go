@@ -4,7 +4,6 @@ import (
 	"context"
 	"embed"
 	"errors"
-	"sync"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -26,9 +25,6 @@ type Worklist struct {
 
 	index *index.Index
 	pool  *pgxpool.Pool
-
-	mu       sync.Mutex
-	compiled map[string]*condition // by source; conditions are few
 }
 
 // New brings the worklist's tables up to date. The tables of package access
@@ -37,7 +33,7 @@ func New(ctx context.Context, ix *index.Index) (*Worklist, error) {
 	if err := index.Migrate(ctx, ix.Pool(), "worklist", migrations); err != nil {
 		return nil, err
 	}
-	return &Worklist{index: ix, pool: ix.Pool(), compiled: map[string]*condition{}}, nil
+	return &Worklist{index: ix, pool: ix.Pool()}, nil
 }
 
 // Index is the archive's index that the tasks' studies are in.

@@ -39,5 +39,6 @@
 // C-MOVE proposes, for each SOP class, a context for each transfer syntax in which
 // its instances are kept and one for each of the two that everybody can be sent,
 // in as few associations as have room for them. A destination may allow several
-// associations at a time. One that breaks off is called again.
+// associations at a time. One that breaks off is called again. All of that is a
+// [Transfer] (transfer.go), with which package forward sends, too.
 package queryretrieve

@@ -2,17 +2,12 @@ package queryretrieve
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
-	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
-	"github.com/tasvir-pacs/tasvir/pacs/ul"
 )
 
 // Destination is an application entity that images may be sent to.
@@ -56,7 +51,7 @@ func (p *Provider) move(ctx context.Context, rq *dimse.Request, out *dimse.Progr
 	}
 	m := &moving{p: p, rq: rq, to: to, selection: s, tally: &tally{total: s.total}}
 	stopReports := m.report(ctx, out)
-	failure := m.run(ctx)
+	failure := m.transfer().Run(ctx)
 	stopReports()
 	return p.finished(rq, to.AETitle, p.end(ctx, m.tally, m.why, failure), time.Since(start))
 }
@@ -100,205 +95,39 @@ func (m *moving) report(ctx context.Context, out *dimse.Progress) func() {
 	}
 }
 
-// run sends everything. The classes are divided among as few associations as
-// there must be for their contexts; each share may be sent by several at a time.
-func (m *moving) run(ctx context.Context) error {
-	if m.selection.total == 0 {
-		return nil
-	}
-	groups := m.groups()
-	for _, g := range groups {
-		share := *m.selection
-		if len(groups) > 1 {
-			share.only, share.filter.SOPClassUIDs = nil, g.classes
-		}
-		if err := m.send(ctx, &share, g); err != nil || ctx.Err() != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// group is the contexts of one association.
-type group struct {
-	classes  []string
-	contexts []ul.ProposedContext
-}
-
-// groups plans the contexts: for each class one for each transfer syntax in which
-// instances are kept, and the two in which anything uncompressed can be sent. All
-// of a class are in one association.
-func (m *moving) groups() []group {
-	var groups []group
-	for _, c := range m.selection.classes() {
-		var syntaxes []string
-		for _, ts := range append(c.syntaxes, dicom.ExplicitVRLittleEndian, dicom.ImplicitVRLittleEndian) {
-			allowed := len(m.to.TransferSyntaxes) == 0 || slices.Contains(m.to.TransferSyntaxes, ts) || ts == dicom.ImplicitVRLittleEndian
-			if allowed && !slices.Contains(syntaxes, ts) && len(syntaxes) < dimse.MaxContexts {
-				syntaxes = append(syntaxes, ts)
-			}
-		}
-		if n := len(groups); n == 0 || len(groups[n-1].contexts)+len(syntaxes) > dimse.MaxContexts {
-			groups = append(groups, group{})
-		}
-		g := &groups[len(groups)-1]
-		g.classes = append(g.classes, c.uid)
-		for _, ts := range syntaxes {
-			g.contexts = append(g.contexts, ul.ProposedContext{ID: byte(2*len(g.contexts) + 1), AbstractSyntax: c.uid, TransferSyntaxes: []string{ts}})
-		}
-	}
-	return groups
-}
-
-func (m *moving) dial(ctx context.Context, g group) (*dimse.Client, error) {
-	c, err := dimse.Dial(ctx, m.to.Address, dimse.Dialer{
-		CallingAE: m.p.AETitle, CalledAE: m.to.AETitle, Contexts: g.contexts, DialContext: m.to.DialContext, DialTimeout: dialTimeout,
-		Observe: m.to.Observe,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("%s can't be reached: %w", m.to.AETitle, err)
-	}
-	return c, nil
-}
-
-// maxParallel bounds the associations of one C-MOVE at a time: more of them don't
-// make it quicker.
-const maxParallel = 8
-
-// dialTimeout bounds the wait for a destination that does not answer.
-const dialTimeout = 15 * time.Second
-
-// send sends a share. Instances are read by one goroutine and sent by as many
-// associations as the destination allows, which all negotiate the same.
-func (m *moving) send(ctx context.Context, share *selection, g group) error {
-	// What is begun is completed when the move is cancelled, but not when its
-	// association or the server ends.
-	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer end(nil)
-	stopWatch := context.AfterFunc(ctx, func() {
-		if err := context.Cause(ctx); !errors.Is(err, dimse.ErrCancelled) {
-			end(err)
-		}
-	})
-	defer stopWatch()
-
-	client, err := m.dial(life, g)
-	if err != nil {
-		m.failAll(ctx, share, err)
-		return nil
-	}
-	takes := make(accepted)
-	for _, pc := range client.Contexts() {
-		takes[pc.AbstractSyntax] = append(takes[pc.AbstractSyntax], pc.TransferSyntax)
-	}
-	reading, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	ready := make(chan prepared, ahead)
-	var failure error
-	var running sync.WaitGroup
-	running.Go(func() {
-		defer close(ready)
-		failure = share.feed(reading, takes, ready)
-	})
-	for n := range max(1, min(m.to.Associations, share.total, maxParallel)) {
-		running.Go(func() {
-			w := &worker{m: m, group: g}
-			if n == 0 {
-				w.client = client
-			}
-			w.run(ctx, life, ready)
-		})
-	}
-	running.Wait()
-	return failure
-}
-
-// worker sends over one association at a time.
-type worker struct {
-	m      *moving
-	group  group
-	client *dimse.Client
-}
-
-// maxRedials is how often in a row an association may be lost without an instance
-// stored in between; then what is left has failed.
-const maxRedials = 2
-
-func (w *worker) run(ctx, life context.Context, ready <-chan prepared) {
-	defer w.release(life)
-	lost := 0
-	for item := range ready {
-		if ctx.Err() != nil {
-			item.close()
-			continue // read over what is ready
-		}
-		status, err := sendOne(item, func(i dimse.StoreItem) (dimse.Status, error) {
-			if lost > maxRedials {
-				return dimse.Status{}, fmt.Errorf("%s keeps breaking off", w.m.to.AETitle)
-			}
-			i.MoveOriginatorAE, i.MoveOriginatorMessageID = w.m.rq.Association.CallingAE, w.m.rq.MessageID
-			status, err := w.store(life, i)
-			var source *ul.SourceError
-			switch {
-			case err == nil:
-				lost = 0
-			case errors.Is(err, dimse.ErrNotAccepted), errors.As(err, &source) && !source.Aborted:
-			default: // the association is over
-				lost++
-				w.drop()
-			}
-			return status, err
-		})
-		w.m.record(item, status, err)
+// transfer is how the selection is sent.
+func (m *moving) transfer() *Transfer {
+	return &Transfer{
+		Files: m.p.Files, Decoder: m.p.Decoder, AETitle: m.p.AETitle, To: m.to, Log: m.p.logger(),
+		OriginatorAE: m.rq.Association.CallingAE, OriginatorMessageID: m.rq.MessageID,
+		Total: m.selection.total, Kinds: m.selection.kinds, Pages: m.pages, Sent: m.record, Unreached: m.failAll,
 	}
 }
 
-// store sends one instance, over a new association if there is none.
-func (w *worker) store(life context.Context, item dimse.StoreItem) (dimse.Status, error) {
-	if w.client == nil {
-		c, err := w.m.dial(life, w.group)
-		if err != nil {
-			return dimse.Status{}, err
-		}
-		w.client = c
+// pages are those of the selection, of some SOP classes or (nil) all.
+func (m *moving) pages(ctx context.Context, classes []string, each func([]pacs.Instance) error) error {
+	share := *m.selection
+	if classes != nil {
+		share.only, share.filter.SOPClassUIDs = nil, classes
 	}
-	return w.client.Store(life, item)
+	return share.pages(ctx, each)
 }
 
-func (w *worker) drop() {
-	if w.client != nil {
-		w.client.Close()
-		w.client = nil
-	}
-}
-
-func (w *worker) release(ctx context.Context) {
-	if w.client == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	if err := w.client.Release(ctx); err != nil {
-		w.m.p.logger().Debug("releasing an association", "to", w.m.to.AETitle, "error", err)
-	}
-	w.client = nil
-}
-
-func (m *moving) record(item prepared, status dimse.Status, err error) {
-	m.p.note(m.rq, item, status, err)
-	m.tally.record(item.instance.SOPInstanceUID, status, err)
+func (m *moving) record(i pacs.Instance, status dimse.Status, err error) {
+	m.p.note(m.rq, i, status, err)
+	m.tally.record(i.SOPInstanceUID, status, err)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.why = first(m.why, status, err)
 }
 
 // failAll counts a share as failed that nobody could be sent.
-func (m *moving) failAll(ctx context.Context, share *selection, why error) {
+func (m *moving) failAll(ctx context.Context, classes []string, why error) {
 	m.p.logger().Warn("a destination can't be reached", "association", m.rq.Association.ID, "to", m.to.AETitle, "address", m.to.Address, "error", why)
 	m.mu.Lock()
 	m.why = first(m.why, dimse.Status{}, why)
 	m.mu.Unlock()
-	_ = share.pages(ctx, func(rows []pacs.Instance) error {
+	_ = m.pages(ctx, classes, func(rows []pacs.Instance) error {
 		for i := range rows {
 			m.tally.record(rows[i].SOPInstanceUID, dimse.Status{}, why)
 		}

@@ -42,8 +42,8 @@ type prepared struct {
 	err      error
 }
 
-// errNotTaken says that a peer takes an instance in no syntax that we can give.
-var errNotTaken = errors.New("the peer takes the instance in no transfer syntax that it can be sent in")
+// ErrNotTaken says that a peer takes an instance in no syntax that we can give.
+var ErrNotTaken = errors.New("the peer takes the instance in no transfer syntax that it can be sent in")
 
 // buffers hold short instances until they are sent.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
@@ -174,7 +174,7 @@ func (r *reader) converted(ctx context.Context, p prepared, file pacs.File, take
 	}
 	ts, known := dicom.LookupTransferSyntax(p.instance.TransferSyntaxUID)
 	if target == "" || !known {
-		p.err = errNotTaken
+		p.err = ErrNotTaken
 		return p
 	}
 	p.item.TransferSyntaxUID = target
@@ -210,7 +210,7 @@ func (r *reader) converted(ctx context.Context, p prepared, file pacs.File, take
 	var pixels *dicom.NativePixels
 	if h.PixelData != nil && h.PixelData.Encapsulated {
 		if r.decoder == nil {
-			p.err = errNotTaken
+			p.err = ErrNotTaken
 			return p
 		}
 		if pixels, err = r.decoder.Decode(ctx, h, open); err != nil {

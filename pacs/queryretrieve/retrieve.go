@@ -104,21 +104,24 @@ func (p *Provider) finished(rq *dimse.Request, to string, r dimse.Retrieved, d t
 func (s *selection) feed(ctx context.Context, takes accepted, out chan<- prepared) error {
 	r := &reader{files: s.p.Files, decoder: s.p.Decoder, accepted: takes}
 	defer r.end()
-	return s.pages(ctx, func(rows []pacs.Instance) error {
-		for i := range rows {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			p := r.prepare(ctx, rows[i], rows[i+1:])
-			select {
-			case out <- p:
-			case <-ctx.Done():
-				p.close()
-				return context.Cause(ctx)
-			}
+	return s.pages(ctx, func(rows []pacs.Instance) error { return r.hand(ctx, rows, out) })
+}
+
+// hand prepares a page of instances and hands them to out, until ctx is done.
+func (r *reader) hand(ctx context.Context, rows []pacs.Instance, out chan<- prepared) error {
+	for i := range rows {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
-		return nil
-	})
+		p := r.prepare(ctx, rows[i], rows[i+1:])
+		select {
+		case out <- p:
+		case <-ctx.Done():
+			p.close()
+			return context.Cause(ctx)
+		}
+	}
+	return nil
 }
 
 // get answers a C-GET. PS3.4 C.4.3.3.
@@ -149,7 +152,7 @@ func (p *Provider) get(ctx context.Context, rq *dimse.Request, out *dimse.Getter
 			break
 		}
 		status, err := sendOne(item, func(i dimse.StoreItem) (dimse.Status, error) { return out.Store(i) })
-		p.note(rq, item, status, err)
+		p.note(rq, item.instance, status, err)
 		t.record(item.instance.SOPInstanceUID, status, err)
 		why = first(why, status, err)
 		if time.Since(last) >= pace {
@@ -178,20 +181,28 @@ func first(before error, status dimse.Status, err error) error {
 	return err
 }
 
+// UnpreparedError says that an instance could not be read here, or not be made
+// into something that the peer takes: the association has nothing to do with it.
+type UnpreparedError struct{ Err error }
+
+func (e *UnpreparedError) Error() string { return e.Err.Error() }
+
+func (e *UnpreparedError) Unwrap() error { return e.Err }
+
 // sendOne sends a prepared instance, unless it can't be.
 func sendOne(item prepared, store func(dimse.StoreItem) (dimse.Status, error)) (dimse.Status, error) {
 	defer item.close()
 	if item.err != nil {
-		return dimse.Status{}, item.err
+		return dimse.Status{}, &UnpreparedError{item.err}
 	}
 	return store(item.item)
 }
 
 // note logs a sub-operation that failed.
-func (p *Provider) note(rq *dimse.Request, item prepared, status dimse.Status, err error) {
+func (p *Provider) note(rq *dimse.Request, i pacs.Instance, status dimse.Status, err error) {
 	if err != nil || !status.OK() {
-		p.logger().Warn("an instance could not be sent", "association", rq.Association.ID, "sop", item.instance.SOPInstanceUID,
-			"sop_class", item.instance.SOPClassUID, "transfer_syntax", item.instance.TransferSyntaxUID, "status", status.String(), "error", err)
+		p.logger().Warn("an instance could not be sent", "association", rq.Association.ID, "sop", i.SOPInstanceUID,
+			"sop_class", i.SOPClassUID, "transfer_syntax", i.TransferSyntaxUID, "status", status.String(), "error", err)
 	}
 }
 
@@ -208,19 +219,19 @@ func (p *Provider) end(ctx context.Context, t *tally, why, reading error) dimse.
 	}
 	comment := ""
 	if why != nil {
-		comment = plain(why)
+		comment = Plain(why)
 	}
 	return t.result(cancelled, comment)
 }
 
-// plain says why in a few words.
-func plain(err error) string {
+// Plain says in a few words why an instance could not be sent.
+func Plain(err error) string {
 	var known *pacs.Error
 	var rj *ul.Reject
 	switch {
 	case errors.As(err, &known):
 		return pacs.MessageOf(err)
-	case errors.Is(err, dimse.ErrNotAccepted), errors.Is(err, errNotTaken):
+	case errors.Is(err, dimse.ErrNotAccepted), errors.Is(err, ErrNotTaken):
 		return "no acceptable transfer syntax for an instance"
 	case errors.As(err, &rj):
 		return rj.Error()

@@ -327,7 +327,7 @@ type twoBytes struct{ works atomic.Bool }
 
 func (d *twoBytes) Decode(_ context.Context, h *dicom.Header, open dicom.OpenRange) (*dicom.NativePixels, error) {
 	if !d.works.Load() {
-		return nil, errNotTaken
+		return nil, ErrNotTaken
 	}
 	body, err := open(h.PixelData.Fragments[0].Offset, h.PixelData.Fragments[0].Length)
 	if err != nil {
@@ -399,11 +399,11 @@ func (w *watchedFiles) Open(ctx context.Context, loc pacs.Location, offset, leng
 
 // More kinds of images than one association has contexts for.
 func TestMoveGroups(t *testing.T) {
-	m := &moving{p: &Provider{}, selection: &selection{kinds: map[dimse.Kind]int{}}}
+	m := &Transfer{Kinds: map[dimse.Kind]int{}}
 	for i := range 60 {
 		uid := fmt.Sprintf("1.2.%d", i)
-		m.selection.kinds[dimse.Kind{SOPClassUID: uid, TransferSyntaxUID: dicom.JPEG2000Lossless}] = 1
-		m.selection.kinds[dimse.Kind{SOPClassUID: uid, TransferSyntaxUID: dicom.ExplicitVRLittleEndian}] = 2
+		m.Kinds[dimse.Kind{SOPClassUID: uid, TransferSyntaxUID: dicom.JPEG2000Lossless}] = 1
+		m.Kinds[dimse.Kind{SOPClassUID: uid, TransferSyntaxUID: dicom.ExplicitVRLittleEndian}] = 2
 	}
 	groups := m.groups()
 	classes := 0
@@ -423,7 +423,7 @@ func TestMoveGroups(t *testing.T) {
 	if len(groups) != 2 || classes != 60 {
 		t.Errorf("%d groups of %d classes", len(groups), classes)
 	}
-	m.to.TransferSyntaxes = []string{dicom.ExplicitVRLittleEndian}
+	m.To.TransferSyntaxes = []string{dicom.ExplicitVRLittleEndian}
 	if groups := m.groups(); len(groups) != 1 || len(groups[0].contexts) != 120 {
 		t.Errorf("%d groups for a destination that takes no JPEG 2000", len(groups))
 	}

@@ -1,9 +1,7 @@
 package queryretrieve
 
 import (
-	"cmp"
 	"context"
-	"maps"
 	"slices"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
@@ -102,30 +100,4 @@ func (s *selection) pages(ctx context.Context, each func([]pacs.Instance) error)
 			return nil
 		}
 	}
-}
-
-// classes are the SOP classes of a selection with the transfer syntaxes in which
-// instances of each are kept, the most frequent first.
-func (s *selection) classes() []class {
-	byUID := make(map[string]*class)
-	for _, k := range slices.SortedFunc(maps.Keys(s.kinds), func(a, b dimse.Kind) int {
-		return cmp.Or(cmp.Compare(s.kinds[b], s.kinds[a]), cmp.Compare(a.SOPClassUID, b.SOPClassUID), cmp.Compare(a.TransferSyntaxUID, b.TransferSyntaxUID))
-	}) {
-		c := byUID[k.SOPClassUID]
-		if c == nil {
-			c = &class{uid: k.SOPClassUID}
-			byUID[k.SOPClassUID] = c
-		}
-		c.syntaxes = append(c.syntaxes, k.TransferSyntaxUID)
-	}
-	var list []class
-	for _, uid := range slices.Sorted(maps.Keys(byUID)) {
-		list = append(list, *byUID[uid])
-	}
-	return list
-}
-
-type class struct {
-	uid      string
-	syntaxes []string
 }

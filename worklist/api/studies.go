@@ -95,7 +95,7 @@ func patientOf(s pacs.Study) patientJSON {
 	if other := pacs.OtherScript(p.Name); other != p.Name {
 		p.NameOther = other
 	}
-	if age, known := worklist.AgeAt(s.Patient.BirthDate, s.Date, time.Now()); known {
+	if age, known := pacs.AgeAt(s.Patient.BirthDate, s.Date, time.Now()); known {
 		p.Age = &age
 	}
 	return p
