@@ -39,7 +39,8 @@ type archive struct {
 	lastArrival pacs.Incoming
 	receiveErr  error // returned instead of receiving
 	openErr     error
-	opened      int // readers not closed
+	opened      int     // readers not closed
+	asked       []int64 // bytes of each reader that was opened
 }
 
 const testFacility = 7
@@ -126,6 +127,10 @@ func (a *archive) Instances(_ context.Context, scope pacs.Scope, f pacs.Instance
 	return page(out, f.Page)
 }
 
+func (a *archive) FrameMap(_ context.Context, i pacs.Instance) (pacs.FrameMap, error) {
+	return i.Location.PixelData.FrameMap, nil
+}
+
 type openedPack struct {
 	io.Reader
 	closed func()
@@ -147,6 +152,7 @@ func (a *archive) Open(ctx context.Context, loc pacs.Location, offset, length in
 		return nil, fmt.Errorf("test: %d+%d is outside of %d bytes", offset, length, len(b))
 	}
 	a.opened++
+	a.asked = append(a.asked, length)
 	return &openedPack{bytes.NewReader(b[offset : offset+length]), sync.OnceFunc(func() {
 		a.mu.Lock()
 		a.opened--
@@ -241,16 +247,16 @@ func (a *archive) add(h *dicom.Header, file []byte, in pacs.Incoming) (pacs.Inst
 			i.FrameCount = n
 		}
 		if frames, err := h.Frames(); err == nil {
-			for _, frame := range frames {
-				if !px.Encapsulated {
-					loc.FrameLength = frame[0].Length
-					break
+			if !px.Encapsulated {
+				loc.FrameLength = frames[0][0].Length
+			} else {
+				ranges := make([][]pacs.Range, len(frames))
+				for i, frame := range frames {
+					for _, r := range frame {
+						ranges[i] = append(ranges[i], pacs.Range(r))
+					}
 				}
-				var ranges []pacs.Range
-				for _, r := range frame {
-					ranges = append(ranges, pacs.Range(r))
-				}
-				loc.Fragments = append(loc.Fragments, ranges)
+				loc.SetFrames(ranges)
 			}
 		}
 		i.Location.PixelData = loc

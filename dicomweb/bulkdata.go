@@ -97,7 +97,7 @@ func (s *service) encapsulated(r *request, i pacs.Instance) error {
 			return err
 		}
 		frames = frameSet{1, func(int) ([]piece, error) { return whole, nil }}
-	} else if frames, err = s.framesOf(i); err != nil {
+	} else if frames, err = s.framesOf(r.Request.Context(), i); err != nil {
 		return err
 	}
 	chosen, err := s.negotiatePixels(r.Request, i.TransferSyntaxUID, frames.count == 1)

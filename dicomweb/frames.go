@@ -23,7 +23,7 @@ func (s *service) frames(r *request) error {
 	if err != nil {
 		return err
 	}
-	frames, err := s.framesOf(i)
+	frames, err := s.framesOf(r.Request.Context(), i)
 	if err != nil {
 		return err
 	}

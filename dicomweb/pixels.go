@@ -19,7 +19,7 @@ type frameSet struct {
 }
 
 // framesOf tells how the frames of an instance are found in its file.
-func (s *service) framesOf(i pacs.Instance) (frameSet, error) {
+func (s *service) framesOf(ctx context.Context, i pacs.Instance) (frameSet, error) {
 	if err := pixelsDeleted(i); err != nil {
 		return frameSet{}, err
 	}
@@ -31,21 +31,7 @@ func (s *service) framesOf(i pacs.Instance) (frameSet, error) {
 	loc.PixelData = nil
 	switch {
 	case px.Encapsulated:
-		if px.Fragments == nil {
-			return frameSet{}, pacs.Errorf(pacs.NotAcceptable, "The %d frames of this instance can't be told apart in the stored pixel data (%s). "+
-				"Retrieve the whole instance instead.", i.FrameCount, syntaxName(i.TransferSyntaxUID))
-		}
-		return frameSet{len(px.Fragments), func(n int) ([]piece, error) {
-			fragments := px.Fragments[n-1]
-			pieces := make([]piece, 0, len(fragments))
-			for _, f := range fragments {
-				if f.Offset < 0 || f.Length < 0 || f.Offset > loc.Length || f.Length > loc.Length-f.Offset {
-					return nil, outside(n)
-				}
-				pieces = append(pieces, s.stored(loc, f.Offset, f.Length))
-			}
-			return pieces, nil
-		}}, nil
+		return s.fragmentsOf(ctx, i)
 	case px.FrameLength > 0:
 		return frameSet{i.FrameCount, func(n int) ([]piece, error) {
 			return s.nativePiece(loc, px, int64(n-1)*px.FrameLength, px.FrameLength, n)
@@ -64,6 +50,40 @@ func (s *service) framesOf(i pacs.Instance) (frameSet, error) {
 	}
 	return frameSet{}, pacs.Errorf(pacs.NotAcceptable, "The %d frames of this instance can't be told apart: its pixel data have %d bytes, which don't fit %d rows and %d columns. "+
 		"Retrieve the whole instance instead.", i.FrameCount, px.Length, i.Rows, i.Columns)
+}
+
+// fragmentsOf tells where the frames of encapsulated pixel data are.
+func (s *service) fragmentsOf(ctx context.Context, i pacs.Instance) (frameSet, error) {
+	loc, px := i.Location, i.Location.PixelData
+	loc.PixelData = nil
+	pieces := func(n int, fragments []pacs.Range) ([]piece, error) {
+		pieces := make([]piece, 0, len(fragments))
+		for _, f := range fragments {
+			if f.Offset < 0 || f.Length < 0 || f.Offset > loc.Length || f.Length > loc.Length-f.Offset {
+				return nil, outside(n)
+			}
+			pieces = append(pieces, s.stored(loc, f.Offset, f.Length))
+		}
+		return pieces, nil
+	}
+	switch {
+	case px.Fragments != nil:
+		return frameSet{len(px.Fragments), func(n int) ([]piece, error) { return pieces(n, px.Fragments[n-1]) }}, nil
+	case px.Mapped > 0:
+		frames, err := s.Index.FrameMap(ctx, i)
+		if err != nil {
+			return frameSet{}, err
+		}
+		return frameSet{frames.Frames(), func(n int) ([]piece, error) {
+			fragments, ok := frames.Frame(n)
+			if !ok {
+				return nil, pacs.Errorf(pacs.Internal, "frame %d is missing in the index of instance %s", n, i.SOPInstanceUID)
+			}
+			return pieces(n, fragments)
+		}}, nil
+	}
+	return frameSet{}, pacs.Errorf(pacs.NotAcceptable, "The %d frames of this instance can't be told apart in the stored pixel data (%s). "+
+		"Retrieve the whole instance instead.", i.FrameCount, syntaxName(i.TransferSyntaxUID))
 }
 
 // maxStream is how many fragments the stream of a video may be cut into: each

@@ -20,6 +20,19 @@ type Index interface {
 	Studies(ctx context.Context, scope pacs.Scope, f pacs.StudyFilter) (rows []pacs.Study, next string, err error)
 	Series(ctx context.Context, scope pacs.Scope, f pacs.SeriesFilter) (rows []pacs.Series, next string, err error)
 	Instances(ctx context.Context, scope pacs.Scope, f pacs.InstanceFilter) (rows []pacs.Instance, next string, err error)
+	// FrameMap returns where the frames of an instance are whose PixelData is
+	// Mapped.
+	FrameMap(ctx context.Context, i pacs.Instance) (pacs.FrameMap, error)
+}
+
+// Thumbnails are the small pictures of series that are made when a study is
+// published, kept ready to be sent.
+type Thumbnails interface {
+	// Thumbnail returns the picture of a series whose longer side has at most
+	// size pixels and not much less, as JPEG, and an ETag (without quotes) that
+	// changes with it. NotFound when none is kept of that size, also outside the
+	// scope; then it can be rendered.
+	Thumbnail(ctx context.Context, scope pacs.Scope, studyUID, seriesUID string, size int) (jpeg []byte, etag string, err error)
 }
 
 // Packs reads the archive's bytes.
@@ -43,6 +56,8 @@ type Options struct {
 	Index    Index
 	Packs    Packs
 	Receiver pacs.Receiver
+	// Thumbnails, when not nil, is asked first for the thumbnail of a series.
+	Thumbnails Thumbnails
 
 	// Identity says who makes a request: what they may see, the name under
 	// which what they store is recorded, the code of the facility that owns it

@@ -324,6 +324,38 @@ func TestFramesOfFragments(t *testing.T) {
 	}
 }
 
+// Frame 9,000 of 10,000 is asked of the store as frame 1 is: one read of the
+// bytes of the frame.
+func TestAFarFrameIsOneRead(t *testing.T) {
+	const frames = 10_000
+	ds := image(ctStudy, ctSeries, "1.2.3.1.5", 5, frames).Delete(dicom.TagPixelData)
+	b := partFile(t, ds, dicom.JPEGLSLossless)
+	b = append(b, 0xE0, 0x7F, 0x10, 0x00, 'O', 'B', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF)
+	each := make([][]byte, frames)
+	for n := range each {
+		each[n] = fmt.Appendf(nil, "frame %-20d", n+1)
+	}
+	b = append(b, encapsulated(each, nil)...)
+	a := newArchive()
+	a.put(t, b)
+	if px := a.instances[0].Location.PixelData; px.Mapped != frames || px.Fragments != nil {
+		t.Fatalf("%d frames are mapped", px.Mapped)
+	}
+	h := serve(a)
+	for _, n := range []int{1, 9_000} {
+		a.asked = nil
+		w := get(t, h, fmt.Sprintf("%s/instances/1.2.3.1.5/frames/%d", ctPath, n), "Accept", "image/jls")
+		want(t, w, 200)
+		if got := w.Body.String(); got != string(each[n-1]) {
+			t.Errorf("frame %d is %q", n, got)
+		}
+		if len(a.asked) != 1 || a.asked[0] != int64(len(each[n-1])) {
+			t.Errorf("frame %d: the store was asked for %d bytes", n, a.asked)
+		}
+	}
+	want(t, get(t, h, ctPath+"/instances/1.2.3.1.5/frames/10001", "Accept", "image/jls"), 404)
+}
+
 func TestAVideoIsOneStream(t *testing.T) {
 	const mpeg4 = "1.2.840.10008.1.2.4.102"
 	ds := image(ctStudy, ctSeries, "1.2.3.1.5", 5, 200).Delete(dicom.TagPixelData)

@@ -136,8 +136,32 @@ type PixelLocation struct {
 	// another (native pixel data); 0 otherwise.
 	FrameLength int64
 	// Fragments, for encapsulated pixel data, holds per frame the byte ranges
-	// of its fragments. Nil when the frames can't be told apart.
-	Fragments [][]Range
+	// of its fragments, when those are few (MaxFragments).
+	Fragments [][]Range `json:",omitempty"`
+	// Mapped is how many frames the FrameMap has that is kept for more of them.
+	// When there are neither Fragments nor a map, frames can't be told apart.
+	Mapped int `json:",omitempty"`
+	// FrameMap is set on the way into the index only; there it is kept by
+	// itself, for who asks for frames (index.FrameMap).
+	FrameMap FrameMap `json:",omitempty"`
+}
+
+// MaxFragments is how many fragments PixelLocation holds itself.
+const MaxFragments = 8
+
+// SetFrames notes where the frames of encapsulated pixel data are.
+func (p *PixelLocation) SetFrames(frames [][]Range) {
+	p.Fragments, p.Mapped, p.FrameMap = nil, 0, nil
+	fragments := 0
+	for _, f := range frames {
+		fragments += len(f)
+	}
+	if len(frames) <= MaxFragments && fragments <= MaxFragments {
+		p.Fragments = frames
+		return
+	}
+	p.FrameMap = NewFrameMap(frames)
+	p.Mapped = p.FrameMap.Frames()
 }
 
 // Range is a run of bytes.

@@ -49,6 +49,7 @@ type PixelData struct {
 	// Fragments are the values of the fragments, without their item headers
 	// and without the offset table.
 	Fragments []Range
+	begins    []bool // per fragment: a compressed stream begins with it
 }
 
 // ErrorKind says what is wrong with a stream.

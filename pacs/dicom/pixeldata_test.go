@@ -37,6 +37,50 @@ func TestFramesEncapsulated(t *testing.T) {
 	}
 }
 
+// Without a table a frame is told from the next by the stream that begins with
+// it; a table that contradicts the fragments is as good as none.
+func TestFramesByStreams(t *testing.T) {
+	const (
+		jpeg1 = "FEFF 00E0 04000000 FFD8FFE0\n"
+		jpeg2 = "FEFF 00E0 04000000 FFD8FFDB\n"
+		j2k   = "FEFF 00E0 04000000 FF4FFF51\n"
+		more  = "FEFF 00E0 04000000 11223344\n"
+		other = "FEFF 00E0 04000000 FFD80011\n" // no marker behind SOI
+		none  = "FEFF 00E0 00000000\n"
+		wrong = "FEFF 00E0 08000000 00000000 07000000\n"
+	)
+	for name, c := range map[string]struct {
+		items string
+		want  string // fragments of each frame; "" when they can't be told apart
+	}{
+		"JPEG":                     {none + jpeg1 + more + jpeg2, "[2 1]"},
+		"a wrong table":            {wrong + jpeg1 + jpeg2 + more, "[1 2]"},
+		"JPEG 2000":                {none + j2k + more + more + j2k + more, "[3 2]"},
+		"not as many":              {none + jpeg1 + jpeg1 + jpeg1, ""},
+		"no stream":                {none + more + more + more, ""},
+		"the first begins nothing": {none + more + jpeg1 + jpeg2, ""},
+		"like a stream":            {none + jpeg1 + other + jpeg2, "[2 1]"},
+	} {
+		b := unhex(t, "2800 0800 'IS' 0200 '2 '\nE07F 1000 'OB' 0000 FFFFFFFF\n"+c.items+"FEFF DDE0 00000000\n")
+		h, err := Scan(bytes.NewReader(b), ScanOptions{TransferSyntax: JPEGBaseline8Bit})
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		frames, err := h.Frames()
+		got := ""
+		if err == nil {
+			var n []int
+			for _, f := range frames {
+				n = append(n, len(f))
+			}
+			got = fmt.Sprint(n)
+		}
+		if got != c.want {
+			t.Errorf("%s: %s %v, want %s", name, got, err, c.want)
+		}
+	}
+}
+
 func TestFramesExtendedOffsetTable(t *testing.T) {
 	b := unhex(t, `
 2800 0800 'IS' 0200 '2 '

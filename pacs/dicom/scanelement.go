@@ -282,7 +282,7 @@ func (s *scanner) readUndefined(e *Element, ds *Dataset, depth int) error {
 	case OB, OW:
 		// Not pixel data, yet in fragments: kept in place, as a whole.
 		offset := s.src.offset
-		if _, err := s.readFragments(false); err != nil {
+		if err := s.readFragments(nil); err != nil {
 			return err
 		}
 		e.Bulk = &Range{offset, s.src.offset - offset}

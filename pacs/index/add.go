@@ -398,6 +398,7 @@ func insertInstances(ctx context.Context, tx pgx.Tx, instances []NewInstance, st
 		sums                                                   = make([][]byte, n)
 		offsets, lengths, datasets                             = make([]int64, n), make([]int64, n), make([]int64, n)
 		pixels, deleted, compressed                            = make([]*string, n), make([]*string, n), make([]*string, n)
+		frameMaps                                              = make([][]byte, n)
 		received                                               = make([]time.Time, n)
 	)
 	for i := range instances {
@@ -408,7 +409,7 @@ func insertInstances(ctx context.Context, tx pgx.Tx, instances []NewInstance, st
 		sums[i], received[i] = in.SHA256, in.ReceivedAt
 		offsets[i], lengths[i], datasets[i] = in.Location.Offset, in.Location.Length, in.Location.DatasetOffset
 		var err error
-		if pixels[i], err = column(in.Location.PixelData); err == nil {
+		if pixels[i], frameMaps[i], err = pixelColumns(in.Location.PixelData); err == nil {
 			deleted[i], err = column(in.PixelsDeleted)
 		}
 		if err == nil {
@@ -420,17 +421,17 @@ func insertInstances(ctx context.Context, tx pgx.Tx, instances []NewInstance, st
 	}
 	inserted, err := tx.Query(ctx, `
 		INSERT INTO instance (study_row, series_row, pack_row, sop_uid, version, sop_class, transfer_syntax, number, rows, columns, frames,
-			sha256, pack_offset, length, dataset_offset, pixels, sender, channel, received_at, attributes, pixels_deleted, compressed, charset)
+			sha256, pack_offset, length, dataset_offset, pixels, sender, channel, received_at, attributes, pixels_deleted, compressed, charset, frame_map)
 		SELECT $1, $2, $3, sop_uid, version, sop_class, transfer_syntax, number, rows, columns, frames,
-			sha256, pack_offset, length, dataset_offset, pixels::jsonb, sender, channel, received_at, attributes::jsonb, pixels_deleted::jsonb, compressed::jsonb, charset
+			sha256, pack_offset, length, dataset_offset, pixels::jsonb, sender, channel, received_at, attributes::jsonb, pixels_deleted::jsonb, compressed::jsonb, charset, frame_map
 		FROM unnest($4::text[], $5::int[], $6::text[], $7::text[], $8::int[], $9::int[], $10::int[], $11::int[],
-			$12::bytea[], $13::bigint[], $14::bigint[], $15::bigint[], $16::text[], $17::text[], $18::text[], $19::timestamptz[], $20::text[], $21::text[], $22::text[], $23::text[])
+			$12::bytea[], $13::bigint[], $14::bigint[], $15::bigint[], $16::text[], $17::text[], $18::text[], $19::timestamptz[], $20::text[], $21::text[], $22::text[], $23::text[], $24::bytea[])
 			AS new(sop_uid, version, sop_class, transfer_syntax, number, rows, columns, frames,
-				sha256, pack_offset, length, dataset_offset, pixels, sender, channel, received_at, attributes, pixels_deleted, compressed, charset)
+				sha256, pack_offset, length, dataset_offset, pixels, sender, channel, received_at, attributes, pixels_deleted, compressed, charset, frame_map)
 		ON CONFLICT (study_row, sop_uid, version) DO NOTHING
 		RETURNING sop_uid`,
 		studyID, seriesID, packID, uids, versions, classes, syntaxes, numbers, rows, columns, frames,
-		sums, offsets, lengths, datasets, pixels, senders, channels, received, attributes, deleted, compressed, charsets)
+		sums, offsets, lengths, datasets, pixels, senders, channels, received, attributes, deleted, compressed, charsets, frameMaps)
 	if err != nil {
 		return nil, err
 	}

@@ -227,7 +227,7 @@ func swapPack(ctx context.Context, tx pgx.Tx, studyID int64, swap PackSwap) (del
 		}
 		batch.Queue(`
 			UPDATE instance SET pack_row = $5, pack_offset = $6, length = $7, dataset_offset = $8, sha256 = $9, pixels = NULL,
-				frames = 0, pixels_deleted = $10
+				frame_map = NULL, frames = 0, pixels_deleted = $10
 			WHERE study_row = $1 AND sop_uid = $2 AND version = $3 AND pack_row = $4`,
 			studyID, i.SOPInstanceUID, i.Version, swap.Old, swap.New.ID, i.Location.Offset, i.Location.Length, i.Location.DatasetOffset, i.SHA256, gone)
 	}
@@ -291,7 +291,7 @@ func reconcile(ctx context.Context, tx pgx.Tx, in *NewInstance, studyID, packID 
 	case !deleted || in.PixelsDeleted != nil:
 		return false, 0, nil
 	}
-	pixels, err := column(in.Location.PixelData)
+	pixels, frameMap, err := pixelColumns(in.Location.PixelData)
 	if err != nil {
 		return false, 0, err
 	}
@@ -301,10 +301,10 @@ func reconcile(ctx context.Context, tx pgx.Tx, in *NewInstance, studyID, packID 
 	}
 	_, err = tx.Exec(ctx, `
 		UPDATE instance SET pack_row = $4, pack_offset = $5, length = $6, dataset_offset = $7, sha256 = $8, pixels = $9,
-			frames = $10, transfer_syntax = $11, compressed = $12, charset = $13, pixels_deleted = NULL
+			frames = $10, transfer_syntax = $11, compressed = $12, charset = $13, frame_map = $14, pixels_deleted = NULL
 		WHERE study_row = $1 AND sop_uid = $2 AND version = $3`,
 		studyID, in.SOPInstanceUID, in.Version, packID, in.Location.Offset, in.Location.Length, in.Location.DatasetOffset, in.SHA256, pixels, in.FrameCount,
-		in.TransferSyntaxUID, compressed, text(in.Charset, maxCode))
+		in.TransferSyntaxUID, compressed, text(in.Charset, maxCode), frameMap)
 	if err != nil {
 		return false, 0, err
 	}

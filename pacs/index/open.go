@@ -15,6 +15,7 @@ import (
 	"github.com/pressly/goose/v3/lock"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/bytecache"
 )
 
 //go:embed migrations/*.sql
@@ -25,6 +26,8 @@ type Index struct {
 	pool     *pgxpool.Pool
 	patients Remembered[float64] // how many there are, about
 	totals   Remembered[Totals]
+
+	frameMaps *bytecache.Cache
 }
 
 // Open connects to the database at url (libpq form) and migrates the archive's
@@ -46,7 +49,7 @@ func Open(ctx context.Context, url string) (*Index, error) {
 		pool.Close()
 		return nil, pacs.Wrap(pacs.Unavailable, err, "The database does not answer")
 	}
-	ix := &Index{pool: pool}
+	ix := &Index{pool: pool, frameMaps: bytecache.New(frameMapsKept)}
 	if err := Migrate(ctx, pool, "archive", migrations); err != nil {
 		pool.Close()
 		return nil, err

@@ -215,13 +215,13 @@ func (s *Swap) compress(ctx context.Context, tx pgx.Tx) error {
 	var (
 		sops, syntaxes, pixels, compressed = make([]string, 0, n), make([]string, 0, n), make([]*string, 0, n), make([]*string, 0, n)
 		versions                           = make([]int32, 0, n)
-		sums                               = make([][]byte, 0, n)
+		sums, frameMaps                    = make([][]byte, 0, n), make([][]byte, 0, n)
 		lengths, datasets                  = make([]int64, 0, n), make([]int64, 0, n)
 		saved                              int64
 	)
 	for at, to := range s.Compressed {
 		from := s.Series.Instances[at]
-		px, err := column(to.Location.PixelData)
+		px, frameMap, err := pixelColumns(to.Location.PixelData)
 		if err != nil {
 			return err
 		}
@@ -231,6 +231,7 @@ func (s *Swap) compress(ctx context.Context, tx pgx.Tx) error {
 		}
 		sops, versions, sums = append(sops, from.SOPInstanceUID), append(versions, int32(from.Version)), append(sums, to.SHA256)
 		syntaxes, pixels, compressed = append(syntaxes, to.TransferSyntaxUID), append(pixels, px), append(compressed, how)
+		frameMaps = append(frameMaps, frameMap)
 		lengths, datasets = append(lengths, to.Location.Length), append(datasets, to.Location.DatasetOffset)
 		saved += from.Length - to.Location.Length
 	}
@@ -244,11 +245,11 @@ func (s *Swap) compress(ctx context.Context, tx pgx.Tx) error {
 	}
 	tag, err := tx.Exec(ctx, `
 		UPDATE instance i SET sha256 = c.sha256, transfer_syntax = c.transfer_syntax, length = c.length, dataset_offset = c.dataset_offset,
-			pixels = c.pixels::jsonb, compressed = c.compressed::jsonb
-		FROM unnest($3::text[], $4::int[], $5::bytea[], $6::text[], $7::bigint[], $8::bigint[], $9::text[], $10::text[])
-			AS c (sop_uid, version, sha256, transfer_syntax, length, dataset_offset, pixels, compressed)
+			pixels = c.pixels::jsonb, frame_map = c.frame_map, compressed = c.compressed::jsonb
+		FROM unnest($3::text[], $4::int[], $5::bytea[], $6::text[], $7::bigint[], $8::bigint[], $9::text[], $10::text[], $11::bytea[])
+			AS c (sop_uid, version, sha256, transfer_syntax, length, dataset_offset, pixels, compressed, frame_map)
 		WHERE i.study_row = $1 AND i.pack_row = $2 AND i.sop_uid = c.sop_uid AND i.version = c.version`,
-		s.Series.StudyID, s.PackID, sops, versions, sums, syntaxes, lengths, datasets, pixels, compressed)
+		s.Series.StudyID, s.PackID, sops, versions, sums, syntaxes, lengths, datasets, pixels, compressed, frameMaps)
 	if err != nil {
 		return err
 	}

@@ -171,20 +171,26 @@ func locatePixels(h *dicom.Header) (*pacs.PixelLocation, int) {
 	if n, ok := h.Dataset.Int(dicom.TagNumberOfFrames); ok && n > 0 && n <= 1<<24 {
 		count = n
 	}
+	if !p.Encapsulated {
+		frames, length, err := h.NativeFrames()
+		if err != nil {
+			return p, count
+		}
+		p.FrameLength = length
+		return p, frames
+	}
 	frames, err := h.Frames()
 	if err != nil || len(frames) == 0 {
 		return p, count
 	}
-	if !p.Encapsulated {
-		p.FrameLength = frames[0][0].Length
-		return p, len(frames)
-	}
-	p.Fragments = make([][]pacs.Range, len(frames))
+	ranges := make([][]pacs.Range, len(frames))
 	for i, frame := range frames {
-		for _, r := range frame {
-			p.Fragments[i] = append(p.Fragments[i], pacs.Range(r))
+		ranges[i] = make([]pacs.Range, len(frame))
+		for j, r := range frame {
+			ranges[i][j] = pacs.Range(r)
 		}
 	}
+	p.SetFrames(ranges)
 	return p, len(frames)
 }
 
