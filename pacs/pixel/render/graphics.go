@@ -250,8 +250,10 @@ func (d *drawing) clipped(a, b point) (point, point, bool) {
 	t0, t1 := 0.0, 1.0
 	dx, dy := b.x-a.x, b.y-a.y
 	for _, edge := range [4][2]float64{
-		{-dx, a.x + margin}, {dx, float64(bounds.Dx()+margin) - a.x},
-		{-dy, a.y + margin}, {dy, float64(bounds.Dy()+margin) - a.y},
+		{-dx, a.x + margin},
+		{dx, float64(bounds.Dx()+margin) - a.x},
+		{-dy, a.y + margin},
+		{dy, float64(bounds.Dy()+margin) - a.y},
 	} {
 		p, q := edge[0], edge[1]
 		switch {
