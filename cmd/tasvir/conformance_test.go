@@ -192,6 +192,11 @@ func TestConformanceSource(t *testing.T) {
 			t.Errorf("unfinished: %s", line)
 		}
 	}
+	for _, want := range []string{"| N-CREATE: what is available, to devices that are registered to be told | Instance Availability Notification | ", "### 3.7 Instance availability notification", "UNAVAILABLE", "0111H"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("it does not say %q", want)
+		}
+	}
 	private := func(accept bool) bool {
 		source, err := (&ConformanceCmd{AET: "A", AcceptUnknownSOPClasses: accept}).source()
 		return err == nil && len(source.Server.Offer("1.2.826.0.1.3680043.10.999.1").Operations) > 0

@@ -27,6 +27,7 @@ type deviceFlags struct {
 	Address             *string   `placeholder:"HOST:PORT" help:"Where it answers; empty: the archive never calls it."`
 	Service             *[]string `help:"What it may ask of the archive: store, query, retrieve, worklist, mpps, commitment, ups (comma separated; none: nothing). A new AE gets store and commitment."`
 	Destination         *bool     `negatable:"" help:"Images may be sent to it."`
+	Notify              *bool     `negatable:"" help:"It is told when studies are available (instance availability notification)."`
 	AllFacilities       *bool     `negatable:"" help:"It queries and retrieves the studies of every facility."`
 	TransferSyntax      *[]string `help:"UIDs of the transfer syntaxes it takes images in (comma separated; none: what negotiation finds)."`
 	Charset             *string   `help:"Character set of its text when it declares none or a wrong one, for example windows-1251."`
@@ -41,6 +42,7 @@ type deviceFlags struct {
 func (f *deviceFlags) apply(d *access.Device) error {
 	assign(&d.Description, f.Description)
 	assign(&d.Destination, f.Destination)
+	assign(&d.Notify, f.Notify)
 	assign(&d.AllFacilities, f.AllFacilities)
 	assign(&d.Charset, f.Charset)
 	assign(&d.AnswerCharset, f.AnswerCharset)

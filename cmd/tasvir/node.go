@@ -24,6 +24,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/access"
 	"github.com/tasvir-pacs/tasvir/pacs/associations"
+	"github.com/tasvir-pacs/tasvir/pacs/availability"
 	"github.com/tasvir-pacs/tasvir/pacs/commitment"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
 	"github.com/tasvir-pacs/tasvir/pacs/index"
@@ -77,6 +78,7 @@ type Node struct {
 	patrol    *patrol.Patrol
 
 	commitments *commitment.Commitments
+	notices     *availability.Notices
 
 	closers []func(context.Context) // run in reverse order
 	failed  chan error              // the first part that ends by itself
@@ -240,6 +242,9 @@ func (n *Node) startJobs(ctx context.Context, m *metrics, registry prometheus.Re
 	workers := river.NewWorkers()
 	var jobs *river.Client[pgx.Tx]
 	if err := n.openCommitments(ctx, func() *river.Client[pgx.Tx] { return jobs }, workers, registry); err != nil {
+		return err
+	}
+	if err := n.openNotices(ctx, func() *river.Client[pgx.Tx] { return jobs }, workers, registry); err != nil {
 		return err
 	}
 	river.AddWorker(workers, &publish.CompletionWorker{Index: n.Index, Quiet: n.flags.Quiet, Completed: n.completed})

@@ -74,6 +74,9 @@ func (n *Node) completed(ctx context.Context, tx pgx.Tx, study pacs.Study) error
 	if err != nil {
 		return err
 	}
+	if err := n.notices.Changed(ctx, tx, study.ID); err != nil {
+		return err
+	}
 	return publish.EnqueueMerge(ctx, jobs, tx, study.ID)
 }
 

@@ -45,7 +45,7 @@ func (n *Node) openRetention(ctx context.Context, workers *river.Workers, m *met
 	}
 	n.retention, err = retention.Open(ctx, retention.Options{
 		Index: n.Index, Store: n.store, Cold: n.flags.ColdStore != "", Busy: n.Worklist.Busy, Limit: n.flags.RetentionLimit,
-		Log: n.log.With("part", "retention"), Observe: m.retained,
+		Log: n.log.With("part", "retention"), Observe: m.retained, Touching: n.touching,
 	})
 	if err == nil {
 		river.AddWorker(workers, &retention.Worker{Retention: n.retention})

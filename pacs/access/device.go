@@ -32,6 +32,10 @@ type Device struct {
 	// Destination says that images may be sent to it: by C-MOVE and by
 	// forwarding. It needs an address.
 	Destination bool
+	// Notify says that it is told when instances of its facility's studies, or of
+	// all with AllFacilities, become available and when that changes (instance
+	// availability notification). It needs an address.
+	Notify bool
 	// AllFacilities lets it query and retrieve the whole archive instead of its
 	// own facility's studies: a national viewer.
 	AllFacilities bool
@@ -168,6 +172,8 @@ func (d *Device) checkAddress() error {
 		return pacs.Errorf(pacs.Invalid, "The address needs a host name or an IP address").WithReason("host", "")
 	case d.Host == "" && d.Destination:
 		return pacs.Errorf(pacs.Invalid, "Images can be sent only to an AE that has an address").WithReason("host", "")
+	case d.Host == "" && d.Notify:
+		return pacs.Errorf(pacs.Invalid, "Only an AE that has an address can be told that studies are available").WithReason("host", "")
 	}
 	return nil
 }

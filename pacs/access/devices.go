@@ -62,7 +62,7 @@ func (a *Access) AddDevice(ctx context.Context, by *Identity, d Device) (Device,
 			return err
 		}
 		tag, err := tx.Exec(ctx, `INSERT INTO device (`+deviceColumns+`)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT (ae_title) DO NOTHING`, deviceValues(&d)...)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) ON CONFLICT (ae_title) DO NOTHING`, deviceValues(&d)...)
 		if err != nil {
 			return err
 		}
@@ -101,7 +101,7 @@ func (a *Access) UpdateDevice(ctx context.Context, by *Identity, aeTitle string,
 		}
 		d.LastSeenAt = seen
 		if _, err := tx.Exec(ctx, `UPDATE device SET (`+deviceColumns+`) =
-			($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) WHERE ae_title = $1`, deviceValues(&d)...); err != nil {
+			($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) WHERE ae_title = $1`, deviceValues(&d)...); err != nil {
 			return err
 		}
 		if before != d.FacilityID { // the facility that lost it can tell when
@@ -178,12 +178,12 @@ func ownDevice(ctx context.Context, q querier, by *Identity, aeTitle, lock strin
 
 // deviceColumns are what deviceValues writes.
 const deviceColumns = `ae_title, facility_row, description, charset, host, port, services, destination, transfer_syntaxes, answer_charset,
-	tls, tls_server_name, certificate, max_associations_from, max_associations_to, all_facilities`
+	tls, tls_server_name, certificate, max_associations_from, max_associations_to, all_facilities, notify`
 
 func deviceValues(d *Device) []any {
 	return []any{
 		d.AETitle, d.FacilityID, d.Description, d.Charset, d.Host, d.Port, d.Services, d.Destination, d.TransferSyntaxes, d.AnswerCharset,
-		d.TLS, d.TLSServerName, d.Certificate, d.MaxAssociationsFrom, d.MaxAssociationsTo, d.AllFacilities,
+		d.TLS, d.TLSServerName, d.Certificate, d.MaxAssociationsFrom, d.MaxAssociationsTo, d.AllFacilities, d.Notify,
 	}
 }
 
@@ -192,7 +192,7 @@ func deviceValues(d *Device) []any {
 func devicesWhere(ctx context.Context, q querier, condition string, args ...any) ([]Device, error) {
 	rows, err := q.Query(ctx, `SELECT d.ae_title, d.facility_row, f.code, d.description, d.charset, d.host, d.port, d.services, d.destination,
 			d.transfer_syntaxes, d.answer_charset, d.tls, d.tls_server_name, d.certificate, d.max_associations_from, d.max_associations_to,
-			d.all_facilities, d.last_seen_at
+			d.all_facilities, d.notify, d.last_seen_at
 		FROM device d JOIN facility f ON f.id = d.facility_row WHERE `+condition, args...)
 	if err != nil {
 		return nil, err
@@ -201,7 +201,7 @@ func devicesWhere(ctx context.Context, q querier, condition string, args ...any)
 		var seen *time.Time
 		err = row.Scan(&d.AETitle, &d.FacilityID, &d.FacilityCode, &d.Description, &d.Charset, &d.Host, &d.Port, &d.Services, &d.Destination,
 			&d.TransferSyntaxes, &d.AnswerCharset, &d.TLS, &d.TLSServerName, &d.Certificate, &d.MaxAssociationsFrom, &d.MaxAssociationsTo,
-			&d.AllFacilities, &seen)
+			&d.AllFacilities, &d.Notify, &seen)
 		d.LastSeenAt = orZero(seen)
 		return d, err
 	})

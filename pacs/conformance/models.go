@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tasvir-pacs/tasvir/pacs/availability"
 	"github.com/tasvir-pacs/tasvir/pacs/commitment"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
@@ -34,6 +35,13 @@ func (s *Source) models(p *page, offered []dimse.Offer) {
 		instances, open := commitment.Bounds()
 		p.heading(3, "3.6 Storage commitment")
 		p.text("Push model. A request names at most %d instances, and %d requests of a device may wait for their answer. An instance is committed when what is stored of it was read back and is what was received. The answer is an N-EVENT-REPORT over the same association while it lasts, else over a new one to the device's registered address, with this archive as SCP. It is repeated for days where the device can't be reached.", instances, open)
+	}
+	for _, u := range s.Uses {
+		if slices.Contains(u.SOPClasses, dicom.InstanceAvailabilityNotificationSOPClass) {
+			p.heading(3, "3.7 Instance availability notification")
+			p.text("Devices that are registered to be told are told of the studies they may see: when a study is complete, again when late images have completed it anew, and when its instances are moved or deleted. Instance Availability (0008,0056) is ONLINE, NEARLINE in the cold store, or UNAVAILABLE where the pixel data or the whole instance were deleted. One notification is about at most one performed procedure step and names at most %d instances; its SOP Instance UID follows from its content, so that a notification repeated because its answer was lost has the same, and status %s counts as success. Optional attributes are not sent. It is repeated for %d hours where the device can't be reached.",
+				availability.MaxInstances, dimse.DuplicateInstance, int(availability.Patience.Hours()))
+		}
 	}
 	for i := range s.Server.Services {
 		svc := &s.Server.Services[i]

@@ -58,7 +58,7 @@ var ServiceSOPClasses = []SOPClass{
 	{"1.2.840.10008.5.1.4.32.1", "General Purpose Worklist - FIND", true},
 	{"1.2.840.10008.5.1.4.32.2", "General Purpose Scheduled Procedure Step", true},
 	{"1.2.840.10008.5.1.4.32.3", "General Purpose Performed Procedure Step", true},
-	{"1.2.840.10008.5.1.4.33", "Instance Availability Notification", false},
+	{InstanceAvailabilityNotificationSOPClass, "Instance Availability Notification", false},
 	{"1.2.840.10008.5.1.4.34.6.1", "Unified Procedure Step - Push", false},
 	{"1.2.840.10008.5.1.4.34.6.2", "Unified Procedure Step - Watch", false},
 	{"1.2.840.10008.5.1.4.34.6.3", "Unified Procedure Step - Pull", false},

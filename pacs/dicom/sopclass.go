@@ -9,21 +9,22 @@ type SOPClass struct {
 
 // SOP classes of services, PS3.6 table A-1.
 const (
-	VerificationSOPClass                   = "1.2.840.10008.1.1"
-	MediaStorageDirectorySOPClass          = "1.2.840.10008.1.3.10"
-	StorageCommitmentPushModelSOPClass     = "1.2.840.10008.1.20.1"
-	StorageCommitmentPushModelSOPInstance  = "1.2.840.10008.1.20.1.1"
-	ModalityPerformedProcedureStepSOPClass = "1.2.840.10008.3.1.2.3.3"
-	PatientRootFindSOPClass                = "1.2.840.10008.5.1.4.1.2.1.1"
-	PatientRootMoveSOPClass                = "1.2.840.10008.5.1.4.1.2.1.2"
-	PatientRootGetSOPClass                 = "1.2.840.10008.5.1.4.1.2.1.3"
-	StudyRootFindSOPClass                  = "1.2.840.10008.5.1.4.1.2.2.1"
-	StudyRootMoveSOPClass                  = "1.2.840.10008.5.1.4.1.2.2.2"
-	StudyRootGetSOPClass                   = "1.2.840.10008.5.1.4.1.2.2.3"
-	PatientStudyOnlyFindSOPClass           = "1.2.840.10008.5.1.4.1.2.3.1"
-	PatientStudyOnlyMoveSOPClass           = "1.2.840.10008.5.1.4.1.2.3.2"
-	PatientStudyOnlyGetSOPClass            = "1.2.840.10008.5.1.4.1.2.3.3"
-	ModalityWorklistFindSOPClass           = "1.2.840.10008.5.1.4.31"
+	VerificationSOPClass                     = "1.2.840.10008.1.1"
+	MediaStorageDirectorySOPClass            = "1.2.840.10008.1.3.10"
+	InstanceAvailabilityNotificationSOPClass = "1.2.840.10008.5.1.4.33"
+	StorageCommitmentPushModelSOPClass       = "1.2.840.10008.1.20.1"
+	StorageCommitmentPushModelSOPInstance    = "1.2.840.10008.1.20.1.1"
+	ModalityPerformedProcedureStepSOPClass   = "1.2.840.10008.3.1.2.3.3"
+	PatientRootFindSOPClass                  = "1.2.840.10008.5.1.4.1.2.1.1"
+	PatientRootMoveSOPClass                  = "1.2.840.10008.5.1.4.1.2.1.2"
+	PatientRootGetSOPClass                   = "1.2.840.10008.5.1.4.1.2.1.3"
+	StudyRootFindSOPClass                    = "1.2.840.10008.5.1.4.1.2.2.1"
+	StudyRootMoveSOPClass                    = "1.2.840.10008.5.1.4.1.2.2.2"
+	StudyRootGetSOPClass                     = "1.2.840.10008.5.1.4.1.2.2.3"
+	PatientStudyOnlyFindSOPClass             = "1.2.840.10008.5.1.4.1.2.3.1"
+	PatientStudyOnlyMoveSOPClass             = "1.2.840.10008.5.1.4.1.2.3.2"
+	PatientStudyOnlyGetSOPClass              = "1.2.840.10008.5.1.4.1.2.3.3"
+	ModalityWorklistFindSOPClass             = "1.2.840.10008.5.1.4.31"
 )
 
 // Storage SOP classes that are named in code.

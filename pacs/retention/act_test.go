@@ -9,11 +9,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
@@ -458,4 +461,41 @@ func (f *failing) Get(ctx context.Context, key string, offset, length int64) (io
 		return nil, err
 	}
 	return f.Store.Get(ctx, key, offset, length)
+}
+
+// Touching is called in the transaction, before the rows change; its error keeps
+// them as they are.
+func TestTouching(t *testing.T) {
+	for _, action := range []Action{DeleteAll, DeletePixels, MoveToCold} {
+		t.Run(string(action), func(t *testing.T) {
+			var calls []string
+			refuse := true
+			s := openSite(t, func(o *Options) {
+				o.Touching = func(ctx context.Context, tx pgx.Tx, studyID int64, action Action) error {
+					var instances int
+					if err := tx.QueryRow(ctx, `SELECT count(*) FROM instance WHERE study_row = $1 AND pixels_deleted IS NULL`, studyID).Scan(&instances); err != nil {
+						return err
+					}
+					calls = append(calls, fmt.Sprint(action, " ", instances))
+					if refuse {
+						return errors.New("not now")
+					}
+					return nil
+				}
+			})
+			s.receive(pictures()...)
+			s.age(one, 400)
+			s.enabled(Policy{Name: "Age", Action: action, Days: 365})
+			before := s.instances(one)
+			s.pass()
+			if after := s.instances(one); len(after) != len(before) || after[one+".1.1"].Location.PackKey != before[one+".1.1"].Location.PackKey {
+				t.Errorf("it was refused, and %d of %d instances are left, in %s", len(after), len(before), after[one+".1.1"].Location.PackKey)
+			}
+			refuse = false
+			s.pass()
+			if want := fmt.Sprint(action, " ", len(before)); !slices.Equal(calls, []string{want, want}) {
+				t.Errorf("called %q, want twice %q", calls, want)
+			}
+		})
+	}
 }

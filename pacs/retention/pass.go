@@ -285,6 +285,9 @@ func (r *Retention) touch(ctx context.Context, run *Run, c candidate) error {
 		if err := r.count(ctx, tx); err != nil {
 			return err
 		}
+		if err := r.o.Touching(ctx, tx, c.ID, run.Action); err != nil {
+			return err
+		}
 		if err := w.apply(ctx, tx); err != nil {
 			return err
 		}

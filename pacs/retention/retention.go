@@ -35,7 +35,9 @@ type Options struct {
 	// Limit is how many studies are touched a day (UTC) at most; 0 is
 	// DefaultLimit.
 	Limit int
-	Log   *slog.Logger
+	// Touching is called in the transaction that touches a study, before it does.
+	Touching func(ctx context.Context, tx pgx.Tx, studyID int64, action Action) error
+	Log      *slog.Logger
 	// Observe is told of each study that was touched.
 	Observe func(action Action, bytes int64)
 }
@@ -71,6 +73,9 @@ func Open(ctx context.Context, o Options) (*Retention, error) {
 	}
 	if o.Observe == nil {
 		o.Observe = func(Action, int64) {}
+	}
+	if o.Touching == nil {
+		o.Touching = func(context.Context, pgx.Tx, int64, Action) error { return nil }
 	}
 	r := &Retention{o: o, pool: o.Index.Pool(), packs: &publish.Packs{Index: o.Index, Store: o.Store}, now: time.Now}
 	return r, r.checkCold(ctx)

@@ -53,7 +53,7 @@ func TestAdminDevices(t *testing.T) {
 	boss.do("PUT", "/api/admin/devices/MR1", fields{"facility": "A"}).problem(404, "not_found", "")
 	boss.do("DELETE", "/api/admin/devices/MR1", nil).problem(404, "not_found", "")
 	list := boss.do("GET", "/api/admin/devices", nil).want(200)
-	if string(list.body) != `{"devices":[{"ae_title":"CT 1","facility":"A","description":"Ward 3","services":["store","commitment"],"destination":false,"all_facilities":false,"transfer_syntaxes":[],"tls":false,"max_associations_from":0,"max_associations_to":0}]}` {
+	if string(list.body) != `{"devices":[{"ae_title":"CT 1","facility":"A","description":"Ward 3","services":["store","commitment"],"destination":false,"notify":false,"all_facilities":false,"transfer_syntaxes":[],"tls":false,"max_associations_from":0,"max_associations_to":0}]}` {
 		t.Errorf("%s", list.body)
 	}
 	if got := admin.do("GET", "/api/admin/devices", nil).want(200).field("devices.1.ae_title"); got != "MR1" {

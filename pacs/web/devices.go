@@ -21,6 +21,7 @@ type deviceRecord struct {
 	Port                int              `json:"port,omitempty"`
 	Services            []access.Service `json:"services"`
 	Destination         bool             `json:"destination"`
+	Notify              bool             `json:"notify"`
 	AllFacilities       bool             `json:"all_facilities"`
 	TransferSyntaxes    []string         `json:"transfer_syntaxes"`
 	Charset             string           `json:"charset,omitempty"`
@@ -36,7 +37,7 @@ type deviceRecord struct {
 func deviceRecordOf(d access.Device) deviceRecord {
 	record := deviceRecord{
 		AETitle: d.AETitle, Facility: d.FacilityCode, Description: d.Description, Host: d.Host, Port: d.Port,
-		Services: d.Services, Destination: d.Destination, AllFacilities: d.AllFacilities, TransferSyntaxes: d.TransferSyntaxes,
+		Services: d.Services, Destination: d.Destination, Notify: d.Notify, AllFacilities: d.AllFacilities, TransferSyntaxes: d.TransferSyntaxes,
 		Charset: d.Charset, AnswerCharset: d.AnswerCharset, TLS: d.TLS, TLSServerName: d.TLSServerName, Certificate: d.Certificate,
 		MaxAssociationsFrom: d.MaxAssociationsFrom, MaxAssociationsTo: d.MaxAssociationsTo,
 	}
@@ -50,7 +51,7 @@ func deviceRecordOf(d access.Device) deviceRecord {
 func (r deviceRecord) device() access.Device {
 	return access.Device{
 		AETitle: r.AETitle, FacilityCode: r.Facility, Description: r.Description, Host: r.Host, Port: r.Port,
-		Services: r.Services, Destination: r.Destination, AllFacilities: r.AllFacilities, TransferSyntaxes: r.TransferSyntaxes,
+		Services: r.Services, Destination: r.Destination, Notify: r.Notify, AllFacilities: r.AllFacilities, TransferSyntaxes: r.TransferSyntaxes,
 		Charset: r.Charset, AnswerCharset: r.AnswerCharset, TLS: r.TLS, TLSServerName: r.TLSServerName, Certificate: r.Certificate,
 		MaxAssociationsFrom: r.MaxAssociationsFrom, MaxAssociationsTo: r.MaxAssociationsTo,
 	}

@@ -74,12 +74,15 @@ describe('devices and associations', () => {
     assert.equal(await panel().getByRole('button', { name: 'Aloqani tekshirish' }).count(), 0);
     await panel().getByLabel('Xost nomi yoki IP manzil').fill('10.20.1.12');
     await panel().getByLabel('ishlar roʻyxati').check();
+    await panel().getByLabel('Unga tekshiruvlar tayyorligi aytiladi').check();
     await panel().getByText('Qoʻshimcha').click();
     await panel().getByLabel('Faqat TLS orqali').check();
     await panel().getByLabel('Biriktirilgan sertifikat').fill('CN=US1');
     await checkPage('device-new');
     await panel().locator('button[type=submit]').click();
     await page.locator('tbody tr', { hasText: 'URGUT_US' }).getByText('10.20.1.12:104 TLS').waitFor();
+    await edit('URGUT_US');
+    assert.equal(await panel().getByLabel('Unga tekshiruvlar tayyorligi aytiladi').isChecked(), true);
 
     await edit('URGUT_CT1');
     await panel().getByRole('button', { name: 'Aloqani tekshirish' }).click();

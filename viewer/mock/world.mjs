@@ -32,6 +32,7 @@ export function makeWorld(now = Date.now()) {
     description,
     services: ['store', 'commitment'],
     destination: false,
+    notify: false,
     all_facilities: false,
     transfer_syntaxes: [],
     tls: false,

@@ -281,6 +281,7 @@ export interface Device {
   port?: number;
   services: Service[];
   destination: boolean;
+  notify: boolean;
   all_facilities: boolean;
   transfer_syntaxes: string[];
   charset?: string;

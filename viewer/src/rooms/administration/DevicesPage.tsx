@@ -41,6 +41,7 @@ export function DevicesPage() {
         facility: facilities[0]?.code ?? '',
         services: ['store', 'commitment'],
         destination: false,
+        notify: false,
         all_facilities: false,
         transfer_syntaxes: [],
         tls: false,
@@ -113,7 +114,7 @@ function Reach({ device, change }: PartProps) {
           value={device.host ?? ''}
           spellCheck={false}
           autoCapitalize="none"
-          onChange={(e) => change(e.target.value ? { host: e.target.value, port: device.port || 104 } : { host: '', port: 0, destination: false })}
+          onChange={(e) => change(e.target.value ? { host: e.target.value, port: device.port || 104 } : { host: '', port: 0, destination: false, notify: false })}
         />
       </Field>
       {device.host && (
@@ -125,6 +126,12 @@ function Reach({ device, change }: PartProps) {
             <input type="checkbox" checked={device.destination} onChange={(e) => change({ destination: e.target.checked })} />
             <span>
               {t('devices.destination')} <small className="secondary">{t('devices.destinationHint')}</small>
+            </span>
+          </label>
+          <label className="check">
+            <input type="checkbox" checked={device.notify} onChange={(e) => change({ notify: e.target.checked })} />
+            <span>
+              {t('devices.notify')} <small className="secondary">{t('devices.notifyHint')}</small>
             </span>
           </label>
         </>
