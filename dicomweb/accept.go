@@ -65,7 +65,7 @@ func parseAccept(s string) []mediaRange {
 	var ranges []mediaRange
 	for _, entry := range splitQuoted(s, ',') {
 		fields := splitQuoted(entry, ';')
-		m := mediaRange{media: strings.ToLower(strings.TrimSpace(fields[0])), q: 1}
+		m := mediaRange{media: strings.ToLower(strings.Trim(fields[0], `"' `+"\t")), q: 1}
 		switch {
 		case m.media == "":
 			continue
@@ -192,16 +192,11 @@ func negotiate(r *http.Request, offers []offer) (offer, error) {
 	return offer{}, pacs.Errorf(pacs.NotAcceptable, "Nothing that the Accept header allows can be sent. Accept %s.", b.String())
 }
 
-// Media types of DICOM JSON answers.
+// Media types of data sets and of bytes.
 const (
+	mediaDICOMXML  = "application/dicom+xml"
 	mediaDICOM     = "application/dicom"
 	mediaDICOMJSON = "application/dicom+json"
 	mediaJSON      = "application/json"
 	mediaOctets    = "application/octet-stream"
 )
-
-// negotiateJSON returns the media type for an answer in DICOM JSON.
-func negotiateJSON(r *http.Request) (string, error) {
-	o, err := negotiate(r, []offer{{media: mediaDICOMJSON}, {media: mediaJSON}})
-	return o.media, err
-}

@@ -90,13 +90,13 @@ func TestAcceptParameterReplacesTheHeader(t *testing.T) {
 	for _, v := range []string{"application/json", url.QueryEscape("application/json")} {
 		r := httptest.NewRequest("GET", "/?accept="+v, nil)
 		r.Header.Set("Accept", "text/html")
-		if media, err := negotiateJSON(r); err != nil || media != mediaJSON {
-			t.Errorf("accept=%s: %s, %v", v, media, err)
+		if form, err := negotiateModel(r); err != nil || form.media != mediaJSON {
+			t.Errorf("accept=%s: %s, %v", v, form.media, err)
 		}
 	}
 	r := httptest.NewRequest("GET", "/?accept=application/dicom+json", nil) // + arrives as a blank
-	if media, err := negotiateJSON(r); err != nil || media != mediaDICOMJSON {
-		t.Errorf("%s, %v", media, err)
+	if form, err := negotiateModel(r); err != nil || form.media != mediaDICOMJSON {
+		t.Errorf("%s, %v", form.media, err)
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 // seriesMetadata sends the metadata of a series, PS3.18 10.4.1.1.2, as they
 // are stored: gzipped JSON, unpacked only for a client that can't take gzip.
 func (s *service) seriesMetadata(r *request) error {
-	media, err := negotiateJSON(r.Request)
+	form, err := negotiateModel(r.Request)
 	if err != nil {
 		return err
 	}
@@ -26,8 +26,19 @@ func (s *service) seriesMetadata(r *request) error {
 		return err
 	}
 	defer m.Body.Close()
-	if s.jsonHead(r, media, m.ETag) {
+	if s.jsonHead(r, form.media, form.tag(m.ETag)) {
 		return nil
+	}
+	if form.xml {
+		left := []io.ReadCloser{m.Body}
+		return s.passModels(r, func() (io.ReadCloser, error) {
+			if len(left) == 0 {
+				return nil, io.EOF
+			}
+			body := left[0]
+			left = nil
+			return body, nil
+		})
 	}
 	if !acceptsGzip(r.Request) {
 		z, err := gzip.NewReader(m.Body)
@@ -46,7 +57,7 @@ func (s *service) seriesMetadata(r *request) error {
 // instanceMetadata sends the metadata of one instance: its element of the
 // series' array.
 func (s *service) instanceMetadata(r *request) error {
-	media, err := negotiateJSON(r.Request)
+	form, err := negotiateModel(r.Request)
 	if err != nil {
 		return err
 	}
@@ -71,10 +82,10 @@ func (s *service) instanceMetadata(r *request) error {
 	if m.ETag != "" {
 		etag = m.ETag + "-" + shortHash(r.instance)
 	}
-	if s.jsonHead(r, media, etag) {
+	if s.jsonHead(r, form.media, form.tag(etag)) {
 		return nil
 	}
-	return s.sendJSON(r, body)
+	return s.sendModels(r, form, body)
 }
 
 // findInstance reads a DICOM JSON array one instance at a time and returns the
@@ -110,7 +121,7 @@ func findInstance(src io.Reader, uid string) (json.RawMessage, error) {
 // studyMetadata sends the metadata of all series of a study, one after the
 // other, as one array.
 func (s *service) studyMetadata(r *request) error {
-	media, err := negotiateJSON(r.Request)
+	form, err := negotiateModel(r.Request)
 	if err != nil {
 		return err
 	}
@@ -138,8 +149,22 @@ func (s *service) studyMetadata(r *request) error {
 		f.After = next
 	}
 	st := studies[0]
-	if s.jsonHead(r, media, fmt.Sprintf("%x-%x%s", st.UpdatedAt.UnixMicro(), st.InstanceCount, st.Amendment.Tag())) {
+	if s.jsonHead(r, form.media, form.tag(fmt.Sprintf("%x-%x%s", st.UpdatedAt.UnixMicro(), st.InstanceCount, st.Amendment.Tag()))) {
 		return nil
+	}
+	if form.xml {
+		return s.passModels(r, func() (io.ReadCloser, error) {
+			if len(uids) == 0 {
+				return nil, io.EOF
+			}
+			uid := uids[0]
+			uids = uids[1:]
+			m, err := s.Packs.Metadata(ctx, r.scope, r.study, uid)
+			if err != nil {
+				return nil, err
+			}
+			return m.Body, nil
+		})
 	}
 
 	var w io.Writer = r.Writer
@@ -301,7 +326,7 @@ func (s *service) pass(r *request, src io.Reader) error {
 	return err
 }
 
-// sendJSON sends a JSON body that is in memory, gzipped where that is wanted
+// sendJSON sends a text that is in memory, gzipped where that is wanted
 // and worth it.
 func (s *service) sendJSON(r *request, body []byte) error {
 	if len(body) > 1400 && acceptsGzip(r.Request) {
@@ -319,18 +344,6 @@ func (s *service) sendJSON(r *request, body []byte) error {
 		return nil
 	}
 	_, err := r.Writer.Write(body)
-	return err
-}
-
-// sendJSONStatus sends a small JSON body with a status.
-func (s *service) sendJSONStatus(r *request, status int, v any) error {
-	body, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	r.Header("Content-Length", strconv.Itoa(len(body)))
-	r.Status(status)
-	_, err = r.Writer.Write(body)
 	return err
 }
 

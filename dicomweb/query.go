@@ -20,6 +20,8 @@ type query struct {
 	offset   int
 	after    string
 	warnings []string
+	stored   storedKeys
+	combined bool // of StudyDate and StudyTime; see parseQuery
 }
 
 // matchKey is an attribute that searches can match by.
@@ -51,7 +53,7 @@ var matchKeys = map[dicom.Tag]matchKey{
 	dicom.TagStudyDescription:       {studyLevel, pattern(func(f *pacs.InstanceFilter) *string { return &f.Series.Study.Description })},
 
 	dicom.TagSeriesInstanceUID: {seriesLevel, uids(func(f *pacs.InstanceFilter) *[]string { return &f.Series.SeriesInstanceUIDs })},
-	dicom.TagModality:          {seriesLevel, pattern(func(f *pacs.InstanceFilter) *string { return &f.Series.Modality })},
+	dicom.TagModality:          {seriesLevel, modality},
 	dicom.TagSeriesNumber:      {seriesLevel, integer(func(f *pacs.InstanceFilter) **int { return &f.Series.Number })},
 	dicom.TagSeriesDescription: {seriesLevel, pattern(func(f *pacs.InstanceFilter) *string { return &f.Series.Description })},
 	dicom.TagBodyPartExamined:  {seriesLevel, pattern(func(f *pacs.InstanceFilter) *string { return &f.Series.BodyPart })},
@@ -188,6 +190,14 @@ func codes(target func(*pacs.InstanceFilter) *[]string) func(*pacs.InstanceFilte
 	}
 }
 
+// modality takes one code, with wildcards, or a list of codes.
+func modality(f *pacs.InstanceFilter, values []string) error {
+	if all := list(values); len(all) > 1 {
+		return codes(func(f *pacs.InstanceFilter) *[]string { return &f.Series.Modalities })(f, all)
+	}
+	return pattern(func(f *pacs.InstanceFilter) *string { return &f.Series.Modality })(f, values)
+}
+
 func dates(target func(*pacs.InstanceFilter) *pacs.DateRange) func(*pacs.InstanceFilter, []string) error {
 	return one(func(f *pacs.InstanceFilter, v string) (err error) {
 		*target(f), err = pacs.ParseDateRange(v)
@@ -225,6 +235,8 @@ func parseQuery(r *request, at level) (q query, nothing bool, err error) {
 	}
 	slices.Sort(names) // so that the same query gives the same answer
 	given := map[dicom.Tag]string{}
+	dates, times := only(values, dicom.TagStudyDate), only(values, dicom.TagStudyTime)
+	q.combined = strings.Contains(dates, "-") && strings.Contains(times, "-")
 	for _, name := range names {
 		err := q.parameter(name, values[name], at, given)
 		if err == errNothing {
@@ -238,7 +250,25 @@ func parseQuery(r *request, at level) (q query, nothing bool, err error) {
 			return q, false, err
 		}
 	}
+	name, err := q.stored.addTo(&q.filter)
+	if err == nil && q.combined {
+		// From the first moment to the last, not the same hours of every day
+		// (combined date-time matching, PS3.4 C.2.2.2.5.4).
+		name = "StudyDate with StudyTime"
+		q.filter.Series.Study.Moment, err = pacs.CombineRanges(dates, times)
+	}
+	if err != nil {
+		return q, false, pacs.Errorf(pacs.Invalid, "The parameter %s %s.", clip(name), err.Error())
+	}
 	return q, nothing, nil
+}
+
+// only is the value of an attribute that is given once, "" otherwise.
+func only(values url.Values, t dicom.Tag) string {
+	if v := slices.Concat(values[dicom.Keyword(t)], values[t.String()]); len(v) == 1 {
+		return v[0]
+	}
+	return ""
 }
 
 // parameter takes in one parameter of a query.
@@ -275,16 +305,18 @@ func (q *query) parameter(name string, values []string, at level, given map[dico
 	}
 
 	path := strings.Split(name, ".")
-	var tag dicom.Tag
+	if len(path) > 4 {
+		return invalid("goes too deep into sequences")
+	}
+	tags := make([]dicom.Tag, len(path))
 	for i, step := range path {
 		t, err := dicom.ParseTag(step)
 		if err != nil {
 			return invalid("is neither a keyword (PatientName; upper and lower case matter) nor a tag of eight hexadecimal digits (00100010), nor limit, offset, includefield or fuzzymatching")
 		}
-		if i == 0 {
-			tag = t
-		}
+		tags[i] = t
 	}
+	tag := tags[0]
 	if other, twice := given[tag]; twice && len(path) == 1 {
 		return invalid("is the same attribute as " + other + "; give it once")
 	}
@@ -296,18 +328,33 @@ func (q *query) parameter(name string, values []string, at level, given map[dico
 			return invalid("says the same as " + other + " in a search for studies; give one of them")
 		}
 	}
-	values = slices.DeleteFunc(slices.Clone(values), func(v string) bool { return v == "" })
+	if at := slices.IndexFunc(values, func(v string) bool { return v == `""` }); at >= 0 {
+		q.warn("The parameter " + name + ` was not used for matching: empty values ("") are not matched.`)
+		q.want(tag)
+		return nil
+	}
+	values = slices.DeleteFunc(slices.Clone(values), func(v string) bool { return strings.Trim(v, "*") == "" })
 	if len(values) == 0 {
 		// A key without a value matches everything and asks for the
 		// attribute, as in C-FIND (PS3.4 C.2.2.2.3).
 		q.want(tag)
 		return nil
 	}
+	if !ok && q.stored.takes(tag, at) {
+		q.want(tag)
+		if len(path) == 1 {
+			given[tag] = name
+		}
+		return q.stored.add(name, tags, values)
+	}
 	if len(path) > 1 || !ok || key.level > at {
 		q.warn("The parameter " + name + " was not used for matching: searches for " + plural(2, at.String())[2:] + " don't match by it.")
 		return nil
 	}
 	given[tag] = name
+	if q.combined && (tag == dicom.TagStudyDate || tag == dicom.TagStudyTime) {
+		return nil
+	}
 	return key.set(&q.filter, values)
 }
 

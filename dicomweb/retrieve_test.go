@@ -568,7 +568,7 @@ func TestMetadata(t *testing.T) {
 			t.Errorf("%s: ETag %s, gzipped %s", target, plain, zipped)
 		}
 	}
-	want(t, get(t, h, ctPath+"/metadata", "Accept", "application/dicom+xml"), 406)
+	want(t, get(t, h, ctPath+"/metadata", "Accept", "image/png"), 406)
 	want(t, get(t, h, ctPath+"/instances/1.2.3.1.99/metadata"), 404)
 }
 

@@ -175,7 +175,7 @@ func distinct(list []string) []string {
 // search answers one search: it understands the query, collects pages from
 // fetch up to the limit, and sends them with warnings and a link to the rest.
 func search(s *service, r *request, at level, fetch func(*query, pacs.Page) ([]dataset, string, error)) error {
-	media, err := negotiateJSON(r.Request)
+	form, err := negotiateModel(r.Request)
 	if err != nil {
 		return err
 	}
@@ -217,8 +217,8 @@ func search(s *service, r *request, at level, fetch func(*query, pacs.Page) ([]d
 	for _, w := range q.warnings {
 		r.Writer.Header().Add("Warning", "299 "+s.serviceURL(r.Request)+` "`+headerText(w)+`"`)
 	}
-	s.jsonHead(r, media, "")
-	return s.sendJSON(r, body)
+	s.jsonHead(r, form.media, "")
+	return s.sendModels(r, form, body)
 }
 
 // headerText makes a text fit for a quoted string in a header: a parameter's

@@ -207,6 +207,38 @@ func TestMatchKeysReachTheFilter(t *testing.T) {
 			}},
 		},
 		{
+			// Keys that the index has no column for, as C-FIND gives them.
+			"PatientWeight=80.50&InstitutionName=Shifo*&AccessionNumber=1", studyLevel,
+			study(pacs.StudyFilter{AccessionNumber: "1", Attributes: []pacs.AttributeKey{
+				{Tag: "00080080", VR: "LO", Values: []string{"Shifo*"}}, {Tag: "00101030", VR: "DS", Values: []string{"80.50"}},
+			}}),
+		},
+		{
+			"00400275.00400009=" + url.QueryEscape("Ш1") + "&RequestAttributesSequence.RequestedProcedureID=R*&PerformedProcedureStepStartDate=20260101-&00400245=10", seriesLevel,
+			pacs.InstanceFilter{Series: pacs.SeriesFilter{Attributes: []pacs.AttributeKey{
+				{Tag: "00400244", VR: "DA", Range: pacs.DateRange{From: "20260101"}},
+				{Tag: "00400245", VR: "TM", Range: pacs.DateRange{From: "100000", To: "105959.999999"}},
+				{Tag: "00400275", VR: "SQ", Item: []pacs.AttributeKey{
+					{Tag: "00400009", VR: "SH", Values: []string{"Ш1"}}, {Tag: "00401001", VR: "SH", Values: []string{"R*"}},
+				}},
+			}}},
+		},
+		{
+			"FrameOfReferenceUID=1.2,1.3&ImageType=ORIGINAL&Modality=CT,MR", imageLevel,
+			pacs.InstanceFilter{
+				Series:     pacs.SeriesFilter{Modalities: []string{"CT", "MR"}, Attributes: []pacs.AttributeKey{{Tag: "00200052", VR: "UI", Values: []string{"1.2", "1.3"}}}},
+				Attributes: []pacs.AttributeKey{{Tag: "00080008", VR: "CS", Values: []string{"ORIGINAL"}}},
+			},
+		},
+		{
+			// From the first moment to the last, though the hours end before they begin.
+			"StudyDate=20260101-20260102&00080030=22-06", studyLevel,
+			study(pacs.StudyFilter{Moment: pacs.DateRange{From: "20260101220000", To: "20260102065959.999999"}}),
+		},
+		{"StudyDate=20260101&StudyTime=10-11", studyLevel, study(pacs.StudyFilter{
+			Date: pacs.DateRange{From: "20260101", To: "20260101"}, Time: pacs.DateRange{From: "100000", To: "115959.999999"},
+		})},
+		{
 			"Modality=MR&SOPClassUID=1.2&SOPInstanceUID=1.3&InstanceNumber=2", imageLevel,
 			pacs.InstanceFilter{Series: pacs.SeriesFilter{Modality: "MR"}, SOPClassUIDs: []string{"1.2"}, SOPInstanceUIDs: []string{"1.3"}, Number: &two},
 		},
@@ -240,7 +272,10 @@ func TestMatchKeysReachTheFilter(t *testing.T) {
 func TestWhatIsNotMatchedIsSaid(t *testing.T) {
 	h := serve(twoImages(t))
 	for _, c := range []struct{ target, names string }{
-		{"/studies?PatientWeight=80", "PatientWeight"},
+		{"/studies?EthnicGroup=1", "EthnicGroup"},
+		{"/studies?SeriesDate=20260101", "SeriesDate"}, // of a level below
+		{"/studies?TimezoneOffsetFromUTC=%2B0500", "TimezoneOffsetFromUTC"},
+		{"/studies?AccessionNumber=%22%22&emptyvaluematching=true", "AccessionNumber"},
 		{"/studies?SeriesDescription=Axial", "SeriesDescription"},
 		{"/studies?SOPClassUID=1.2", "SOPClassUID"},
 		{"/series?SOPInstanceUID=1.2", "SOPInstanceUID"},

@@ -19,7 +19,7 @@ import (
 // body is streamed into the Receiver and durable before the next one is read;
 // what was complete stays, whatever happens to the rest.
 func (s *service) store(r *request) error {
-	media, err := negotiateJSON(r.Request)
+	form, err := negotiateModel(r.Request)
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func (s *service) store(r *request) error {
 	if len(st.stored) == 0 && len(st.failed) == 0 && len(st.other) == 0 {
 		return pacs.Errorf(pacs.Invalid, "The request holds no instance. Send each as one part with Content-Type: application/dicom.")
 	}
-	return st.answer(media)
+	return st.answer(form)
 }
 
 // instanceParts yields the instances of a request, one after the other.
@@ -428,7 +428,7 @@ func clipRunes(s string, n int) string {
 }
 
 // answer sends the Store Instances Response, PS3.18 table 10.5.3-1 and I.2-1.
-func (st *storage) answer(media string) error {
+func (st *storage) answer(form modelForm) error {
 	d := dataset{dicom.TagSpecificCharacterSet.String(): text("CS", "ISO_IR 192")}
 	if st.study != "" {
 		d[dicom.TagRetrieveURL.String()] = text("UR", studyURL(st.serviceURL(st.Request), st.study))
@@ -460,7 +460,7 @@ func (st *storage) answer(media string) error {
 		st.Header("Warning", fmt.Sprintf(`299 %s "%s stored, %s not stored."`,
 			st.serviceURL(st.Request), plural(len(st.stored), "instance"), plural(failures, "part")))
 	}
-	st.jsonHead(st.request, media, "")
+	st.jsonHead(st.request, form.media, "")
 	st.Header("Cache-Control", "no-store")
-	return st.sendJSONStatus(st.request, status, d)
+	return st.sendModelStatus(st.request, form, status, d)
 }

@@ -6,7 +6,7 @@ import (
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
-	"github.com/tasvir-pacs/tasvir/pacs/publish"
+	"github.com/tasvir-pacs/tasvir/pacs/matching"
 )
 
 // level is a level of the information models. PS3.4 C.6.1.1.
@@ -51,7 +51,7 @@ var keys = map[dicom.Tag]key{
 	dicom.TagStudyInstanceUID: {studyLevel, uids(func(f *pacs.InstanceFilter) *[]string { return &f.Series.Study.StudyInstanceUIDs })},
 	dicom.TagStudyDate:        {studyLevel, dates(func(f *pacs.InstanceFilter) *pacs.DateRange { return &f.Series.Study.Date })},
 	dicom.TagStudyTime: {studyLevel, one(func(f *pacs.InstanceFilter, v string) (err error) {
-		f.Series.Study.Time, err = pacs.ParseTimeRange(plainTime(v))
+		f.Series.Study.Time, err = pacs.ParseTimeRange(matching.PlainTime(v))
 		return err
 	})},
 	dicom.TagAccessionNumber:        {studyLevel, text(func(f *pacs.InstanceFilter) *string { return &f.Series.Study.AccessionNumber })},
@@ -80,13 +80,8 @@ var keys = map[dicom.Tag]key{
 // stored are the attributes that the index keeps as DICOM JSON, by tag.
 var stored = func() map[dicom.Tag]level {
 	m := make(map[dicom.Tag]level)
-	for l, tags := range map[level][]dicom.Tag{seriesLevel: publish.SeriesAttributes, imageLevel: publish.InstanceAttributes} {
-		for _, t := range tags {
-			m[t] = l
-		}
-	}
-	for _, t := range publish.StudyAttributes { // last: some are kept with series, too
-		m[t] = studyLevel
+	for t, l := range matching.AllStored() {
+		m[t] = studyLevel + level(l)
 	}
 	return m
 }()
@@ -162,68 +157,7 @@ func codes(target func(*pacs.InstanceFilter) *[]string) func(*pacs.InstanceFilte
 
 func dates(target func(*pacs.InstanceFilter) *pacs.DateRange) func(*pacs.InstanceFilter, []string) error {
 	return one(func(f *pacs.InstanceFilter, v string) (err error) {
-		*target(f), err = pacs.ParseDateRange(plainDate(v))
+		*target(f), err = pacs.ParseDateRange(matching.PlainDate(v))
 		return err
 	})
-}
-
-// plainDate and plainTime take the punctuation of ACR-NEMA off, which old devices
-// still send. PS3.5 Table 6.2-1.
-func plainDate(v string) string { return strings.ReplaceAll(v, ".", "") }
-func plainTime(v string) string { return strings.ReplaceAll(v, ":", "") }
-
-// attributeKey makes the key of a stored attribute out of an identifier's
-// element. ok is false for one that matches everything.
-func attributeKey(ds *dicom.Dataset, e *dicom.Element) (k pacs.AttributeKey, ok bool, err error) {
-	vr := e.VR
-	if vr == dicom.UN {
-		vr = dicom.LookupVR(e.Tag, false)
-	}
-	k = pacs.AttributeKey{Tag: e.Tag.String(), VR: vr.String()}
-	if vr == dicom.SQ {
-		switch {
-		case len(e.Items) > 1:
-			return k, false, wrong("takes one item")
-		case len(e.Items) == 0:
-			return k, false, nil
-		}
-		item := e.Items[0]
-		for i := range item.Elements {
-			sub, ok, err := attributeKey(item, &item.Elements[i])
-			if err != nil {
-				return k, false, err
-			}
-			if ok {
-				k.Item = append(k.Item, sub)
-			}
-		}
-		return k, len(k.Item) > 0, nil
-	}
-	values := given(ds, e)
-	if len(values) == 0 {
-		return k, false, nil
-	}
-	switch vr {
-	case dicom.DA:
-		k.Range, err = pacs.ParseDateRange(plainDate(values[0]))
-	case dicom.TM:
-		k.Range, err = pacs.ParseTimeRange(plainTime(values[0]))
-	default:
-		k.Values = values
-	}
-	return k, true, err
-}
-
-// given returns the values of a key, without those that match everything:
-// universal matching, PS3.4 C.2.2.2.3.
-func given(ds *dicom.Dataset, e *dicom.Element) []string {
-	var values []string
-	for _, v := range ds.Values(e) {
-		if strings.Trim(v, "*") != "" {
-			values = append(values, v)
-		} else if v != "" {
-			return nil
-		}
-	}
-	return values
 }

@@ -98,7 +98,7 @@ func (k key) matching(vr dicom.VR) []string {
 	return kinds
 }
 
-// storedMatching is what attributeKey and the index do with a stored attribute.
+// storedMatching is what matching.Key and the index do with a stored attribute.
 func storedMatching(vr dicom.VR) []string {
 	switch vr {
 	case dicom.SQ:

@@ -8,6 +8,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
+	"github.com/tasvir-pacs/tasvir/pacs/matching"
 )
 
 // query is an identifier understood.
@@ -79,7 +80,7 @@ func (m model) parseQuery(ds *dicom.Dataset, o options) (*query, error) {
 		}
 	}
 	if combined {
-		if q.filter.Series.Study.Moment, err = pacs.CombineRanges(plainDate(dates), plainTime(times)); err != nil {
+		if q.filter.Series.Study.Moment, err = pacs.CombineRanges(matching.PlainDate(dates), matching.PlainTime(times)); err != nil {
 			return nil, bad(dicom.TagStudyTime, "StudyDate with StudyTime %v", err)
 		}
 	}
@@ -94,7 +95,7 @@ func (m model) parseQuery(ds *dicom.Dataset, o options) (*query, error) {
 // single returns the value of a key, "" when it matches everything.
 func (q *query) single(ds *dicom.Dataset, tag dicom.Tag) string {
 	if e, ok := ds.Get(tag); ok {
-		if values := given(ds, e); len(values) == 1 {
+		if values := matching.Given(ds, e); len(values) == 1 {
 			return values[0]
 		}
 	}
@@ -109,7 +110,7 @@ func (q *query) take(ds *dicom.Dataset, e *dicom.Element) error {
 		k, known = keys[dicom.TagModalitiesInStudy], true
 	}
 	if known {
-		values := given(ds, e)
+		values := matching.Given(ds, e)
 		switch {
 		case len(values) == 0:
 			return nil
@@ -121,28 +122,17 @@ func (q *query) take(ds *dicom.Dataset, e *dicom.Element) error {
 	}
 	at, isStored := stored[e.Tag]
 	if isStored && at <= q.level {
-		attribute, ok, err := attributeKey(ds, e)
+		attribute, ok, err := matching.Key(ds, e)
 		if err != nil || !ok {
 			return err
 		}
-		q.addAttribute(at, attribute)
+		matching.Add(&q.filter, matching.Level(at-studyLevel), attribute)
 		return nil
 	}
-	if _, answered := answers[e.Tag]; !answered || len(given(ds, e)) > 0 {
+	if _, answered := answers[e.Tag]; !answered || len(matching.Given(ds, e)) > 0 {
 		q.ignored = true
 	}
 	return nil
-}
-
-func (q *query) addAttribute(at level, k pacs.AttributeKey) {
-	switch at {
-	case studyLevel:
-		q.filter.Series.Study.Attributes = append(q.filter.Series.Study.Attributes, k)
-	case seriesLevel:
-		q.filter.Series.Attributes = append(q.filter.Series.Attributes, k)
-	case imageLevel:
-		q.filter.Attributes = append(q.filter.Attributes, k)
-	}
 }
 
 // checkHierarchy demands the unique keys of the levels above, as hierarchical

@@ -7,6 +7,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
+	"github.com/tasvir-pacs/tasvir/pacs/matching"
 )
 
 // selection is what a retrieval is about: counted first, for the counters and the
@@ -36,7 +37,7 @@ func (m model) parseRetrieval(ds *dicom.Dataset) (level, pacs.InstanceFilter, er
 		e, ok := ds.Get(tag)
 		var values []string
 		if ok {
-			values = given(ds, e)
+			values = matching.Given(ds, e)
 		}
 		if len(values) == 0 {
 			if l == at {
