@@ -144,10 +144,23 @@ func (a *archive) Open(ctx context.Context, loc pacs.Location, offset, length in
 	if a.openErr != nil {
 		return nil, a.openErr
 	}
-	b := a.bytes[loc.PackKey]
 	if length < 0 {
-		length = int64(len(b)) - offset
+		length = int64(len(a.bytes[loc.PackKey])) - offset
 	}
+	return a.open(loc.PackKey, offset, length)
+}
+
+func (a *archive) OpenRange(_ context.Context, packKey string, offset, length int64) (io.ReadCloser, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.openErr != nil {
+		return nil, a.openErr
+	}
+	return a.open(packKey, offset, length)
+}
+
+func (a *archive) open(packKey string, offset, length int64) (io.ReadCloser, error) {
+	b := a.bytes[packKey]
 	if offset < 0 || offset > int64(len(b)) || length > int64(len(b))-offset {
 		return nil, fmt.Errorf("test: %d+%d is outside of %d bytes", offset, length, len(b))
 	}

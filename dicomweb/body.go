@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 )
@@ -28,6 +27,10 @@ type piece struct {
 	text string // the bytes themselves, when open is nil
 	// open streams length of the bytes from offset; both lie within size.
 	open func(ctx context.Context, offset, length int64) (io.ReadCloser, error)
+	// pack and at say where in which pack the bytes lie, when they are sent as
+	// they are kept: what lies behind one another is read at once.
+	pack string
+	at   int64
 }
 
 func (c *content) addText(s string) {
@@ -42,7 +45,7 @@ func (c *content) add(p piece) {
 
 // stored is a run of an instance's PS3.10 file.
 func (s *service) stored(loc pacs.Location, offset, length int64) piece {
-	return piece{size: length, open: func(ctx context.Context, from, n int64) (io.ReadCloser, error) {
+	return piece{size: length, pack: loc.PackKey, at: loc.Offset + offset, open: func(ctx context.Context, from, n int64) (io.ReadCloser, error) {
 		return s.Packs.Open(ctx, loc, offset+from, n)
 	}}
 }
@@ -77,134 +80,6 @@ type part struct {
 	contentType string
 	pieces      []piece
 }
-
-// How many pieces are opened before their turn, and how many bytes they may
-// have together: opening costs a round trip to the object store, and small
-// instances are read faster than that. Large ones must not wait, open, for a
-// slow client; the object store would lose patience.
-const (
-	aheadPieces = 8
-	aheadBytes  = 4 << 20
-)
-
-// reader streams n bytes of c from offset.
-type reader struct {
-	ctx    context.Context
-	cancel context.CancelFunc
-	queue  []opened // from here on, in order
-	queued int64    // bytes of queue
-	rest   []cut    // not opened yet
-}
-
-// cut is the part of a piece that is wanted.
-type cut struct {
-	piece
-	offset, length int64
-}
-
-// opened is a cut whose opening is under way.
-type opened struct {
-	length int64
-	ready  chan openResult
-}
-
-type openResult struct {
-	rc  io.ReadCloser
-	err error
-}
-
-func (c *content) reader(ctx context.Context, offset, n int64) *reader {
-	r := &reader{}
-	r.ctx, r.cancel = context.WithCancel(ctx)
-	for _, p := range c.pieces {
-		if n == 0 {
-			break
-		}
-		if offset >= p.size {
-			offset -= p.size
-			continue
-		}
-		length := min(p.size-offset, n)
-		r.rest = append(r.rest, cut{p, offset, length})
-		offset, n = 0, n-length
-	}
-	r.fill()
-	return r
-}
-
-// fill starts opening pieces until enough are under way.
-func (r *reader) fill() {
-	for len(r.rest) > 0 && (len(r.queue) == 0 || len(r.queue) < aheadPieces && r.queued+r.rest[0].length <= aheadBytes) {
-		p := r.rest[0]
-		r.rest = r.rest[1:]
-		r.queued += p.length
-		o := opened{length: p.length, ready: make(chan openResult, 1)}
-		if p.open == nil {
-			text := p.text[p.offset : p.offset+p.length]
-			o.ready <- openResult{rc: io.NopCloser(strings.NewReader(text))}
-		} else {
-			go func() {
-				rc, err := p.open(r.ctx, p.offset, p.length)
-				o.ready <- openResult{rc, err}
-			}()
-		}
-		r.queue = append(r.queue, o)
-	}
-}
-
-// prime waits until all pieces that are being opened are open, or one failed.
-// It is called before the head of the answer is sent, while a failure can
-// still be told.
-func (r *reader) prime() error {
-	for i := range r.queue {
-		res := <-r.queue[i].ready
-		r.queue[i].ready <- res
-		if res.err != nil {
-			return res.err
-		}
-	}
-	return nil
-}
-
-// writeTo copies everything to w through buf.
-func (r *reader) writeTo(w io.Writer, buf []byte) error {
-	for len(r.queue) > 0 {
-		o := r.queue[0]
-		r.queue, r.queued = r.queue[1:], r.queued-o.length
-		r.fill()
-		res := <-o.ready
-		if res.err != nil {
-			return res.err
-		}
-		n, err := io.CopyBuffer(onlyWriter{w}, io.LimitReader(res.rc, o.length), buf)
-		if closeErr := res.rc.Close(); err == nil {
-			err = closeErr
-		}
-		if err != nil {
-			return err
-		}
-		if n != o.length {
-			return fmt.Errorf("dicomweb: %d of %d bytes were there: %w", n, o.length, io.ErrUnexpectedEOF)
-		}
-	}
-	return nil
-}
-
-// onlyWriter hides ReadFrom, which would bypass the buffer.
-type onlyWriter struct{ io.Writer }
-
-// close ends what is still being opened.
-func (r *reader) close() {
-	r.cancel()
-	for _, o := range r.queue {
-		if res := <-o.ready; res.rc != nil {
-			res.rc.Close()
-		}
-	}
-	r.queue, r.rest = nil, nil
-}
-
-var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 128<<10); return &b }}
 
 // answer describes a body and how long it may be kept.
 type answer struct {
@@ -264,7 +139,7 @@ func (s *service) send(r *request, a answer) error {
 		return nil
 	}
 
-	body := a.reader(r.Request.Context(), offset, length)
+	body := a.reader(r.Request.Context(), s.Packs, offset, length)
 	defer body.close()
 	if err := body.prime(); err != nil {
 		return err

@@ -31,6 +31,7 @@
 //	fields.go          an index row becomes DICOM JSON
 //	search.go          QIDO-RS: pages, limits, Link and Warning
 //	body.go            answers made of byte ranges: length known beforehand, Range, ETag
+//	reader.go, run.go  how those ranges are read: some ahead, neighbours together
 //	instances.go       whole instances
 //	metadata.go        stored metadata, passed on
 //	frames.go, pixels.go, bulkdata.go   parts of instances

@@ -41,6 +41,9 @@ type Packs interface {
 	// file (length -1: to its end). Reading ends with io.EOF only when every
 	// byte was delivered. The caller closes the reader.
 	Open(ctx context.Context, loc pacs.Location, offset, length int64) (io.ReadCloser, error)
+	// OpenRange streams length bytes of a pack from offset: several instances
+	// that lie behind one another, with what is between them. As Open otherwise.
+	OpenRange(ctx context.Context, packKey string, offset, length int64) (io.ReadCloser, error)
 	// Instance prepares a whole instance for being read as it is served: with
 	// the demographics of its Amendment. Only its header is read for that,
 	// unless it is deflated.

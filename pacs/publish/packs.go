@@ -25,7 +25,13 @@ func (p *Packs) Open(ctx context.Context, loc pacs.Location, offset, length int6
 	if offset < 0 || length < 0 || offset > loc.Length-length {
 		return nil, pacs.Errorf(pacs.Invalid, "The range is not within the instance, which is %d bytes long", loc.Length)
 	}
-	body, err := p.Store.Get(ctx, loc.PackKey, loc.Offset+offset, length)
+	return p.OpenRange(ctx, loc.PackKey, loc.Offset+offset, length)
+}
+
+// OpenRange streams length bytes of a pack from offset, which may hold several
+// instances and what stands between them in the ZIP file.
+func (p *Packs) OpenRange(ctx context.Context, packKey string, offset, length int64) (io.ReadCloser, error) {
+	body, err := p.Store.Get(ctx, packKey, offset, length)
 	if err != nil {
 		return nil, pacs.Wrap(pacs.Unavailable, err, "The object store does not give the instance at the moment")
 	}

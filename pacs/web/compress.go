@@ -2,6 +2,7 @@ package web
 
 import (
 	"compress/gzip"
+	"io"
 	"mime"
 	"net/http"
 	"strconv"
@@ -119,6 +120,17 @@ func (w *compressWriter) Write(data []byte) (int, error) {
 		return 0, err
 	}
 	return w.zip.Write(data)
+}
+
+// ReadFrom passes a file on to the connection when it is not compressed.
+func (w *compressWriter) ReadFrom(src io.Reader) (int64, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	if inner, ok := w.ResponseWriter.(io.ReaderFrom); ok && !w.holding && w.zip == nil {
+		return inner.ReadFrom(src)
+	}
+	return io.Copy(struct{ io.Writer }{w}, src)
 }
 
 // begin starts to compress, with what was held first.

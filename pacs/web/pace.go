@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"time"
 )
 
@@ -72,6 +73,34 @@ func (w *pacedWriter) Write(data []byte) (written int, err error) {
 	}
 	return written, nil
 }
+
+// ReadFrom lets the kernel copy a file to the connection (sendfile), where there
+// is one. The deadline is for all of a step then, and a step may be more than
+// paceBytes: it is over when less than that was taken in the time.
+func (w *pacedWriter) ReadFrom(src io.Reader) (written int64, err error) {
+	inner, direct := w.ResponseWriter.(io.ReaderFrom)
+	limited, ok := src.(*io.LimitedReader)
+	if !direct || !ok {
+		buf := make([]byte, paceBytes)
+		return io.CopyBuffer(struct{ io.Writer }{w}, src, buf)
+	}
+	for limited.N > 0 {
+		step := &io.LimitedReader{R: limited.R, N: min(limited.N, sendStep)}
+		_ = w.control.SetWriteDeadline(time.Now().Add(w.each))
+		n, err := inner.ReadFrom(step)
+		written, limited.N = written+n, limited.N-n
+		if errors.Is(err, os.ErrDeadlineExceeded) && n >= paceBytes {
+			continue
+		}
+		if err != nil || n == 0 {
+			return written, err
+		}
+	}
+	return written, nil
+}
+
+// sendStep is how many bytes of a file the kernel is told to send at once.
+const sendStep = 4 << 20
 
 // Flush sends what is buffered.
 func (w *pacedWriter) Flush() {

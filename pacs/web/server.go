@@ -140,7 +140,7 @@ func New(options Options) (*Server, error) {
 	if s.metrics, err = newMetrics(options.Registry); err != nil {
 		return nil, err
 	}
-	engine.Use(s.requestID, s.observe, s.recovered, securityHeaders)
+	engine.Use(files, s.requestID, s.observe, s.recovered, securityHeaders)
 	engine.NoMethod(func(c *gin.Context) {
 		respond(c, http.StatusMethodNotAllowed, pacs.Errorf(pacs.Unsupported, "%s is not possible here", c.Request.Method))
 	})

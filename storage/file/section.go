@@ -49,14 +49,17 @@ func (s *section) Read(p []byte) (int, error) {
 
 // WriteTo lets the kernel copy the range (sendfile) when w is a socket: frames
 // then go from the disk to the viewer without passing through this process.
-func (s *section) WriteTo(w io.Writer) (int64, error) {
-	limited := &io.LimitedReader{R: s.f, N: s.left}
-	n, err := io.Copy(w, limited)
-	s.left -= n
-	if err == nil && s.left > 0 {
+func (s *section) WriteTo(w io.Writer) (int64, error) { return s.CopyN(w, s.left) }
+
+// CopyN is WriteTo for the next n bytes.
+func (s *section) CopyN(w io.Writer, n int64) (int64, error) {
+	want := min(n, s.left)
+	copied, err := io.Copy(w, &io.LimitedReader{R: s.f, N: want})
+	s.left -= copied
+	if err == nil && copied < want {
 		err = io.ErrUnexpectedEOF
 	}
-	return n, err
+	return copied, err
 }
 
 func (s *section) Close() error { return s.f.Close() }
