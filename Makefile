@@ -11,8 +11,9 @@ SHELL := /bin/bash
 
 # A checkout without its history, or one that belongs to another user, must
 # build too, so Go doesn't ask git; the version is asked here instead.
-# What the codecs in C need is optional: gcc, pkg-config and libcharls-dev.
-export GOFLAGS ?= -buildvcs=false $(shell command -v cc >/dev/null && pkg-config --exists charls 2>/dev/null && echo -tags=charls)
+# What the codecs in C need is optional: gcc, pkg-config, libcharls-dev (JPEG-LS)
+# and libopenjp2-7-dev (JPEG 2000).
+export GOFLAGS ?= -buildvcs=false $(shell deploy/codec-tags.sh)
 VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
 
 # What the web client is built from.

@@ -35,6 +35,9 @@ test)
 	need libc6-dev test -e /usr/include/stdlib.h
 	need pkg-config has pkg-config
 	need libcharls-dev test -e /usr/include/charls/charls.h # JPEG-LS
+	need libopenjp2-7-dev test -e /usr/include/openjpeg-2.5/openjpeg.h # JPEG 2000
+	need libopenjp2-tools has opj_compress
+	need openjph-tools has ojph_compress
 	need dcmtk has storescu
 	need libgdcm-tools has gdcmconv
 	need orthanc has_orthanc

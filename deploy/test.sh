@@ -40,7 +40,9 @@ part() {
 
 install() { deploy/check-tools.sh && deploy/install-debian.sh test; }
 codecs() { # what was just installed is built in, and tested
-	[[ ${GOFLAGS:-} == *-tags* ]] || ! pkg-config --exists charls || export GOFLAGS="${GOFLAGS:--buildvcs=false} -tags=charls"
+	local flags=${GOFLAGS:--buildvcs=false}
+	[[ $flags =~ ^(.*)-tags=[a-z,]*(.*)$ ]] && flags=${BASH_REMATCH[1]}${BASH_REMATCH[2]}
+	export GOFLAGS="$flags $(deploy/codec-tags.sh)"
 }
 tools() { deploy/minio.sh && deploy/golangci-lint.sh; }
 build() { make --no-print-directory build deploy/fhir-sandbox/node_modules; }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -11,7 +12,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
 )
 
-// CodecsCmd is the process in which the codecs run (pixel.Worker).
+// CodecsCmd is a process in which the codecs in C run (pixel.Worker).
 type CodecsCmd struct{}
 
 // Run serves until standard input ends.
@@ -37,9 +38,24 @@ func (n *Node) compressor() publish.Compressor {
 	if n.flags.Compress != jpegLS {
 		return nil
 	}
-	worker := &pixel.Worker{Command: []string{ownBinary(), "codecs"}}
-	n.onClose(func(context.Context) { worker.Close() })
-	return &pixel.Compressor{Worker: worker}
+	return &pixel.Compressor{Codecs: n.codecs()}
+}
+
+// codecs are those of the whole node: compression, retrieval and rendering share
+// the processes in which the codecs in C run, and take turns.
+func (n *Node) codecs() *pixel.Codecs {
+	n.pixels.Do(func() {
+		worker := &pixel.Worker{Command: []string{ownBinary(), "codecs"}} // starts when it is needed
+		n.onClose(func(context.Context) { worker.Close() })
+		n.pixels.codecs = &pixel.Codecs{Worker: worker}
+	})
+	return n.pixels.codecs
+}
+
+// pixels keeps the codecs once they are made.
+type pixels struct {
+	sync.Once
+	codecs *pixel.Codecs
 }
 
 // ownBinary is the file that we run. Where the system can tell, that is so even

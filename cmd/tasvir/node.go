@@ -76,6 +76,7 @@ type Node struct {
 	talk      *associations.Log
 	patients  *patients.Patients
 	patrol    *patrol.Patrol
+	pixels    pixels
 
 	commitments *commitment.Commitments
 	notices     *availability.Notices

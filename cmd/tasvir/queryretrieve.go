@@ -36,9 +36,7 @@ func (n *Node) decompressor() queryretrieve.Decoder {
 	if !pixel.Available {
 		return nil
 	}
-	worker := &pixel.Worker{Command: []string{ownBinary(), "codecs"}} // starts when it is needed
-	n.onClose(func(context.Context) { worker.Close() })
-	return &pixel.Decompressor{Worker: worker}
+	return &pixel.Decompressor{Codecs: n.codecs()}
 }
 
 // destinations are the registered devices that images may be sent to.

@@ -19,7 +19,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tasvir-pacs/tasvir/pacs/pixel"
+	"github.com/tasvir-pacs/tasvir/pacs/pixel/charls"
+	"github.com/tasvir-pacs/tasvir/pacs/pixel/openjpeg"
 )
 
 // builtBinary is the built tasvir that the tests drive: TASVIR_BIN, or one built
@@ -34,8 +35,8 @@ var builtBinary = sync.OnceValues(func() (string, error) {
 	}
 	bin := filepath.Join(dir, "tasvir")
 	args := []string{"build", "-o", bin}
-	if pixel.Available { // as these tests are
-		args = append(args, "-tags", "charls")
+	if tags := builtTags(); tags != "" { // as these tests are
+		args = append(args, "-tags", tags)
 	}
 	out, err := exec.Command("go", append(args, ".")...).CombinedOutput()
 	if err != nil {
@@ -43,6 +44,18 @@ var builtBinary = sync.OnceValues(func() (string, error) {
 	}
 	return bin, nil
 })
+
+// builtTags are the tags of the codecs that the tests are built with.
+func builtTags() string {
+	var tags []string
+	if charls.Available {
+		tags = append(tags, "charls")
+	}
+	if openjpeg.Available {
+		tags = append(tags, "openjpeg")
+	}
+	return strings.Join(tags, ",")
+}
 
 func TestMain(m *testing.M) {
 	code := m.Run()

@@ -9,7 +9,6 @@ import (
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
-	"github.com/tasvir-pacs/tasvir/pacs/pixel/charls"
 )
 
 // ErrKeep says that an instance is better left as it is: it is compressed
@@ -17,12 +16,9 @@ import (
 // Its code is Unsupported.
 var ErrKeep error = pacs.Errorf(pacs.Unsupported, "The instance is kept as it is")
 
-// Available says whether this build has the codec that a Compressor needs.
-const Available = charls.Available
-
 // Compressor makes JPEG-LS lossless copies of uncompressed instances.
 type Compressor struct {
-	Worker *Worker
+	Codecs *Codecs
 }
 
 // Compress writes a JPEG-LS lossless copy (1.2.840.10008.1.2.4.80) of the
@@ -51,12 +47,12 @@ func (c *Compressor) Compress(ctx context.Context, src io.ReaderAt, size int64, 
 	first := table + 4*int64(len(p.frames))
 	at = first
 	offsets := make([]uint32, len(p.frames))
-	frame := make([]byte, p.image.Size())
+	frame := make([]byte, p.format.FrameSize())
 	for i, r := range p.frames {
 		if _, err := src.ReadAt(frame, r.Offset); err != nil {
 			return 0, fmt.Errorf("reading frame %d: %w", i+1, err)
 		}
-		coded, err := c.frame(ctx, p.image, frame)
+		coded, err := c.frame(ctx, Frame{p.format, frame})
 		if err != nil {
 			return 0, err
 		}
@@ -89,46 +85,21 @@ func (c *Compressor) Compress(ctx context.Context, src io.ReaderAt, size int64, 
 }
 
 // frame compresses one frame and makes sure that nothing is lost.
-func (c *Compressor) frame(ctx context.Context, im charls.Image, pixels []byte) ([]byte, error) {
-	im.Pixels = pixels
-	im.Bits = usedBits(im)
-	coded, err := c.Worker.EncodeJPEGLS(ctx, im)
+func (c *Compressor) frame(ctx context.Context, f Frame) ([]byte, error) {
+	coded, _, err := c.Codecs.Encode(ctx, dicom.JPEGLSLossless, f, EncodeOptions{})
 	if err == nil {
-		var back charls.Image
-		if back, err = c.Worker.DecodeJPEGLS(ctx, coded); err == nil {
-			if !bytes.Equal(back.Pixels, pixels) {
+		var back Frame
+		if back, err = c.Codecs.Decode(ctx, dicom.JPEGLSLossless, f.Format, coded); err == nil {
+			if !bytes.Equal(back.Pixels, f.Pixels) {
 				return nil, fmt.Errorf("%w: the codec did not give back the same samples", ErrKeep)
 			}
 			return coded, nil
 		}
 	}
-	if pacs.CodeOf(err) == pacs.Unsupported {
+	if code := pacs.CodeOf(err); code == pacs.Unsupported || code == pacs.Invalid {
 		return nil, fmt.Errorf("%w: %w", ErrKeep, err)
 	}
 	return nil, err
-}
-
-// usedBits is how many bits the codec must keep: Bits Stored, or all when a
-// sample has others set (an overlay, a sign).
-func usedBits(im charls.Image) int {
-	allocated := (im.Bits + 7) / 8 * 8
-	if im.Bits == allocated {
-		return allocated
-	}
-	if allocated == 8 {
-		for _, b := range im.Pixels {
-			if b>>im.Bits != 0 {
-				return allocated
-			}
-		}
-		return im.Bits
-	}
-	for i := 0; i+1 < len(im.Pixels); i += 2 {
-		if binary.LittleEndian.Uint16(im.Pixels[i:])>>im.Bits != 0 {
-			return allocated
-		}
-	}
-	return im.Bits
 }
 
 // compression is what is to be done with one file.
@@ -138,7 +109,7 @@ type compression struct {
 	element int64  // where Pixel Data begins
 	end     int64  // where it ends
 	frames  []dicom.Range
-	image   charls.Image // without pixels
+	format  Format
 }
 
 const (
@@ -174,7 +145,7 @@ func planCompression(src io.ReaderAt, size int64) (*compression, error) {
 		return nil, keep("its pixel data is not written as the transfer syntax says")
 	}
 	p := &compression{dataset: h.DatasetOffset, element: pd.Offset - pixelDataHeader, end: pd.Offset + pd.Length}
-	if p.image, err = describe(h.Dataset); err != nil {
+	if p.format, err = describe(h.Dataset); err != nil {
 		return nil, err
 	}
 	frames, err := h.Frames()
@@ -182,33 +153,30 @@ func planCompression(src io.ReaderAt, size int64) (*compression, error) {
 		return nil, keep("its frames can't be told apart")
 	}
 	for _, f := range frames {
-		if len(f) != 1 || f[0].Length != int64(p.image.Size()) {
+		if len(f) != 1 || f[0].Length != p.format.FrameSize() {
 			return nil, keep("its frames don't have the size that the attributes say")
 		}
 		p.frames = append(p.frames, f[0])
 	}
-	if padding := pd.Length - int64(len(frames))*int64(p.image.Size()); padding > 1 {
+	if padding := pd.Length - int64(len(frames))*p.format.FrameSize(); padding > 1 {
 		return nil, keep("its pixel data is longer than its frames")
 	}
 	p.head, err = metaOf(h)
 	return p, err
 }
 
-// describe reads the image pixel module (PS3.3 C.7.6.3).
-func describe(ds *dicom.Dataset) (charls.Image, error) {
-	number := func(tag dicom.Tag) int {
-		n, _ := ds.Int(tag)
-		return n
-	}
-	im := charls.Image{Columns: number(dicom.TagColumns), Rows: number(dicom.TagRows), Components: number(dicom.TagSamplesPerPixel), Bits: number(dicom.TagBitsStored)}
-	allocated := number(dicom.TagBitsAllocated)
+// describe reads the image pixel module of what can be JPEG-LS.
+func describe(ds *dicom.Dataset) (Format, error) {
+	f, err := FormatOf(ds)
 	switch {
-	case allocated != 8 && allocated != 16, im.Bits > allocated, allocated == 16 && im.Bits <= 8, im.Size() == 0, im.Size() > maxFrame:
-		return im, fmt.Errorf("%w: %d bits of %d, %d samples", ErrKeep, im.Bits, allocated, im.Components)
-	case im.Components > 1 && number(dicom.TagPlanarConfiguration) != 0:
-		return im, fmt.Errorf("%w: colour by plane", ErrKeep) // PS3.5 8.2.3 wants it by pixel
+	case err != nil:
+		return f, fmt.Errorf("%w: %w", ErrKeep, err)
+	case f.BitsAllocated != 8 && f.BitsAllocated != 16, f.BitsStored < 2, f.BitsAllocated == 16 && f.BitsStored <= 8, f.Samples != 1 && f.Samples != 3, f.Photometric == YBRFull422:
+		return f, fmt.Errorf("%w: %d bits of %d, %d samples", ErrKeep, f.BitsStored, f.BitsAllocated, f.Samples)
+	case f.Planar:
+		return f, fmt.Errorf("%w: colour by plane", ErrKeep) // PS3.5 8.2.3 wants it by pixel
 	}
-	return im, nil
+	return f, nil
 }
 
 // tagMACParameters (4FFE,0001) is what digital signatures were made with.

@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
-	"github.com/tasvir-pacs/tasvir/pacs/pixel/charls"
 )
 
 // compress compresses a file beside it and returns the copy's path.
@@ -60,7 +59,7 @@ func TestCompressSamples(t *testing.T) {
 	if _, err := os.Stat(root); err != nil {
 		t.Skipf("sample files are absent: %v", err)
 	}
-	c := &Compressor{Worker: newWorker(t)}
+	c := &Compressor{Codecs: newCodecs(t)}
 	compressed, kept := 0, 0
 	err := filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || strings.HasSuffix(path, ".tsv") {
@@ -150,7 +149,7 @@ func TestUsedBits(t *testing.T) {
 		{7, []byte{0x7F}, 7},
 		{7, []byte{0x80}, 8},
 	} {
-		if got := usedBits(charls.Image{Bits: c.bits, Pixels: c.pixels}); got != c.want {
+		if got := (Frame{Format{BitsAllocated: (c.bits + 7) / 8 * 8, BitsStored: c.bits}, c.pixels}).usedBits(); got != c.want {
 			t.Errorf("%d bits of % x: %d, want %d", c.bits, c.pixels, got, c.want)
 		}
 	}

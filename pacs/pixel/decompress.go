@@ -3,18 +3,16 @@ package pixel
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
-	"github.com/tasvir-pacs/tasvir/pacs/pixel/charls"
 )
 
 // Decompressor gives JPEG-LS lossless pixel data back as native ones: what a
 // Compressor has made, and what came like that if it is of the same kind.
 type Decompressor struct {
-	Worker *Worker
+	Codecs *Codecs
 }
 
 // Decode prepares the pixel data of the instance whose header is h; open reads
@@ -28,7 +26,7 @@ func (d *Decompressor) Decode(_ context.Context, h *dicom.Header, open dicom.Ope
 	if h.TransferSyntax != dicom.JPEGLSLossless || h.PixelData == nil || h.PixelData.Tag != dicom.TagPixelData {
 		return nil, pacs.Errorf(pacs.Unsupported, "Pixel data in %s can't be decompressed", h.TransferSyntax)
 	}
-	im, err := describe(h.Dataset)
+	f, err := describe(h.Dataset)
 	if err != nil {
 		return nil, pacs.Wrap(pacs.Unsupported, err, "Pixel data of this kind can't be decompressed")
 	}
@@ -36,9 +34,9 @@ func (d *Decompressor) Decode(_ context.Context, h *dicom.Header, open dicom.Ope
 	if err != nil || len(frames) == 0 {
 		return nil, pacs.Wrap(pacs.Unsupported, err, "The frames of the pixel data can't be told apart")
 	}
-	for _, f := range frames {
+	for _, pieces := range frames {
 		total := int64(0)
-		for _, r := range f {
+		for _, r := range pieces {
 			total += r.Length
 		}
 		if total > maxFrame {
@@ -46,13 +44,13 @@ func (d *Decompressor) Decode(_ context.Context, h *dicom.Header, open dicom.Ope
 		}
 	}
 	vr := dicom.OW
-	if im.Bits <= 8 {
+	if f.BitsAllocated == 8 {
 		vr = dicom.OB
 	}
 	return &dicom.NativePixels{
-		VR: vr, Length: int64(len(frames)) * int64(im.Size()),
+		VR: vr, Length: int64(len(frames)) * f.FrameSize(),
 		Open: func(ctx context.Context) (io.ReadCloser, error) {
-			return &frameReader{ctx: ctx, worker: d.Worker, frames: frames, image: im, open: open}, nil
+			return &frameReader{ctx: ctx, codecs: d.Codecs, frames: frames, format: f, open: open}, nil
 		},
 	}, nil
 }
@@ -60,9 +58,9 @@ func (d *Decompressor) Decode(_ context.Context, h *dicom.Header, open dicom.Ope
 // frameReader decodes frame after frame.
 type frameReader struct {
 	ctx    context.Context
-	worker *Worker
+	codecs *Codecs
 	frames [][]dicom.Range
-	image  charls.Image // as the attributes describe it
+	format Format // as the attributes describe it
 	open   dicom.OpenRange
 	left   []byte // of the frame in hand
 }
@@ -94,15 +92,11 @@ func (r *frameReader) next() error {
 		}
 		coded = append(coded, part...)
 	}
-	im, err := r.worker.DecodeJPEGLS(r.ctx, coded)
+	f, err := r.codecs.Decode(r.ctx, dicom.JPEGLSLossless, r.format, coded)
 	if err != nil {
 		return err
 	}
-	// Bits may be fewer than Bits Stored says, or all of the bits allocated.
-	if im.Rows != r.image.Rows || im.Columns != r.image.Columns || im.Components != r.image.Components || len(im.Pixels) != r.image.Size() {
-		return fmt.Errorf("a frame is %d by %d with %d samples of %d bits, which is not what the attributes say", im.Columns, im.Rows, im.Components, im.Bits)
-	}
-	r.frames, r.left = r.frames[1:], im.Pixels
+	r.frames, r.left = r.frames[1:], f.Pixels
 	return nil
 }
 

@@ -20,8 +20,8 @@ func TestDecompressSamples(t *testing.T) {
 	if _, err := os.Stat(root); err != nil {
 		t.Skipf("sample files are absent: %v", err)
 	}
-	c := &Compressor{Worker: newWorker(t)}
-	d := &Decompressor{Worker: c.Worker}
+	c := &Compressor{Codecs: newCodecs(t)}
+	d := &Decompressor{Codecs: c.Codecs}
 	const enough = 12 // Compressor's test has them all
 	done := 0
 	err := filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {

@@ -16,6 +16,9 @@ type Format struct {
 	Signed                             bool   // Pixel Representation (0028,0103)
 	Planar                             bool   // Planar Configuration (0028,0006): colour by plane
 	Photometric                        string // Photometric Interpretation (0028,0004)
+	// Words says that native pixel data are OW, not OB. In big endian that turns
+	// samples of 8 bits round in pairs.
+	Words bool
 }
 
 // The photometric interpretations of PS3.3 C.7.6.3.1.2.
@@ -54,6 +57,9 @@ func FormatOf(ds *dicom.Dataset) (Format, error) {
 	f.BitsStored = number(dicom.TagBitsStored, f.BitsAllocated)
 	f.HighBit = number(dicom.TagHighBit, f.BitsStored-1)
 	f.Planar = f.Samples > 1 && number(dicom.TagPlanarConfiguration, 0) == 1
+	if e, ok := ds.Get(dicom.TagPixelData); ok {
+		f.Words = e.VR == dicom.OW
+	}
 	return f, f.check()
 }
 

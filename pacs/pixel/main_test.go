@@ -8,6 +8,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tasvir-pacs/tasvir/pacs/pixel/charls"
+	"github.com/tasvir-pacs/tasvir/pacs/pixel/openjpeg"
 )
 
 // codecVariable tells the test binary that it is the codecs' process.
@@ -29,13 +30,18 @@ func TestMain(m *testing.M) {
 // newWorker is a Worker that ends with the test.
 func newWorker(t testing.TB) *Worker {
 	t.Helper()
-	if !charls.Available {
+	if !charls.Available || !openjpeg.Available {
 		if os.Getenv("TASVIR_TEST_REQUIRE") != "" {
-			t.Fatal("the tests must be built with -tags charls")
+			t.Fatal("the tests must be built with -tags charls,openjpeg")
 		}
-		t.Skip("built without -tags charls: there is no JPEG-LS codec")
+		t.Skip("built without -tags charls,openjpeg: codecs are missing")
 	}
 	w := &Worker{Command: []string{os.Args[0]}, Env: []string{codecVariable + "=1"}}
 	t.Cleanup(w.Close)
 	return w
+}
+
+func newCodecs(t testing.TB) *Codecs {
+	t.Helper()
+	return &Codecs{Worker: newWorker(t)}
 }

@@ -5,91 +5,80 @@ import (
 	"context"
 	"math/rand/v2"
 	"os/exec"
+	"slices"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
-	"github.com/tasvir-pacs/tasvir/pacs/pixel/charls"
+	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 )
 
 // picture is a slope with noise: neither flat nor incompressible.
-func picture(columns, rows, components, bits int) charls.Image {
-	im := charls.Image{Columns: columns, Rows: rows, Components: components, Bits: bits}
+func picture(columns, rows, components, bits int) Frame {
+	f := Frame{Format: Format{Columns: columns, Rows: rows, Samples: components, BitsAllocated: (bits + 7) / 8 * 8, BitsStored: bits, HighBit: bits - 1, Photometric: Monochrome2}}
+	if components == 3 {
+		f.Photometric = RGB
+	}
 	r := rand.New(rand.NewPCG(1, 2))
-	im.Pixels = make([]byte, im.Size())
+	f.Pixels = make([]byte, f.FrameSize())
 	for i := range columns * rows * components {
 		sample := uint16((i/components + r.IntN(5)) & (1<<bits - 1))
 		if bits <= 8 {
-			im.Pixels[i] = byte(sample)
+			f.Pixels[i] = byte(sample)
 		} else {
-			im.Pixels[2*i], im.Pixels[2*i+1] = byte(sample), byte(sample>>8)
+			f.Pixels[2*i], f.Pixels[2*i+1] = byte(sample), byte(sample>>8)
 		}
 	}
-	return im
+	return f
 }
 
-func TestThereAndBack(t *testing.T) {
-	w := newWorker(t)
-	for _, im := range []charls.Image{
-		picture(1, 1, 1, 8), picture(512, 512, 1, 12), picture(512, 512, 1, 16), picture(33, 7, 3, 8), picture(17, 19, 1, 2), picture(64, 64, 3, 16), picture(2000, 3, 1, 10),
-	} {
-		coded, err := w.EncodeJPEGLS(t.Context(), im)
-		if err != nil {
-			t.Fatal(err)
-		}
-		back, err := w.DecodeJPEGLS(t.Context(), coded)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(back.Pixels, im.Pixels) || back.Columns != im.Columns || back.Bits != im.Bits || len(coded)%2 != 0 {
-			t.Errorf("%d × %d × %d of %d bits came back as %d × %d × %d of %d bits", im.Columns, im.Rows, im.Components, im.Bits, back.Columns, back.Rows, back.Components, back.Bits)
-		}
-	}
+// processesOf are the processes of a worker that has nothing to do.
+func processesOf(w *Worker) []*codecProcess {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.idle)
 }
 
-// What the codec refuses fails for that image only.
-func TestRefused(t *testing.T) {
-	w := newWorker(t)
-	good := picture(16, 16, 1, 8)
-	coded, err := w.EncodeJPEGLS(t.Context(), good)
-	if err != nil {
-		t.Fatal(err)
-	}
-	huge := bytes.Clone(coded)
-	copy(huge[bytes.Index(huge, []byte{0xFF, 0xF7})+5:], []byte{0xFF, 0xFF, 0xFF, 0xFF}) // 65535 × 65535
-	for name, data := range map[string][]byte{
-		"empty": {}, "text": []byte("this is no picture"), "cut": coded[:len(coded)/2], "huge": huge, "zeros": make([]byte, 1000),
-	} {
-		if _, err := w.DecodeJPEGLS(t.Context(), data); pacs.CodeOf(err) != pacs.Unsupported {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	short := good
-	short.Pixels = short.Pixels[1:]
-	if _, err := w.EncodeJPEGLS(t.Context(), short); pacs.CodeOf(err) != pacs.Unsupported {
-		t.Errorf("too few pixels: %v", err)
-	}
-	if _, err := w.DecodeJPEGLS(t.Context(), coded); err != nil {
-		t.Errorf("after all that: %v", err)
-	}
-}
-
-// A process that dies costs the image it was at; the next gets a new one.
+// A process that died while nobody looked costs nothing: the frame goes to a
+// fresh one.
 func TestProcessDies(t *testing.T) {
-	w := newWorker(t)
-	im := picture(64, 64, 1, 12)
-	if _, err := w.EncodeJPEGLS(t.Context(), im); err != nil {
-		t.Fatal(err)
+	c := newCodecs(t)
+	f := picture(64, 64, 1, 12)
+	for range 3 {
+		if _, _, err := c.Encode(t.Context(), dicom.JPEGLSLossless, f, EncodeOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		idle := processesOf(c.Worker)
+		if len(idle) != 1 {
+			t.Fatalf("one frame after another keeps %d processes", len(idle))
+		}
+		if err := idle[0].command.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := w.process.command.Process.Kill(); err != nil {
-		t.Fatal(err)
+}
+
+// A frame that every process dies of is damaged, and costs itself only.
+func TestFrameKills(t *testing.T) {
+	shell, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("no sh here")
 	}
-	_ = w.process.command.Wait()
-	if _, err := w.EncodeJPEGLS(t.Context(), im); pacs.CodeOf(err) != pacs.Unavailable {
-		t.Fatalf("a dead process answers: %v", err)
-	}
-	if _, err := w.EncodeJPEGLS(t.Context(), im); err != nil {
-		t.Fatalf("no new process: %v", err)
+	for signal, want := range map[string]pacs.Code{
+		"SEGV": pacs.Invalid,     // its own fault
+		"KILL": pacs.Unavailable, // the system's, which has no memory left
+	} {
+		w := &Worker{Command: []string{shell, "-c", "head -c 1 >/dev/null; kill -" + signal + " $$"}}
+		_, err := w.do(t.Context(), message{operation: opDecodeJPEG2000, samples: samples{Pixels: make([]byte, 10)}})
+		if pacs.CodeOf(err) != want {
+			t.Errorf("a process that ends by SIG%s: %v", signal, err)
+		}
+		if w.String() != "0 processes, 0 of them idle, 0 images wait" {
+			t.Error(w)
+		}
+		w.Close()
 	}
 }
 
@@ -100,35 +89,88 @@ func TestProcessHangs(t *testing.T) {
 	}
 	w := &Worker{Command: []string{sleep, "600"}, Timeout: 50 * time.Millisecond}
 	defer w.Close()
-	if _, err := w.EncodeJPEGLS(t.Context(), picture(8, 8, 1, 8)); pacs.CodeOf(err) != pacs.Unavailable {
+	c := &Codecs{Worker: w}
+	request := message{operation: opEncodeJPEGLS, samples: samples{Pixels: make([]byte, 1<<20)}} // more than a pipe holds
+	if _, err := w.do(t.Context(), request); pacs.CodeOf(err) != pacs.Unavailable {
 		t.Errorf("a process that hangs: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := w.EncodeJPEGLS(ctx, picture(8, 8, 1, 8)); err == nil {
+	if _, _, err := c.Encode(ctx, dicom.JPEGLSLossless, picture(8, 8, 1, 8), EncodeOptions{}); err == nil {
 		t.Error("a call that was given up succeeds")
 	}
 }
 
-// Whatever bytes the codec is given, it answers or dies; it never harms us.
-func FuzzDecodeJPEGLS(f *testing.F) {
-	if !charls.Available {
-		f.Skip("built without -tags charls")
+// Who waits gets a process in the order of asking, or an error once the queue is
+// full or the caller gives up; Close ends all.
+func TestQueue(t *testing.T) {
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Skip("no sleep here")
 	}
-	for _, im := range []charls.Image{picture(8, 8, 1, 8), picture(9, 5, 3, 8), picture(16, 16, 1, 12)} {
-		coded, err := charls.Encode(im)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(coded)
+	w := &Worker{Command: []string{sleep, "600"}, Processes: 1, Queue: 2}
+	var running sync.WaitGroup
+	ask := func(ctx context.Context, want pacs.Code) {
+		running.Go(func() {
+			if _, err := w.do(ctx, message{operation: opEncodeJPEGLS}); pacs.CodeOf(err) != want {
+				t.Errorf("%v", err)
+			}
+		})
 	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if len(data) > 64<<10 {
-			return
+	until := func(state string) {
+		t.Helper()
+		for w.String() != state {
+			if t.Context().Err() != nil {
+				t.Fatalf("%s, never %s", w, state)
+			}
+			time.Sleep(time.Millisecond)
 		}
-		im, err := charls.Decode(data)
-		if err == nil && len(im.Pixels) != im.Size() {
-			t.Fatalf("%d bytes for %d × %d", len(im.Pixels), im.Columns, im.Rows)
+	}
+	ask(t.Context(), pacs.Unavailable)
+	until("1 processes, 0 of them idle, 0 images wait")
+	leaves, leave := context.WithCancel(t.Context())
+	ask(leaves, pacs.Unavailable)
+	until("1 processes, 0 of them idle, 1 images wait")
+	ask(t.Context(), pacs.Unavailable)
+	until("1 processes, 0 of them idle, 2 images wait")
+	if _, err := w.do(t.Context(), message{}); pacs.CodeOf(err) != pacs.Unavailable {
+		t.Errorf("a queue that is full: %v", err)
+	}
+	leave()
+	until("1 processes, 0 of them idle, 1 images wait")
+	w.Close()
+	running.Wait()
+	until("0 processes, 0 of them idle, 0 images wait")
+	if _, err := w.do(t.Context(), message{}); pacs.CodeOf(err) != pacs.Unavailable {
+		t.Errorf("after the end: %v", err)
+	}
+}
+
+// Many frames at once are worked on by as many processes as are allowed, which
+// end when there is nothing to do.
+func TestPool(t *testing.T) {
+	c := newCodecs(t)
+	c.Worker.Processes, c.Worker.Idle = 2, time.Millisecond
+	f := picture(128, 128, 1, 12)
+	var running sync.WaitGroup
+	for range 20 {
+		running.Go(func() {
+			coded, as, err := c.Encode(t.Context(), dicom.JPEG2000Lossless, f, EncodeOptions{})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			back, err := c.Decode(t.Context(), dicom.JPEG2000Lossless, as, coded)
+			if err != nil || !bytes.Equal(back.Pixels, f.Pixels) {
+				t.Errorf("other pixels come back (%v)", err)
+			}
+		})
+	}
+	running.Wait()
+	for c.Worker.String() != "0 processes, 0 of them idle, 0 images wait" {
+		if t.Context().Err() != nil {
+			t.Fatal(c.Worker)
 		}
-	})
+		time.Sleep(time.Millisecond)
+	}
 }

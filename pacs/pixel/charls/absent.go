@@ -6,7 +6,7 @@ package charls
 const Available = false
 
 // Encode fails: there is no codec.
-func Encode(Image) ([]byte, error) { return nil, ErrAbsent }
+func Encode(Image, int) ([]byte, error) { return nil, ErrAbsent }
 
 // Decode fails: there is no codec.
-func Decode([]byte) (Image, error) { return Image{}, ErrAbsent }
+func Decode([]byte, Image) (Image, error) { return Image{}, ErrAbsent }

@@ -4,12 +4,16 @@
 // headers; without it Available is false and both functions fail.
 package charls
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Image is the samples of one frame.
 type Image struct {
 	Columns, Rows int
-	// Components is 1, or 3 with the samples of a pixel beside one another.
+	// Components is 1 to 4, the samples of a pixel beside one another. Two can be
+	// decoded only.
 	Components int
 	// Bits per sample, 2 to 16. Up to 8 a sample is a byte, above two,
 	// little endian.
@@ -21,13 +25,13 @@ type Image struct {
 const MaxPixels = 512 << 20
 
 // ErrAbsent says that this build has no codec.
-var ErrAbsent = errors.New("this build has no JPEG-LS codec (build with -tags charls)")
+var ErrAbsent = fmt.Errorf("%w: this build has no JPEG-LS codec (build with -tags charls)", errors.ErrUnsupported)
 
 // Size is how many bytes Pixels has for the other fields, 0 when they are
 // beyond what JPEG-LS and this package allow.
 func (im Image) Size() int {
 	if im.Columns < 1 || im.Columns > 65535 || im.Rows < 1 || im.Rows > 65535 ||
-		im.Components != 1 && im.Components != 3 || im.Bits < 2 || im.Bits > 16 {
+		im.Components < 1 || im.Components > 4 || im.Bits < 2 || im.Bits > 16 {
 		return 0
 	}
 	size := im.Columns * im.Rows * im.Components * ((im.Bits + 7) / 8)

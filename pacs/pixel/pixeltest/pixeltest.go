@@ -17,6 +17,8 @@ import (
 
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/pixel"
+	"github.com/tasvir-pacs/tasvir/pacs/pixel/charls"
+	"github.com/tasvir-pacs/tasvir/pacs/pixel/openjpeg"
 )
 
 // codecVariable tells a test binary that it is the codecs' process.
@@ -40,15 +42,22 @@ func Serve() bool {
 // the build has no codec.
 func Compressor(t testing.TB) *pixel.Compressor {
 	t.Helper()
-	if !pixel.Available {
+	return &pixel.Compressor{Codecs: Codecs(t)}
+}
+
+// Codecs are the real ones, which end with the test. A test is skipped when the
+// build has not all of them.
+func Codecs(t testing.TB) *pixel.Codecs {
+	t.Helper()
+	if !charls.Available || !openjpeg.Available {
 		if os.Getenv("TASVIR_TEST_REQUIRE") != "" {
-			t.Fatal("the tests must be built with -tags charls")
+			t.Fatal("the tests must be built with -tags charls,openjpeg")
 		}
-		t.Skip("built without -tags charls: there is no JPEG-LS codec")
+		t.Skip("built without -tags charls,openjpeg: codecs are missing")
 	}
 	w := &pixel.Worker{Command: []string{os.Args[0]}, Env: []string{codecVariable + "=1"}}
 	t.Cleanup(w.Close)
-	return &pixel.Compressor{Worker: w}
+	return &pixel.Codecs{Worker: w}
 }
 
 // Check compares a compressed PS3.10 file with the one that was received: the
