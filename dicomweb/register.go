@@ -87,6 +87,9 @@ type Options struct {
 	// MaxParts is how many instances one STOW-RS request may hold; 50,000
 	// when 0.
 	MaxParts int
+	// TempDir is where bulk data waits that STOW-RS gets apart from its metadata;
+	// that of the system when "".
+	TempDir string
 }
 
 // service is the state of the handlers: nothing but the options.

@@ -3,6 +3,8 @@ package dicomweb
 import (
 	"bytes"
 	"cmp"
+	"compress/gzip"
+	"compress/zlib"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +32,7 @@ func (s *service) store(r *request) error {
 	if err != nil {
 		return err
 	}
+	defer closeParts(parts)
 	st := storage{service: s, request: r}
 	for n := 1; ; n++ {
 		p, err := parts.next()
@@ -67,13 +70,20 @@ type instanceParts interface {
 // incomingPart is one instance on the wire.
 type incomingPart struct {
 	contentType string // "" when the part has none
+	location    string // Content-Location, or cid: and Content-ID
 	io.Reader
+
+	// err says why an instance that was put together of several parts is none;
+	// class and instance are its UIDs, as far as they are known.
+	err             error
+	class, instance string
 }
 
 // partsOf reads the head of a request to store.
 func (s *service) partsOf(r *http.Request) (instanceParts, error) {
-	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
-		return nil, pacs.Errorf(pacs.Unsupported, "A body with Content-Encoding: %s is not taken. Send it as it is.", clip(e))
+	body, err := decoded(r)
+	if err != nil {
+		return nil, err
 	}
 	ranges := parseAccept(r.Header.Get("Content-Type"))
 	var ct mediaRange
@@ -82,23 +92,92 @@ func (s *service) partsOf(r *http.Request) (instanceParts, error) {
 	}
 	switch {
 	case ct.media == mediaDICOM:
-		return &singlePart{r.Body}, nil
+		return &singlePart{body: body}, nil
+	case isModel(ct.media):
+		return s.composed(&singlePart{body: body, contentType: ct.media}), nil
 	case ct.media != "multipart/related":
 		return nil, pacs.Errorf(pacs.Unsupported, `Send instances with Content-Type: multipart/related; type="application/dicom"; boundary=…, or a single one as application/dicom.`)
 	}
-	if t := ct.params["type"]; t != "" && t != mediaDICOM {
-		return nil, pacs.Errorf(pacs.Unsupported, "Metadata and bulk data in separate parts (type %s) can't be stored. Send whole instances: type=\"application/dicom\".", clip(t))
+	kind := ct.params["type"]
+	if kind != "" && kind != mediaDICOM && !isModel(kind) {
+		return nil, pacs.Errorf(pacs.Unsupported, `Parts of type %s can't be stored. Send whole instances, type="application/dicom", or metadata and bulk data, type="application/dicom+json" or type="application/dicom+xml".`, clip(kind))
 	}
 	boundary := ct.params["boundary"]
 	// RFC 2046 5.1.1 allows 70 characters.
 	if boundary == "" || len(boundary) > 70 {
 		return nil, pacs.Errorf(pacs.Invalid, "The Content-Type names no usable boundary between the parts (1 to 70 characters).")
 	}
-	return newMultipart(r.Body, boundary), nil
+	parts := newMultipart(body, boundary)
+	if isModel(kind) {
+		return s.composed(parts), nil
+	}
+	if kind == "" {
+		return &undeclared{service: s, instanceParts: parts}, nil
+	}
+	return parts, nil
 }
 
-// singlePart is a body that is one instance.
-type singlePart struct{ body io.Reader }
+// undeclared are the parts of a body whose type is not declared: that of the
+// first part is taken for it.
+type undeclared struct {
+	*service
+	instanceParts
+	begun bool
+}
+
+func (u *undeclared) next() (incomingPart, error) {
+	p, err := u.instanceParts.next()
+	if u.begun || err != nil {
+		return p, err
+	}
+	u.begun = true
+	if media, _, _ := strings.Cut(p.contentType, ";"); isModel(strings.ToLower(strings.TrimSpace(media))) {
+		c := u.composed(u.instanceParts)
+		c.first = &p
+		u.instanceParts = c
+		return c.next()
+	}
+	return p, nil
+}
+
+func (u *undeclared) close() { closeParts(u.instanceParts) }
+
+// decoded is the body of a request without its Content-Encoding.
+func decoded(r *http.Request) (io.Reader, error) {
+	switch e := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))); e {
+	case "", "identity":
+		return r.Body, nil
+	case "gzip", "x-gzip":
+		z, err := gzip.NewReader(r.Body)
+		if err != nil {
+			return nil, pacs.Wrap(pacs.Invalid, err, "The body is not what its Content-Encoding says, gzip.")
+		}
+		return z, nil
+	case "deflate":
+		z, err := zlib.NewReader(r.Body)
+		if err != nil {
+			return nil, pacs.Wrap(pacs.Invalid, err, "The body is not what its Content-Encoding says, deflate (RFC 1950).")
+		}
+		return z, nil
+	default:
+		return nil, pacs.Errorf(pacs.Unsupported, "A body with Content-Encoding: %s is not taken. Send it as it is, or with gzip or deflate.", clip(e))
+	}
+}
+
+// closer is implemented by parts that hold a file.
+type closer interface{ close() }
+
+func closeParts(p instanceParts) {
+	if c, ok := p.(closer); ok {
+		c.close()
+	}
+}
+
+// singlePart is a body that is one instance, or metadata.
+type singlePart struct {
+	body        io.Reader
+	contentType string // application/dicom when ""
+}
 
 func (p *singlePart) next() (incomingPart, error) {
 	if p.body == nil {
@@ -106,7 +185,7 @@ func (p *singlePart) next() (incomingPart, error) {
 	}
 	body := p.body
 	p.body = nil
-	return incomingPart{mediaDICOM, body}, nil
+	return incomingPart{contentType: cmp.Or(p.contentType, mediaDICOM), Reader: body}, nil
 }
 
 // maxPartHead bounds what may come between two instances: the headers of a
@@ -144,7 +223,11 @@ func (m *multipartBody) next() (incomingPart, error) {
 	switch {
 	case err == nil:
 		m.part = p
-		return incomingPart{p.Header.Get("Content-Type"), p}, nil
+		location := p.Header.Get("Content-Location")
+		if id := p.Header.Get("Content-ID"); location == "" && id != "" {
+			location = "cid:" + strings.Trim(id, "<> ")
+		}
+		return incomingPart{contentType: p.Header.Get("Content-Type"), location: location, Reader: p}, nil
 	case err == io.EOF && !first:
 		return incomingPart{}, io.EOF
 	case errors.Is(err, errPartHead):
@@ -207,6 +290,10 @@ type storage struct {
 // part stores one instance. done tells that nothing more can be read. An error
 // ends the request with a problem.
 func (st *storage) part(p incomingPart) (done bool, err error) {
+	if p.err != nil {
+		st.refuse(p.class, p.instance, p.err)
+		return false, nil
+	}
 	if t, _, _ := strings.Cut(p.contentType, ";"); t != "" && !strings.EqualFold(strings.TrimSpace(t), mediaDICOM) {
 		st.refuse("", "", pacs.Errorf(pacs.Invalid, "A part is %s, not application/dicom.", clip(t)))
 		return false, nil

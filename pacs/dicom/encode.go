@@ -267,6 +267,21 @@ func appendElementHeader(dst []byte, tag Tag, vr VR, explicit bool) (out []byte,
 	return append(dst, byte(vr>>8), byte(vr), 0, 0), len(dst) + 2
 }
 
+// AppendLongHeader appends tag, VR and length of an element in Explicit VR Little
+// Endian whose value follows from elsewhere: one of the VRs with a length of 32
+// bits, UndefinedLength among them. ok is false for another VR.
+func AppendLongHeader(dst []byte, tag Tag, vr VR, length uint32) (out []byte, ok bool) {
+	if !vr.is(vrLong) || vr == SQ {
+		return dst, false
+	}
+	dst, at := appendElementHeader(dst, tag, vr, true)
+	binary.LittleEndian.PutUint32(dst[at:], length)
+	return dst, true
+}
+
+// UndefinedLength is the length of encapsulated pixel data, PS3.5 A.4.
+const UndefinedLength = undefined
+
 // FileMeta is the File Meta Information of a Part 10 file (PS3.10 table 7.1-1).
 type FileMeta struct {
 	SOPClassUID       string
