@@ -84,7 +84,7 @@ func uses() []conformance.Use {
 	roots := func(study, patient string) []string { return []string{study, patient} }
 	return []conformance.Use{
 		{Activity: "C-ECHO: the test of a device's connection; tasvir echo", Role: "SCU", SOPClasses: []string{dicom.VerificationSOPClass}, TransferSyntaxes: dimse.VerificationContext(1).TransferSyntaxes},
-		{Activity: "C-STORE: sub-operations of C-MOVE; tasvir store", Role: "SCU", SOPClasses: storage, TransferSyntaxes: syntaxes},
+		{Activity: "C-STORE: sub-operations of C-MOVE; forwarding by rules; tasvir store", Role: "SCU", SOPClasses: storage, TransferSyntaxes: syntaxes},
 		{Activity: "N-EVENT-REPORT: the answer to storage commitment", Role: "SCP", SOPClasses: []string{dicom.StorageCommitmentPushModelSOPClass}, TransferSyntaxes: plain},
 		{Activity: "N-CREATE: what is available, to devices that are registered to be told", Role: "SCU", SOPClasses: []string{dicom.InstanceAvailabilityNotificationSOPClass}, TransferSyntaxes: plain},
 		{Activity: "C-FIND: tasvir find", Role: "SCU", SOPClasses: append(roots(dicom.StudyRootFindSOPClass, dicom.PatientRootFindSOPClass), dicom.ModalityWorklistFindSOPClass), TransferSyntaxes: plain},

@@ -27,6 +27,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/availability"
 	"github.com/tasvir-pacs/tasvir/pacs/commitment"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
+	"github.com/tasvir-pacs/tasvir/pacs/forward"
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/index/cluster"
 	"github.com/tasvir-pacs/tasvir/pacs/journal"
@@ -80,6 +81,7 @@ type Node struct {
 
 	commitments *commitment.Commitments
 	notices     *availability.Notices
+	forwarding  *forward.Forwarding
 
 	closers []func(context.Context) // run in reverse order
 	failed  chan error              // the first part that ends by itself
@@ -269,6 +271,9 @@ func (n *Node) startJobs(ctx context.Context, m *metrics, registry prometheus.Re
 	if err := n.openRetention(ctx, workers, m); err != nil {
 		return err
 	}
+	if err := n.openForwarding(ctx, func() *river.Client[pgx.Tx] { return jobs }, workers, registry); err != nil {
+		return err
+	}
 	var err error
 	if jobs, err = newJobs(ctx, n.Index.Pool(), workers, n.log.With("part", "jobs")); err != nil {
 		return err
@@ -305,7 +310,7 @@ func (n *Node) startJobs(ctx context.Context, m *metrics, registry prometheus.Re
 	})
 	publisher := n.ward.publisher(publish.Options{
 		Journal: n.Journal, Index: n.Index, Store: n.store, Log: n.log.With("part", "publisher"), Observer: m.publisher(),
-		InTransaction: n.stepsToo(followUp(jobs, n.flags.Quiet)),
+		InTransaction: n.forwardToo(jobs, n.stepsToo(followUp(jobs, n.flags.Quiet))),
 	})
 	n.spawn(&n.work, "the publisher", publisher.Run)
 	kept := &facilityList{n.Index, n.store}
@@ -380,6 +385,7 @@ func (n *Node) startWeb(registry *prometheus.Registry) error {
 		Patrol:     n.patrol,
 		Patients:   n.patients,
 		Retention:  n.retention,
+		Forwarding: n.forwarding,
 
 		Associations: n.talk,
 	}).Register(server.API())

@@ -11,6 +11,7 @@ import (
 	"github.com/riverqueue/river"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/forward"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
 	"github.com/tasvir-pacs/tasvir/worklist/orders"
 )
@@ -62,7 +63,8 @@ func (n nightly) Next(now time.Time) time.Time {
 }
 
 // completed is what follows when a study is complete, in the same transaction:
-// it becomes work for radiologists, and its packs will be merged.
+// it becomes work for radiologists, goes where rules send it, and its packs will be
+// merged.
 func (n *Node) completed(ctx context.Context, tx pgx.Tx, study pacs.Study) error {
 	if err := orders.StudyCompleted(ctx, tx, study); err != nil {
 		return err
@@ -75,6 +77,9 @@ func (n *Node) completed(ctx context.Context, tx pgx.Tx, study pacs.Study) error
 		return err
 	}
 	if err := n.notices.Changed(ctx, tx, study.ID); err != nil {
+		return err
+	}
+	if err := forward.Enqueue(ctx, jobs, tx, forward.Args{Occasion: forward.OnComplete, StudyID: study.ID}); err != nil {
 		return err
 	}
 	return publish.EnqueueMerge(ctx, jobs, tx, study.ID)

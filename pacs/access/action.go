@@ -31,6 +31,7 @@ const (
 	AdminQuarantine Action = "admin.quarantine" // what can't be indexed, and versions
 	AdminPatients   Action = "admin.patients"   // merge, correct, move, split
 	AdminStorage    Action = "admin.storage"    // verification, retention, legal holds
+	AdminForwarding Action = "admin.forwarding" // rules by which studies are sent elsewhere, and their queue
 	ChangesRead     Action = "changes.read"     // what others follow the archive by
 	DICOMwebRead    Action = "dicomweb.read"    // QIDO-RS, WADO-RS
 	DICOMwebWrite   Action = "dicomweb.write"   // STOW-RS
@@ -65,7 +66,7 @@ var grants = map[string][]Action{
 	},
 	string(pacs.Administrator): {
 		StudyRead, TaskRead, ReportRead, DeliveryRead, DeliveryRetry, OrderRead, OrderWrite, DICOMwebRead, DICOMwebWrite,
-		AdminFacilities, AdminDevices, AdminUsers, AdminTokens, AdminRules, AdminStatus, AdminQuarantine, AdminPatients, AdminStorage, ChangesRead,
+		AdminFacilities, AdminDevices, AdminUsers, AdminTokens, AdminRules, AdminStatus, AdminQuarantine, AdminPatients, AdminStorage, AdminForwarding, ChangesRead,
 	},
 
 	ScopeDICOMwebRead:  {DICOMwebRead},

@@ -19,6 +19,9 @@ var migrations embed.FS
 
 // Orders keeps imaging orders. Safe for concurrent use.
 type Orders struct {
+	// Entered, when set, is called in the transaction that enters an order.
+	Entered func(ctx context.Context, tx pgx.Tx, id string) error
+
 	index *index.Index
 	pool  *pgxpool.Pool
 }

@@ -54,6 +54,11 @@ func (o *Orders) Create(ctx context.Context, by *access.Identity, order Order) (
 		if err := linkEarlier(ctx, tx, id); err != nil {
 			return err
 		}
+		if o.Entered != nil {
+			if err := o.Entered(ctx, tx, id); err != nil {
+				return err
+			}
+		}
 		return access.Audit(ctx, tx, by.Event("order.create", Object(id), order.Facility.ID))
 	})
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/tasvir-pacs/tasvir/pacs/associations"
+	"github.com/tasvir-pacs/tasvir/pacs/forward"
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/patients"
 	"github.com/tasvir-pacs/tasvir/pacs/patrol"
@@ -29,6 +30,8 @@ type API struct {
 	Associations *associations.Log
 	// Retention, when set, has routes for policies and legal holds.
 	Retention *retention.Retention
+	// Forwarding, when set, has routes for rules, targets and the queue.
+	Forwarding *forward.Forwarding
 }
 
 // Register adds the routes to /api.
