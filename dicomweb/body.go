@@ -97,7 +97,7 @@ func (s *service) send(r *request, a answer) error {
 	if a.etag != "" {
 		h.Set("ETag", `"`+a.etag+`"`)
 	}
-	h.Set("Vary", "Accept, Cookie, Authorization")
+	h.Add("Vary", "Accept, Cookie, Authorization")
 	if a.immutable {
 		h.Set("Cache-Control", "private, max-age=31536000, immutable")
 	} else {

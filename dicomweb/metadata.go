@@ -296,7 +296,7 @@ func firstByte(src *bufio.Reader) (byte, error) {
 func (s *service) jsonHead(r *request, media, etag string) (done bool) {
 	r.Header("Content-Type", media)
 	r.Header("Cache-Control", "private, no-cache")
-	r.Header("Vary", "Accept, Accept-Encoding, Cookie, Authorization")
+	r.Writer.Header().Add("Vary", "Accept, Accept-Encoding, Cookie, Authorization")
 	r.Header("X-Content-Type-Options", "nosniff")
 	if etag == "" {
 		return false

@@ -360,7 +360,12 @@ func (n *Node) startWeb(registry *prometheus.Registry) error {
 	if err != nil {
 		return err
 	}
+	cors, err := web.NewCORS(n.flags.CORSOrigins, n.flags.CORSAPI)
+	if err != nil {
+		return err
+	}
 	server, err := web.New(web.Options{
+		CORS: cors, Limit: n.flags.rateLimit(), HSTS: n.flags.HSTS,
 		Access: n.Access, Pool: n.Index.Pool(), Logger: n.log.With("part", "web"), Registry: registry, Version: version,
 		TrustedLoopback: n.flags.TrustedLoopback, TrustedProxies: proxies,
 		Status:       n.status,
@@ -417,8 +422,7 @@ func (n *Node) startWeb(registry *prometheus.Registry) error {
 		return pacs.Wrap(pacs.Unavailable, err, "The web port can't be opened; choose another with --http")
 	}
 	n.HTTPAddr = listener.Addr()
-	n.spawn(&n.doors, "the web server", func(ctx context.Context) error { return server.Serve(ctx, listener) })
-	return nil
+	return n.serveWeb(server, listener, registry)
 }
 
 func prefixes(texts []string) ([]netip.Prefix, error) {
@@ -479,7 +483,12 @@ func (n *Node) status(ctx context.Context) (any, error) {
 }
 
 // WebURL is where a browser on this machine finds the client.
-func (n *Node) WebURL() string { return "http://" + loopback(n.HTTPAddr) }
+func (n *Node) WebURL() string {
+	if n.flags.TLSCert != "" {
+		return "https://" + loopback(n.HTTPAddr)
+	}
+	return "http://" + loopback(n.HTTPAddr)
+}
 
 // loopback is an address a program on this machine can dial.
 func loopback(addr net.Addr) string {

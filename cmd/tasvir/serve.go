@@ -18,6 +18,7 @@ type ServerFlags struct {
 	DatabaseFlags
 	QuarantineFlags
 	DICOMTLSFlags
+	WebFlags
 	HTTP  string `name:"http" default:":8080" env:"TASVIR_HTTP" placeholder:"ADDR" help:"Address of the web client, the API and DICOMweb (${default})."`
 	DICOM string `name:"dicom" default:":11112" env:"TASVIR_DICOM" placeholder:"ADDR" help:"Address of the DICOM port (${default})."`
 	AET   string `name:"aet" default:"TASVIR" env:"TASVIR_AET" help:"Our application entity title (${default})."`
@@ -80,6 +81,9 @@ func (f ServerFlags) check() error {
 	}
 	if f.MaxAssociations < 1 || f.MaxAssociations > 10000 {
 		return pacs.Errorf(pacs.Invalid, "--max-associations %d: it is a number from 1 to 10000; each association takes about 300 KiB of memory", f.MaxAssociations)
+	}
+	if err := f.WebFlags.check(); err != nil {
+		return err
 	}
 	if err := f.DICOMTLSFlags.check(); err != nil {
 		return err

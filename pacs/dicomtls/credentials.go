@@ -2,6 +2,7 @@ package dicomtls
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -22,7 +23,11 @@ type Files struct {
 	// CA holds the authorities whose certificates we trust; "" are those of the
 	// system, for clients only.
 	CA string
+	// For says in messages what they are for; "" is DICOM TLS.
+	For string
 }
+
+func (f Files) purpose() string { return cmp.Or(f.For, "DICOM TLS") }
 
 // maxFileLen bounds each file: a system's whole list of authorities has 250 KB.
 const maxFileLen = 4 << 20
@@ -64,6 +69,16 @@ func (c *Credentials) Reload() (changed bool, err error) {
 	return true, nil
 }
 
+// Certificate is our certificate as it was read last; nil without one. It suits
+// tls.Config.GetCertificate.
+func (c *Credentials) Certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	l := c.current.Load()
+	if len(l.certs) == 0 {
+		return nil, pacs.Errorf(pacs.Invalid, "There is no certificate for %s", c.files.purpose())
+	}
+	return &l.certs[0], nil
+}
+
 // NotAfter is when our certificate expires; zero without one.
 func (c *Credentials) NotAfter() time.Time {
 	l := c.current.Load()
@@ -87,7 +102,7 @@ func (c *Credentials) Watch(ctx context.Context, interval time.Duration, now <-c
 	for {
 		if end := c.NotAfter(); !end.IsZero() && time.Until(end) < expirySoon && time.Since(warned) > 24*time.Hour {
 			warned = time.Now()
-			log.Warn("the certificate for DICOM TLS expires; put a new one into its file, it is taken without a restart",
+			log.Warn("the certificate for "+c.files.purpose()+" expires; put a new one into its file, it is taken without a restart",
 				"file", c.files.Cert, "expires", end)
 		}
 		select {
@@ -101,12 +116,12 @@ func (c *Credentials) Watch(ctx context.Context, interval time.Duration, now <-c
 		switch {
 		case err != nil && err.Error() != failed:
 			failed = err.Error()
-			log.Error("the changed certificates for DICOM TLS can't be used; the earlier ones stay", "error", err)
+			log.Error("the changed certificates for "+c.files.purpose()+" can't be used; the earlier ones stay", "error", err)
 		case err == nil:
 			failed = ""
 		}
 		if changed {
-			log.Info("new certificates for DICOM TLS are in use", "expires", c.NotAfter())
+			log.Info("new certificates for "+c.files.purpose()+" are in use", "expires", c.NotAfter())
 		}
 	}
 }
@@ -115,11 +130,11 @@ func (f Files) read() (*loaded, error) {
 	l := &loaded{}
 	sum := sha256.New()
 	if f.Cert != "" || f.Key != "" {
-		cert, err := readFile(f.Cert, "certificate")
+		cert, err := f.readFile(f.Cert, "certificate")
 		if err != nil {
 			return nil, err
 		}
-		key, err := readFile(f.Key, "private key")
+		key, err := f.readFile(f.Key, "private key")
 		if err != nil {
 			return nil, err
 		}
@@ -135,7 +150,7 @@ func (f Files) read() (*loaded, error) {
 		sum.Write(key)
 	}
 	if f.CA != "" {
-		pem, err := readFile(f.CA, "authorities")
+		pem, err := f.readFile(f.CA, "authorities")
 		if err != nil {
 			return nil, err
 		}
@@ -149,20 +164,20 @@ func (f Files) read() (*loaded, error) {
 	return l, nil
 }
 
-func readFile(name, what string) ([]byte, error) {
+func (f Files) readFile(name, what string) ([]byte, error) {
 	if name == "" {
-		return nil, pacs.Errorf(pacs.Invalid, "The file of the %s for DICOM TLS is not named; a certificate and its private key go together", what)
+		return nil, pacs.Errorf(pacs.Invalid, "The file of the %s for %s is not named; a certificate and its private key go together", what, f.purpose())
 	}
 	info, err := os.Stat(name)
 	if err != nil {
-		return nil, pacs.Wrap(pacs.Invalid, err, "The file of the "+what+" for DICOM TLS can't be read")
+		return nil, pacs.Wrap(pacs.Invalid, err, "The file of the "+what+" for "+f.purpose()+" can't be read")
 	}
 	if info.Size() > maxFileLen {
 		return nil, pacs.Errorf(pacs.Invalid, "%s has %d bytes and is no PEM file of the %s", name, info.Size(), what)
 	}
 	b, err := os.ReadFile(name)
 	if err != nil {
-		return nil, pacs.Wrap(pacs.Invalid, err, "The file of the "+what+" for DICOM TLS can't be read")
+		return nil, pacs.Wrap(pacs.Invalid, err, "The file of the "+what+" for "+f.purpose()+" can't be read")
 	}
 	return bytes.TrimSpace(b), nil
 }

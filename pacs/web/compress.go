@@ -5,9 +5,12 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // compressFrom is the size from which an answer is worth compressing.
@@ -60,6 +63,27 @@ var gzipWriters = sync.Pool{New: func() any {
 	return w
 }}
 
+var zstdWriters = sync.Pool{New: func() any {
+	w, _ := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+		zstd.WithWindowSize(256<<10), zstd.WithLowerEncoderMem(true)) // the options exist
+	return w
+}}
+
+// encoder is a compressing writer that is used again and again.
+type encoder interface {
+	io.WriteCloser
+	Flush() error
+	Reset(io.Writer)
+}
+
+type encoding struct {
+	name    string
+	writers *sync.Pool
+}
+
+// encodings are those that answers are compressed with, the best first.
+var encodings = []encoding{{"zstd", &zstdWriters}, {"gzip", &gzipWriters}}
+
 // compressWriter compresses an answer of a compressible type once it has
 // compressFrom bytes or is flushed. An answer that has an encoding, or is part
 // of something (206), passes untouched.
@@ -69,7 +93,9 @@ type compressWriter struct {
 	status  int    // 0 until WriteHeader
 	held    []byte // what was written while it is not decided
 	holding bool
-	zip     *gzip.Writer
+	// encoding is that of encodings which is used while zip is not nil, or will be.
+	encoding int
+	zip      encoder
 }
 
 func compress(w http.ResponseWriter, r *http.Request) *compressWriter {
@@ -96,11 +122,21 @@ func (w *compressWriter) WriteHeader(status int) {
 		length, err := strconv.ParseInt(header.Get("Content-Length"), 10, 64)
 		w.holding = header.Get("Content-Encoding") == "" && header.Get("Content-Range") == "" &&
 			status != http.StatusNoContent && status != http.StatusNotModified && status != http.StatusPartialContent &&
-			w.request.Method != http.MethodHead && (err != nil || length >= compressFrom) && acceptsGzip(w.request)
+			w.request.Method != http.MethodHead && (err != nil || length >= compressFrom) && w.choose()
 	}
 	if !w.holding {
 		w.ResponseWriter.WriteHeader(status)
 	}
+}
+
+// choose picks the encoding; false when the client takes none of ours.
+func (w *compressWriter) choose() bool {
+	w.encoding = slices.IndexFunc(encodings, func(e encoding) bool {
+		// "*" means what everybody knows.
+		named := e.name == "gzip" || slices.ContainsFunc(w.request.Header.Values("Accept-Encoding"), func(v string) bool { return strings.Contains(v, e.name) })
+		return named && acceptsEncoding(w.request, e.name)
+	})
+	return w.encoding >= 0
 }
 
 func (w *compressWriter) Write(data []byte) (int, error) {
@@ -137,13 +173,13 @@ func (w *compressWriter) ReadFrom(src io.Reader) (int64, error) {
 func (w *compressWriter) begin() error {
 	w.holding = false
 	header := w.Header()
-	header.Set("Content-Encoding", "gzip")
+	header.Set("Content-Encoding", encodings[w.encoding].name)
 	header.Del("Content-Length")
 	if tag := header.Get("Etag"); tag != "" && !strings.HasPrefix(tag, "W/") {
 		header.Set("Etag", "W/"+tag) // the bytes differ, the meaning does not
 	}
 	w.ResponseWriter.WriteHeader(w.status)
-	w.zip = gzipWriters.Get().(*gzip.Writer)
+	w.zip = encodings[w.encoding].writers.Get().(encoder)
 	w.zip.Reset(w.ResponseWriter)
 	_, err := w.zip.Write(w.held)
 	w.held = nil
@@ -173,7 +209,7 @@ func (w *compressWriter) finish() {
 	case w.zip != nil:
 		_ = w.zip.Close()
 		w.zip.Reset(nil)
-		gzipWriters.Put(w.zip)
+		encodings[w.encoding].writers.Put(w.zip)
 		w.zip = nil
 	case w.holding:
 		w.holding = false

@@ -11,7 +11,10 @@
 //   - Static serves the web client.
 //   - Serve answers on a listener until its context ends: with deadlines per
 //     read and write instead of per request, because a study may take an hour
-//     on a thin link while a stalled peer must not hold a connection.
+//     on a thin link while a stalled peer must not hold a connection. ServeTLS
+//     does so over TLS, with HTTP/2 (tls.go).
+//   - Options.CORS opens DICOMweb to pages of other sites (cors.go), and
+//     Options.Limit bounds what one caller may ask for (ratelimit.go).
 //
 // openapi.yaml is the contract of /api and is served as it is.
 package web

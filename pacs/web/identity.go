@@ -42,6 +42,12 @@ func Require(action access.Action) gin.HandlerFunc {
 func (s *Server) identify(loopback bool) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		identity, err := s.caller(c, loopback)
+		if s.limits != nil && pacs.CodeOf(err) == pacs.Unauthenticated {
+			// Who comes with nothing, or tries one token after the other.
+			if tooMuch := s.limits.refuse("address " + remote(c)); tooMuch != nil {
+				err = tooMuch
+			}
+		}
 		if err != nil {
 			Problem(c, err)
 			return

@@ -55,6 +55,7 @@ type pacedWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	each    time.Duration
+	written int64 // bytes of the body as they were sent
 }
 
 // Unwrap is for http.ResponseController.
@@ -66,6 +67,7 @@ func (w *pacedWriter) Write(data []byte) (written int, err error) {
 		_ = w.control.SetWriteDeadline(time.Now().Add(w.each))
 		n, err := w.ResponseWriter.Write(part)
 		written += n
+		w.written += int64(n)
 		if err != nil {
 			return written, err
 		}
@@ -77,7 +79,7 @@ func (w *pacedWriter) Write(data []byte) (written int, err error) {
 // ReadFrom lets the kernel copy a file to the connection (sendfile), where there
 // is one. The deadline is for all of a step then, and a step may be more than
 // paceBytes: it is over when less than that was taken in the time.
-func (w *pacedWriter) ReadFrom(src io.Reader) (written int64, err error) {
+func (w *pacedWriter) ReadFrom(src io.Reader) (total int64, err error) {
 	inner, direct := w.ResponseWriter.(io.ReaderFrom)
 	limited, ok := src.(*io.LimitedReader)
 	if !direct || !ok {
@@ -88,19 +90,35 @@ func (w *pacedWriter) ReadFrom(src io.Reader) (written int64, err error) {
 		step := &io.LimitedReader{R: limited.R, N: min(limited.N, sendStep)}
 		_ = w.control.SetWriteDeadline(time.Now().Add(w.each))
 		n, err := inner.ReadFrom(step)
-		written, limited.N = written+n, limited.N-n
+		total, limited.N, w.written = total+n, limited.N-n, w.written+n
 		if errors.Is(err, os.ErrDeadlineExceeded) && n >= paceBytes {
 			continue
 		}
 		if err != nil || n == 0 {
-			return written, err
+			return total, err
 		}
 	}
-	return written, nil
+	return total, nil
 }
 
 // sendStep is how many bytes of a file the kernel is told to send at once.
 const sendStep = 4 << 20
+
+// written is how many bytes of a body have been sent by a writer that wraps a
+// pacedWriter.
+func written(w http.ResponseWriter) int64 {
+	for w != nil {
+		if paced, ok := w.(*pacedWriter); ok {
+			return paced.written
+		}
+		inner, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return 0
+		}
+		w = inner.Unwrap()
+	}
+	return 0
+}
 
 // Flush sends what is buffered.
 func (w *pacedWriter) Flush() {

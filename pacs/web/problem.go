@@ -32,14 +32,14 @@ var statuses = map[pacs.Code]struct {
 }
 
 // StatusOf returns the HTTP status of an error. Reasons refine the table in
-// three cases: an Invalid request with a reason could be read, but its content
-// is refused (422); too many attempts are 429; pixel data that a retention
+// some cases: an Invalid request with a reason could be read, but its content
+// is refused (422); too many attempts or requests are 429; pixel data that a retention
 // policy has deleted are 410.
 func StatusOf(err error) int {
 	code := pacs.CodeOf(err)
 	reason, _ := pacs.ReasonOf(err)
 	switch {
-	case reason == "too_many_attempts":
+	case reason == "too_many_attempts", reason == reasonRateLimit:
 		return http.StatusTooManyRequests
 	case code == pacs.Invalid && reason != "":
 		return http.StatusUnprocessableEntity

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"crypto/tls"
 	_ "embed"
 	"errors"
 	"log/slog"
@@ -63,6 +64,14 @@ type Options struct {
 	TrustedProxies []netip.Prefix
 	SecureCookies  SecureCookies
 
+	// CORS says which pages of other sites may read answers; nil: none.
+	CORS *CORS
+	// Limit bounds how much one caller may ask for; the zero value: not.
+	Limit RateLimit
+	// HSTS is how long browsers, once they came over TLS, shall come in no other
+	// way; 0: not told.
+	HSTS time.Duration
+
 	// MaxUpload bounds the body of a DICOMweb request, in bytes; 64 GiB when 0.
 	MaxUpload int64
 
@@ -82,6 +91,7 @@ type Server struct {
 	engine    *gin.Engine
 	hub       *Hub
 	metrics   *metrics
+	limits    *limits
 	startedAt time.Time
 
 	cookieLife  time.Duration
@@ -140,15 +150,21 @@ func New(options Options) (*Server, error) {
 	if s.metrics, err = newMetrics(options.Registry); err != nil {
 		return nil, err
 	}
-	engine.Use(files, s.requestID, s.observe, s.recovered, securityHeaders)
+	if s.limits, err = newLimits(options.Limit, options.Registry); err != nil {
+		return nil, err
+	}
+	engine.Use(files, s.requestID, s.observe, s.recovered, s.securityHeaders)
+	if options.CORS != nil {
+		engine.Use(options.CORS.apply)
+	}
 	engine.NoMethod(func(c *gin.Context) {
 		respond(c, http.StatusMethodNotAllowed, pacs.Errorf(pacs.Unsupported, "%s is not possible here", c.Request.Method))
 	})
 	engine.NoRoute(s.noRoute)
 
-	s.public = engine.Group("/api", noStore, limitBody(maxAPIBody))
-	s.api = engine.Group("/api", noStore, limitBody(maxAPIBody), s.identify(false), s.checkCSRF, requireAPI)
-	s.dicomweb = engine.Group("/dicom-web", limitBody(options.MaxUpload), s.identify(true), s.checkCSRF, requireDICOMweb)
+	s.public = engine.Group("/api", noStore, limitBody(maxAPIBody), s.limitCaller)
+	s.api = engine.Group("/api", noStore, limitBody(maxAPIBody), s.identify(false), s.limitCaller, s.checkCSRF, requireAPI)
+	s.dicomweb = engine.Group("/dicom-web", limitBody(options.MaxUpload), s.identify(true), s.limitCaller, s.checkCSRF, requireDICOMweb)
 
 	s.operatingRoutes()
 	s.sessionRoutes()
@@ -183,13 +199,43 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Serve answers on ln until ctx ends; then it lets running requests finish
 // for a while and returns nil. It closes ln.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	server := &http.Server{
+	return s.serve(ctx, func(server *http.Server) error { return server.Serve(ln) })
+}
+
+// ServeTLS is Serve over TLS, with HTTP/2 for those who speak it.
+func (s *Server) ServeTLS(ctx context.Context, ln net.Listener, certificate Certificate) error {
+	return s.serve(ctx, func(server *http.Server) error {
+		server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate}
+		return server.ServeTLS(hinting{ln}, "", "")
+	})
+}
+
+// httpServer is how we speak HTTP. There is no limit on the whole of a request
+// (pace.go).
+func (s *Server) httpServer() *http.Server {
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true) // over TLS only
+	return &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.With("part", "http").Handler(), slog.LevelDebug),
+		Protocols:         protocols,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: 250,
+			// A peer that has gone without a word is noticed while a stream of
+			// events is quiet, and one that takes nothing while it isn't.
+			SendPingTimeout:  time.Minute,
+			PingTimeout:      15 * time.Second,
+			WriteByteTimeout: paceTime,
+		},
 	}
+}
+
+func (s *Server) serve(ctx context.Context, run func(*http.Server) error) error {
+	server := s.httpServer()
 	var background sync.WaitGroup
 	listening, stop := context.WithCancel(ctx)
 	defer background.Wait()
@@ -197,7 +243,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	background.Go(func() { s.hub.Run(listening, s.options.Pool, s.log) })
 
 	failed := make(chan error, 1)
-	background.Go(func() { failed <- server.Serve(ln) })
+	background.Go(func() { failed <- run(server) })
 	select {
 	case err := <-failed:
 		_ = s.hub.Close()

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/access"
@@ -368,6 +369,23 @@ func TestCompression(t *testing.T) {
 		s.server.API().GET(path, handler)
 	}
 	b := s.browser("ali", pacs.Clinician, "A")
+	for accepted, want := range map[string]string{"zstd": "zstd", "gzip, deflate, br, zstd": "zstd", "zstd;q=0, gzip": "gzip", "*": "gzip", "br": ""} {
+		answer := b.do("GET", "/api/long", nil, header("Accept-Encoding", accepted))
+		if got := answer.Header.Get("Content-Encoding"); got != want {
+			t.Errorf("who takes %s gets %q", accepted, got)
+		}
+		if want == "zstd" {
+			reader, err := zstd.NewReader(bytes.NewReader(answer.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(reader)
+			reader.Close()
+			if err != nil || string(text) != `"`+long+`"` {
+				t.Errorf("%v: %.100s", err, text)
+			}
+		}
+	}
 	for path, want := range map[string]string{
 		"/long": "gzip", "/dicom": "gzip", "/flushed": "gzip", "/sized": "gzip",
 		"/short": "", "/image": "", "/multi": "", "/part": "", "/empty": "", "/done": "gzip",
