@@ -53,7 +53,7 @@ func (n *Node) serveWeb(server *web.Server, listener net.Listener, registry prom
 		n.spawn(&n.doors, "the web server", func(ctx context.Context) error { return server.Serve(ctx, listener) })
 		return nil
 	}
-	credentials, err := dicomtls.Load(dicomtls.Files{Cert: n.flags.TLSCert, Key: n.flags.TLSKey, For: "HTTPS"})
+	credentials, err := dicomtls.LoadFor("HTTPS", dicomtls.Files{Cert: n.flags.TLSCert, Key: n.flags.TLSKey})
 	if err != nil {
 		_ = listener.Close()
 		return err

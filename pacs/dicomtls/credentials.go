@@ -2,7 +2,6 @@ package dicomtls
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -23,11 +22,7 @@ type Files struct {
 	// CA holds the authorities whose certificates we trust; "" are those of the
 	// system, for clients only.
 	CA string
-	// For says in messages what they are for; "" is DICOM TLS.
-	For string
 }
-
-func (f Files) purpose() string { return cmp.Or(f.For, "DICOM TLS") }
 
 // maxFileLen bounds each file: a system's whole list of authorities has 250 KB.
 const maxFileLen = 4 << 20
@@ -36,6 +31,7 @@ const maxFileLen = 4 << 20
 // use.
 type Credentials struct {
 	files   Files
+	purpose string // for messages
 	current atomic.Pointer[loaded]
 }
 
@@ -47,8 +43,11 @@ type loaded struct {
 }
 
 // Load reads the files. Invalid says which of them can't be used and why.
-func Load(files Files) (*Credentials, error) {
-	c := &Credentials{files: files}
+func Load(files Files) (*Credentials, error) { return LoadFor("DICOM TLS", files) }
+
+// LoadFor is Load for something else than DICOM; messages name it.
+func LoadFor(purpose string, files Files) (*Credentials, error) {
+	c := &Credentials{files: files, purpose: purpose}
 	if _, err := c.Reload(); err != nil {
 		return nil, err
 	}
@@ -58,7 +57,7 @@ func Load(files Files) (*Credentials, error) {
 // Reload reads the files again, if they changed. On an error the credentials
 // stay as they are.
 func (c *Credentials) Reload() (changed bool, err error) {
-	l, err := c.files.read()
+	l, err := c.files.read(c.purpose)
 	if err != nil {
 		return false, err
 	}
@@ -74,7 +73,7 @@ func (c *Credentials) Reload() (changed bool, err error) {
 func (c *Credentials) Certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	l := c.current.Load()
 	if len(l.certs) == 0 {
-		return nil, pacs.Errorf(pacs.Invalid, "There is no certificate for %s", c.files.purpose())
+		return nil, pacs.Errorf(pacs.Invalid, "There is no certificate for %s", c.purpose)
 	}
 	return &l.certs[0], nil
 }
@@ -102,7 +101,7 @@ func (c *Credentials) Watch(ctx context.Context, interval time.Duration, now <-c
 	for {
 		if end := c.NotAfter(); !end.IsZero() && time.Until(end) < expirySoon && time.Since(warned) > 24*time.Hour {
 			warned = time.Now()
-			log.Warn("the certificate for "+c.files.purpose()+" expires; put a new one into its file, it is taken without a restart",
+			log.Warn("the certificate for "+c.purpose+" expires; put a new one into its file, it is taken without a restart",
 				"file", c.files.Cert, "expires", end)
 		}
 		select {
@@ -116,25 +115,25 @@ func (c *Credentials) Watch(ctx context.Context, interval time.Duration, now <-c
 		switch {
 		case err != nil && err.Error() != failed:
 			failed = err.Error()
-			log.Error("the changed certificates for "+c.files.purpose()+" can't be used; the earlier ones stay", "error", err)
+			log.Error("the changed certificates for "+c.purpose+" can't be used; the earlier ones stay", "error", err)
 		case err == nil:
 			failed = ""
 		}
 		if changed {
-			log.Info("new certificates for "+c.files.purpose()+" are in use", "expires", c.NotAfter())
+			log.Info("new certificates for "+c.purpose+" are in use", "expires", c.NotAfter())
 		}
 	}
 }
 
-func (f Files) read() (*loaded, error) {
+func (f Files) read(purpose string) (*loaded, error) {
 	l := &loaded{}
 	sum := sha256.New()
 	if f.Cert != "" || f.Key != "" {
-		cert, err := f.readFile(f.Cert, "certificate")
+		cert, err := readFile(purpose, f.Cert, "certificate")
 		if err != nil {
 			return nil, err
 		}
-		key, err := f.readFile(f.Key, "private key")
+		key, err := readFile(purpose, f.Key, "private key")
 		if err != nil {
 			return nil, err
 		}
@@ -150,7 +149,7 @@ func (f Files) read() (*loaded, error) {
 		sum.Write(key)
 	}
 	if f.CA != "" {
-		pem, err := f.readFile(f.CA, "authorities")
+		pem, err := readFile(purpose, f.CA, "authorities")
 		if err != nil {
 			return nil, err
 		}
@@ -164,20 +163,20 @@ func (f Files) read() (*loaded, error) {
 	return l, nil
 }
 
-func (f Files) readFile(name, what string) ([]byte, error) {
+func readFile(purpose, name, what string) ([]byte, error) {
 	if name == "" {
-		return nil, pacs.Errorf(pacs.Invalid, "The file of the %s for %s is not named; a certificate and its private key go together", what, f.purpose())
+		return nil, pacs.Errorf(pacs.Invalid, "The file of the %s for %s is not named; a certificate and its private key go together", what, purpose)
 	}
 	info, err := os.Stat(name)
 	if err != nil {
-		return nil, pacs.Wrap(pacs.Invalid, err, "The file of the "+what+" for "+f.purpose()+" can't be read")
+		return nil, pacs.Wrap(pacs.Invalid, err, "The file of the "+what+" for "+purpose+" can't be read")
 	}
 	if info.Size() > maxFileLen {
 		return nil, pacs.Errorf(pacs.Invalid, "%s has %d bytes and is no PEM file of the %s", name, info.Size(), what)
 	}
 	b, err := os.ReadFile(name)
 	if err != nil {
-		return nil, pacs.Wrap(pacs.Invalid, err, "The file of the "+what+" for "+f.purpose()+" can't be read")
+		return nil, pacs.Wrap(pacs.Invalid, err, "The file of the "+what+" for "+purpose+" can't be read")
 	}
 	return bytes.TrimSpace(b), nil
 }

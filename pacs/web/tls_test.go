@@ -31,7 +31,7 @@ func (s *site) secure() (*site, tlstest.Files, *dicomtls.Credentials) {
 	s.Helper()
 	authority := tlstest.New(s.T, "Hospital")
 	files := authority.Issue("localhost", nil, tlstest.Local)
-	credentials, err := dicomtls.Load(dicomtls.Files{Cert: files.Cert, Key: files.Key, For: "HTTPS"})
+	credentials, err := dicomtls.LoadFor("HTTPS", dicomtls.Files{Cert: files.Cert, Key: files.Key})
 	if err != nil {
 		s.Fatal(err)
 	}
