@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -89,6 +92,61 @@ func TestInteropQueryRetrieveAsUser(t *testing.T) {
 		}
 	}
 	if err := taker.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// dcmtk's worklist server, asked by our client: one of two items matches.
+func TestWorklistOfWlmscpfs(t *testing.T) {
+	binary := peertest.Path(t, "wlmscpfs")
+	root := t.TempDir()
+	dir := filepath.Join(root, "WLM")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write := func(name string, content []byte) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("lockfile", nil)
+	for id, name := range map[string]string{"P1": "KARIMOV^ALI", "P2": "YUSUPOVA^NODIRA"} {
+		item := new(dicom.Dataset).SetString(dicom.TagAccessionNumber, dicom.SH, "A-"+id).SetString(dicom.TagPatientName, dicom.PN, name).
+			SetString(dicom.TagPatientID, dicom.LO, id).SetString(dicom.TagPatientBirthDate, dicom.DA, "19700101").SetString(dicom.TagPatientSex, dicom.CS, "M").
+			SetString(dicom.TagStudyInstanceUID, dicom.UI, "1.2.3."+id[1:]).SetString(dicom.TagRequestedProcedureDescription, dicom.LO, "CT").
+			SetSequence(dicom.TagScheduledProcedureStepSequence, new(dicom.Dataset).SetString(dicom.TagModality, dicom.CS, "CT").
+				SetString(dicom.TagScheduledStationAETitle, dicom.AE, "CT1").SetString(dicom.TagScheduledProcedureStepStartDate, dicom.DA, "20261122").
+				SetString(dicom.TagScheduledProcedureStepStartTime, dicom.TM, "0930").SetString(dicom.TagScheduledProcedureStepDescription, dicom.LO, "CT").
+				SetString(dicom.TagScheduledProcedureStepID, dicom.SH, "S-"+id)).
+			SetString(dicom.TagRequestedProcedureID, dicom.SH, "R-"+id)
+		head := dicom.AppendFileMeta(nil, dicom.FileMeta{SOPClassUID: dicom.ModalityWorklistFindSOPClass, SOPInstanceUID: "1.2.3.9." + id[1:], TransferSyntaxUID: dicom.ExplicitVRLittleEndian})
+		body, err := dicom.AppendDataset(head, item, dicom.ExplicitVRLittleEndian)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(id+".wl", body)
+	}
+	addresses, _ := peertest.Serve(t, 1, func(ports []string) *exec.Cmd {
+		return exec.Command(binary, "-dfp", root, ports[0])
+	})
+	client, err := Dial(t.Context(), addresses[0], Dialer{CallingAE: "CT1", CalledAE: "WLM", Contexts: []ul.ProposedContext{ServiceContext(1, dicom.ModalityWorklistFindSOPClass)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	var found []string
+	status, err := client.Find(t.Context(), dicom.ModalityWorklistFindSOPClass,
+		new(dicom.Dataset).SetString(dicom.TagPatientName, dicom.PN, "KAR*").SetString(dicom.TagStudyInstanceUID, dicom.UI).
+			SetSequence(dicom.TagScheduledProcedureStepSequence, new(dicom.Dataset).SetString(dicom.TagScheduledStationAETitle, dicom.AE, "CT1").SetString(dicom.TagScheduledProcedureStepID, dicom.SH)),
+		func(match *dicom.Dataset, _ bool) error {
+			found = append(found, match.String(dicom.TagPatientName)+" "+match.String(dicom.TagStudyInstanceUID)+" "+match.Item(dicom.TagScheduledProcedureStepSequence).String(dicom.TagScheduledProcedureStepID))
+			return nil
+		})
+	if err != nil || !status.OK() || len(found) != 1 || found[0] != "KARIMOV^ALI 1.2.3.1 S-P1" {
+		t.Errorf("found %q: %s, %v", found, status, err)
+	}
+	if err := client.Release(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
