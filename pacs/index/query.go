@@ -166,7 +166,13 @@ func (ix *Index) Instances(ctx context.Context, scope pacs.Scope, f pacs.Instanc
 		WHERE %s
 		ORDER BY i.series_row, coalesce(i.number, 0), i.sop_uid LIMIT %s OFFSET %s`,
 		studyTables, c.where(), c.arg(limit(f.Page)), c.arg(offset(f.Page)))
-	instances, err := collect(ctx, ix.pool, sql, c.args, scanInstance)
+	var instances []pacs.Instance
+	var err error
+	if byUIDOnly(f) {
+		instances, err = collectByUID(ctx, ix.pool, sql, c.args, scanInstance)
+	} else {
+		instances, err = collect(ctx, ix.pool, sql, c.args, scanInstance)
+	}
 	if err != nil {
 		return nil, "", err
 	}
@@ -208,7 +214,7 @@ func (ix *Index) PacksOf(ctx context.Context, scope pacs.Scope, studyUID, series
 	var c conditions
 	c.scope(scope, "s.facility_row")
 	c.add("s.study_uid = %s AND e.series_uid = %s", studyUID, seriesUID)
-	packs, err := collect(ctx, ix.pool, `
+	packs, err := collectByUID(ctx, ix.pool, `
 		SELECT k.id, k.key, k.bytes, k.meta_offset, k.meta_length, k.described,
 			array_agg(i.sop_uid) FILTER (WHERE i.current), count(*)
 		FROM study s JOIN series e ON e.study_row = s.id
