@@ -54,6 +54,14 @@ var codecs = map[string]codec{
 	papyrusSyntax:                        {decode: decodeNative},
 	deflatedFrameSyntax:                  {decode: decodeDeflated},
 
+	dicom.RLELossless:       {decode: decodeRLE, encode: encodeRLE},
+	dicom.JPEGBaseline8Bit:  {decode: decodeJPEG, encode: encodeJPEGBaseline},
+	dicom.JPEGExtended12Bit: {decode: decodeJPEG},
+	jpegSpectralSelection:   {decode: decodeJPEG},
+	jpegFullProgression:     {decode: decodeJPEG},
+	dicom.JPEGLossless:      {decode: decodeJPEG},
+	dicom.JPEGLosslessSV1:   {decode: decodeJPEG, encode: encodeJPEGLossless},
+
 	dicom.JPEGLSLossless:     {available: &hasCharls, decode: decodeJPEGLS, encode: encodeJPEGLS},
 	dicom.JPEGLSNearLossless: {available: &hasCharls, decode: decodeJPEGLS, encode: encodeJPEGLSNear},
 

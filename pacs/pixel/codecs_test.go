@@ -41,7 +41,7 @@ var pictures = map[string]Frame{
 // What is encoded without loss comes back in every bit, also from planes.
 func TestLossless(t *testing.T) {
 	c := newCodecs(t)
-	for _, ts := range []string{dicom.ExplicitVRLittleEndian, dicom.EncapsulatedUncompressed, dicom.JPEGLSLossless, dicom.JPEG2000Lossless} {
+	for _, ts := range []string{dicom.ExplicitVRLittleEndian, dicom.EncapsulatedUncompressed, dicom.JPEGLSLossless, dicom.JPEG2000Lossless, dicom.RLELossless, dicom.JPEGLosslessSV1} {
 		for name, f := range pictures {
 			coded, as, err := c.Encode(t.Context(), ts, f, EncodeOptions{})
 			if err != nil {
@@ -66,7 +66,7 @@ func TestLossless(t *testing.T) {
 			planes.Pixels = append(planes.Pixels, f.Pixels[i])
 		}
 	}
-	for _, ts := range []string{dicom.JPEGLSLossless, dicom.JPEG2000Lossless} {
+	for _, ts := range []string{dicom.JPEGLSLossless, dicom.JPEG2000Lossless, dicom.RLELossless, dicom.JPEGLosslessSV1} {
 		coded, as, err := c.Encode(t.Context(), ts, planes, EncodeOptions{})
 		if err != nil {
 			t.Fatal(err)
@@ -199,7 +199,7 @@ func TestBigEndian(t *testing.T) {
 // Hostile streams end in an error for that frame only: the next good one decodes.
 func TestHostileStreams(t *testing.T) {
 	c := newCodecs(t)
-	for _, ts := range []string{dicom.JPEGLSLossless, dicom.JPEG2000Lossless} {
+	for _, ts := range []string{dicom.JPEGLSLossless, dicom.JPEG2000Lossless, dicom.RLELossless, dicom.JPEGLosslessSV1} {
 		f := picture(64, 64, 1, 12)
 		coded, as, err := c.Encode(t.Context(), ts, f, EncodeOptions{})
 		if err != nil {

@@ -17,7 +17,6 @@ import (
 // samples is where other people's files are.
 var samples = filepath.Join("..", "..", "..", "..", "shared", "dicom")
 
-
 // Every JPEG file among the samples has the components that dcmdjpeg gives, or
 // both refuse it.
 func TestSamplesAgainstDCMTK(t *testing.T) {

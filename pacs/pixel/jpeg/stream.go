@@ -104,13 +104,13 @@ func Decode(data []byte, limits Limits) (Image, error) {
 			}
 			return Image{}, err
 		}
-		switch {
-		case marker == markerEOI:
+		switch marker {
+		case markerEOI:
 			if f == nil || !f.complete() {
 				return Image{}, fmt.Errorf("%w: it ends before its image is complete", ErrDamaged)
 			}
 			return f.image()
-		case marker == markerSOS:
+		case markerSOS:
 			if f == nil {
 				return Image{}, fmt.Errorf("%w: no frame header in front of the image", ErrDamaged)
 			}
