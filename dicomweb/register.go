@@ -8,7 +8,10 @@ import (
 	"strings"
 
 	"github.com/gin-gonic/gin"
+	"golang.org/x/sync/semaphore"
+
 	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/pixel"
 )
 
 // Index answers queries within a scope: what lies outside is not there.
@@ -61,6 +64,8 @@ type Options struct {
 	Receiver pacs.Receiver
 	// Thumbnails, when not nil, is asked first for the thumbnail of a series.
 	Thumbnails Thumbnails
+	// Codecs decode what pictures are made of; nil for those that need no worker.
+	Codecs *pixel.Codecs
 
 	// Identity says who makes a request: what they may see, the name under
 	// which what they store is recorded, the code of the facility that owns it
@@ -92,9 +97,11 @@ type Options struct {
 	TempDir string
 }
 
-// service is the state of the handlers: nothing but the options.
+// service is the state of the handlers: the options, and how much is being
+// rendered.
 type service struct {
 	Options
+	renderings *semaphore.Weighted
 }
 
 // Register mounts the DICOMweb routes on r.
@@ -109,7 +116,10 @@ func Register(r gin.IRouter, o Options) {
 	if o.MaxParts == 0 {
 		o.MaxParts = 50_000
 	}
-	s := &service{o}
+	if o.Codecs == nil {
+		o.Codecs = &pixel.Codecs{}
+	}
+	s := &service{Options: o, renderings: newRenderings()}
 	get := func(path string, h handler) {
 		r.GET(path, s.handle(h))
 		r.HEAD(path, s.handle(h))
@@ -137,6 +147,13 @@ func Register(r gin.IRouter, o Options) {
 	get(instance+"/metadata", s.instanceMetadata)
 	get(instance+"/frames/:frames", s.frames)
 	get(instance+"/bulkdata/*path", s.bulkdata)
+
+	// Pictures, PS3.18 10.4 and 9.
+	for _, resource := range []string{study, series, instance, instance + "/frames/:frames"} {
+		get(resource+"/rendered", s.rendered)
+		get(resource+"/thumbnail", s.thumbnail)
+	}
+	get("/wado", s.wadoURI)
 
 	// Store, PS3.18 10.5.
 	r.POST("/studies", s.handle(s.store))
