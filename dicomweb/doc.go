@@ -16,6 +16,9 @@
 //	                  Retrieve Metadata           GET …/metadata of all three            TestMetadata
 //	                  Retrieve Frames             GET /{s}/{e}/{i}/frames/1,2,5          TestFramesOf…
 //	                  Retrieve Bulkdata           GET /{s}/{e}/{i}/bulkdata/TAG          TestBulkdataIsARangeOfTheInstance, TestAVideoIsOneStream
+//	                  Retrieve Rendered           GET …/rendered of all three and frames TestRendered…
+//	                  Retrieve Thumbnail          GET …/thumbnail of the same            TestThumbnails
+//	9     WADO-URI    Retrieve (Rendered)         GET /wado                              TestWADOURI
 //	10.5  STOW-RS     Store Instances             POST /studies, /{s}                    TestStore…, TestHostileBodies, TestMemoryStaysFlat
 //
 // All of them are also run with npm dicomweb-client and the loader of
@@ -35,6 +38,7 @@
 //	instances.go       whole instances
 //	metadata.go        stored metadata, passed on
 //	frames.go, pixels.go, bulkdata.go   parts of instances
+//	rendered*.go, thumbnail.go, wadouri.go   pictures (package render), videos, documents
 //	stow.go            storing
 //	transfersyntax.go  which media types stand for which transfer syntax
 //
@@ -58,6 +62,14 @@
 // or moved are sent with the demographics of the patient it belongs to now, in
 // files and metadata alike (TestAmendedStudy). Frames and bulk data are the
 // stored bytes all the same.
+//
+// Pictures are made when they are asked for, a bounded number at once
+// (rendered_source.go), of one frame that is read by range. A picture without the
+// patient's name on it never changes and may be kept for ever; its ETag is known
+// without making it. A multi-frame instance is its representative or middle frame
+// as one JPEG or PNG, an animation as GIF, and all frames as multipart; a study or
+// series is one picture of each image, as multipart. What no picture can be made
+// of, or whose pixels are damaged, is 406 with the reason.
 //
 // A search that finds nothing is 200 with an empty list. Attributes that are
 // known but not matched are named in a Warning header (299), because an ignored

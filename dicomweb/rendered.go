@@ -420,7 +420,7 @@ func (s *service) sendVideo(r *request, i pacs.Instance) error {
 // videoMedia is the media type of a video by its first bytes: what the transfer
 // syntax says leaves the container open (PS3.5 8.2.5 to 8.2.9).
 func (s *service) videoMedia(ctx context.Context, i pacs.Instance, c *content) (string, error) {
-	body := c.reader(ctx, 0, min(c.size, 12))
+	body := c.reader(ctx, s.Packs, 0, min(c.size, 12))
 	defer body.close()
 	var b bytes.Buffer
 	if err := body.writeTo(&b, make([]byte, 12)); err != nil {

@@ -115,7 +115,7 @@ func (s *service) source(ctx context.Context, i pacs.Instance) (*source, error) 
 }
 
 // coded reads the bytes of frame n as they are stored.
-func (src *source) coded(ctx context.Context, n int) ([]byte, error) {
+func (s *service) coded(ctx context.Context, src *source, n int) ([]byte, error) {
 	if n < 1 || n > src.frames.count {
 		return nil, pacs.Errorf(pacs.NotFound, "There is no frame %d: the instance has %s.", n, plural(src.frames.count, "frame"))
 	}
@@ -130,7 +130,7 @@ func (src *source) coded(ctx context.Context, n int) ([]byte, error) {
 	if c.size > maxCodedFrame {
 		return nil, pacs.Errorf(pacs.NotAcceptable, "Frame %d has %d bytes, which are too many to make a picture of.", n, c.size)
 	}
-	body := c.reader(ctx, 0, c.size)
+	body := c.reader(ctx, s.Packs, 0, c.size)
 	defer body.close()
 	var b bytes.Buffer
 	b.Grow(int(c.size))
@@ -169,7 +169,7 @@ func (s *service) rendering(ctx context.Context, src *source) (done func(), err 
 
 // picture makes one of frame n. The caller has waited for its rendering.
 func (s *service) picture(ctx context.Context, src *source, n int, l look, presentation *dicom.Dataset) (raster.Image, error) {
-	coded, err := src.coded(ctx, n)
+	coded, err := s.coded(ctx, src, n)
 	if err != nil {
 		return nil, err
 	}

@@ -396,6 +396,7 @@ func (n *Node) startWeb(registry *prometheus.Registry) error {
 	}).Register(server.API())
 	dicomweb.Register(server.DICOMweb(), dicomweb.Options{
 		Index: n.Index, Packs: &publish.Packs{Index: n.Index, Store: n.store}, Receiver: n.Journal,
+		Codecs:         n.codecs(),
 		Problem:        web.Problem,
 		TrustForwarded: len(proxies) > 0,
 		Identity: func(c *gin.Context) (pacs.Scope, string, string, string, bool) {
