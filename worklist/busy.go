@@ -7,7 +7,7 @@ import (
 )
 
 // Busy returns those of the studies (rows) that somebody still works with: the
-// reading task is not signed, there is a draft, or a signed version has not
+// reading task waits or is claimed, there is a draft, or a signed version has not
 // reached the platform. With lock it also keeps the other tasks from being
 // claimed or written to until tx ends.
 func (w *Worklist) Busy(ctx context.Context, tx pgx.Tx, studyIDs []int64, lock bool) (map[int64]bool, error) {
@@ -19,7 +19,7 @@ func (w *Worklist) Busy(ctx context.Context, tx pgx.Tx, studyIDs []int64, lock b
 	rows, err := tx.Query(ctx, `
 		SELECT t.study_row FROM reading_task t LEFT JOIN report r ON r.task_id = t.id
 		WHERE t.study_row = ANY($1) AND (
-			t.state <> 'signed'
+			t.state IN ('open', 'claimed')
 			OR EXISTS (SELECT FROM report_draft d WHERE d.report_id = r.id)
 			OR EXISTS (SELECT FROM report_delivery v WHERE v.report_id = r.id AND v.state <> 'delivered'))`, studyIDs)
 	if err != nil {

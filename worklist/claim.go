@@ -14,8 +14,8 @@ import (
 const mayClaim = `(t.group_row IS NULL OR EXISTS (
 	SELECT 1 FROM reading_group_member m WHERE m.group_row = t.group_row AND m.user_row = $2))`
 
-// Claim gives an open task to a radiologist. Claiming what one holds already
-// is a success.
+// Claim gives an open task to a radiologist, also one that was called off.
+// Claiming what one holds already is a success.
 //
 //	NotFound    no such task in scope
 //	Forbidden   the person is not in the task's reading group
@@ -30,17 +30,23 @@ func (w *Worklist) Claim(ctx context.Context, scope pacs.Scope, id string, userI
 		case task.State == Claimed:
 			return nil
 		}
-		tag, err := tx.Exec(ctx, `
-			UPDATE reading_task t SET state = 'claimed', claimed_by = $2, claimed_at = clock_timestamp()
-			WHERE t.id = $1 AND `+mayClaim, task.ID, userID)
-		if err != nil {
-			return err
-		}
-		if tag.RowsAffected() == 0 {
-			return pacs.Errorf(pacs.Forbidden, "The study is read by the group %s, which you are not a member of", task.GroupName)
-		}
-		return w.notify(ctx, tx, task)
+		return w.HoldFor(ctx, tx, task, userID)
 	})
+}
+
+// HoldFor gives a task, whose row is locked, to a radiologist. Forbidden when
+// they are not in its reading group.
+func (w *Worklist) HoldFor(ctx context.Context, tx pgx.Tx, task Task, userID int64) error {
+	tag, err := tx.Exec(ctx, `
+		UPDATE reading_task t SET state = 'claimed', claimed_by = $2, performer = '', claimed_at = clock_timestamp()
+		WHERE t.id = $1 AND `+mayClaim, task.ID, userID)
+	if err != nil {
+		return err
+	}
+	if tag.RowsAffected() == 0 {
+		return pacs.Errorf(pacs.Forbidden, "The study is read by the group %s, which you are not a member of", task.GroupName)
+	}
+	return w.notify(ctx, tx, task)
 }
 
 // ClaimNext claims the most urgent open task of the person's reading groups.
@@ -83,7 +89,7 @@ func (w *Worklist) Release(ctx context.Context, scope pacs.Scope, id string, use
 			return alreadySigned()
 		case task.State == Claimed && task.ClaimedBy != userID:
 			return heldByOther(task)
-		case task.State == Open:
+		case task.State != Claimed:
 			return nil
 		}
 		if _, err := tx.Exec(ctx, `UPDATE reading_task SET state = 'open', claimed_by = NULL, claimed_at = NULL WHERE id = $1`, task.ID); err != nil {
@@ -116,9 +122,12 @@ func (w *Worklist) change(ctx context.Context, scope pacs.Scope, id string, f fu
 // that claims, drafts and signatures of one task take turns.
 func Lock(ctx context.Context, tx pgx.Tx, task *Task) error {
 	before := task.ClaimedBy
-	err := tx.QueryRow(ctx, `SELECT state, coalesce(claimed_by, 0) FROM reading_task WHERE id = $1 FOR UPDATE`, task.ID).
-		Scan(&task.State, &task.ClaimedBy)
-	if err == nil && task.ClaimedBy != before {
+	err := tx.QueryRow(ctx, `SELECT state, coalesce(claimed_by, 0), performer FROM reading_task WHERE id = $1 FOR UPDATE`, task.ID).
+		Scan(&task.State, &task.ClaimedBy, &task.Performer)
+	switch {
+	case err == nil && task.ClaimedBy == 0:
+		task.ClaimedByName = performerName(task.Performer)
+	case err == nil && task.ClaimedBy != before:
 		// Not by a join: a query that has waited for the lock joins the holder
 		// it saw before.
 		task.ClaimedByName = ""
@@ -143,7 +152,7 @@ func (w *Worklist) notify(ctx context.Context, tx pgx.Tx, task Task) error {
 	if err := tx.QueryRow(ctx, `SELECT study_uid FROM study WHERE id = $1`, task.StudyID).Scan(&uid); err != nil {
 		return err
 	}
-	return notifyTask(ctx, tx, task.ID, uid, task.FacilityID)
+	return w.moved(ctx, tx, task.ID, uid, task.FacilityID)
 }
 
 func heldByOther(task Task) error {

@@ -37,7 +37,7 @@ func (w *Worklist) Complete(ctx context.Context, tx pgx.Tx, study pacs.Study) er
 	if err != nil {
 		return err
 	}
-	return notifyTask(ctx, tx, id, study.StudyInstanceUID, study.Facility.ID)
+	return w.moved(ctx, tx, id, study.StudyInstanceUID, study.Facility.ID)
 }
 
 // route finds the first rule whose condition holds.
@@ -69,7 +69,13 @@ func (w *Worklist) route(ctx context.Context, tx pgx.Tx, study pacs.Study, reque
 	return Rule{Priority: Routine, Deadline: unroutedDeadline}, nil
 }
 
-func notifyTask(ctx context.Context, tx pgx.Tx, task, studyUID string, facility int64) error {
+// moved tells of a task that is new or that changed hands.
+func (w *Worklist) moved(ctx context.Context, tx pgx.Tx, task, studyUID string, facility int64) error {
+	if w.Moved != nil {
+		if err := w.Moved(ctx, tx, task); err != nil {
+			return err
+		}
+	}
 	return events.Notify(ctx, tx, events.Event{
 		Type:     events.Task,
 		Data:     map[string]string{"id": task, "study_uid": studyUID},

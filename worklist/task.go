@@ -20,7 +20,10 @@ type State string
 const (
 	Open    State = "open"    // waits for a radiologist
 	Claimed State = "claimed" // one holds it
-	Signed  State = "signed"  // has a signed report
+	Signed  State = "signed"  // has a signed report, or was read by an outside performer
+	// Cancelled is a task that nobody is to do: who asked for it has called it
+	// off. A person may still claim it.
+	Cancelled State = "cancelled"
 )
 
 // Task is the reading of one study.
@@ -36,8 +39,9 @@ type Task struct {
 	RuleName      string
 	GroupID       int64 // 0 for none
 	GroupName     string
-	ClaimedBy     int64 // 0 when open; stays after signing
+	ClaimedBy     int64 // 0 when open, and when Performer holds it; stays after signing
 	ClaimedByName string
+	Performer     string // who holds it that is no person of this archive, as "ae:READER"; see outside.go
 	ClaimedAt     time.Time
 	DraftSavedAt  time.Time // zero without a draft
 	PriorCount    int
@@ -59,8 +63,8 @@ const (
 // all times are not to be read through.
 var viewConditions = map[View]string{
 	ViewMine:   `t.state = 'claimed' AND t.claimed_by = $1`,
-	ViewGroups: `t.state <> 'signed' AND t.group_row IN (SELECT group_row FROM reading_group_member WHERE user_row = $1)`,
-	ViewOpen:   `t.state <> 'signed'`,
+	ViewGroups: `t.state IN ('open', 'claimed') AND t.group_row IN (SELECT group_row FROM reading_group_member WHERE user_row = $1)`,
+	ViewOpen:   `t.state IN ('open', 'claimed')`,
 	ViewDrafts: `t.id IN (SELECT r.task_id FROM report r JOIN report_draft d ON d.report_id = r.id WHERE d.author = $1)`,
 	ViewSigned: `t.id IN (SELECT r.task_id FROM report r JOIN report_version v ON v.report_id = r.id WHERE v.signer = $1 AND v.signed_at >= $2)`,
 }
@@ -81,7 +85,7 @@ type Filter struct {
 const taskColumns = `
 	t.id::text, t.study_row, t.facility_row, t.state, t.priority, t.deadline, t.created_at,
 	coalesce(t.rule_row, 0), t.rule_name, coalesce(t.group_row, 0), coalesce(g.name, ''),
-	coalesce(t.claimed_by, 0), coalesce(u.name, ''), t.claimed_at,
+	coalesce(t.claimed_by, 0), coalesce(u.name, ''), t.performer, t.claimed_at,
 	(SELECT d.saved_at FROM report r JOIN report_draft d ON d.report_id = r.id WHERE r.task_id = t.id),
 	(SELECT coalesce(sum(each.studies), 0)::int
 		FROM (SELECT s.patient_row AS id UNION SELECT linked.id FROM patient linked WHERE linked.pinfl <> '' AND linked.pinfl = p.pinfl) person,
@@ -96,7 +100,10 @@ func scanTask(row pgx.CollectableRow) (Task, error) {
 	var t Task
 	var claimed, saved *time.Time
 	err := row.Scan(&t.ID, &t.StudyID, &t.FacilityID, &t.State, &t.Priority, &t.Deadline, &t.CreatedAt,
-		&t.RuleID, &t.RuleName, &t.GroupID, &t.GroupName, &t.ClaimedBy, &t.ClaimedByName, &claimed, &saved, &t.PriorCount)
+		&t.RuleID, &t.RuleName, &t.GroupID, &t.GroupName, &t.ClaimedBy, &t.ClaimedByName, &t.Performer, &claimed, &saved, &t.PriorCount)
+	if t.Performer != "" && t.ClaimedBy == 0 {
+		t.ClaimedByName = performerName(t.Performer)
+	}
 	if claimed != nil {
 		t.ClaimedAt = *claimed
 	}

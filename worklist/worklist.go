@@ -22,6 +22,9 @@ var migrations embed.FS
 type Worklist struct {
 	// Requests, when set, tells what the orders of studies ask.
 	Requests Requests
+	// Moved, when set, is called in the transaction in which a task was made or
+	// its state has changed, with its row locked.
+	Moved func(ctx context.Context, tx pgx.Tx, task string) error
 
 	index *index.Index
 	pool  *pgxpool.Pool

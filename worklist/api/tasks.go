@@ -45,6 +45,8 @@ func taskOf(t worklist.Task, study studyJSON, me int64) taskJSON {
 	}
 	if t.ClaimedBy != 0 {
 		out.ClaimedBy = &claimantJSON{ID: text(t.ClaimedBy), Name: t.ClaimedByName, Me: t.ClaimedBy == me}
+	} else if t.Performer != "" {
+		out.ClaimedBy = &claimantJSON{ID: t.Performer, Name: t.ClaimedByName}
 	}
 	return out
 }

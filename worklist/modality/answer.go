@@ -5,6 +5,8 @@ import (
 
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/worklist"
+	"github.com/tasvir-pacs/tasvir/worklist/charset"
+	"github.com/tasvir-pacs/tasvir/worklist/matching"
 	"github.com/tasvir-pacs/tasvir/worklist/orders"
 )
 
@@ -155,7 +157,7 @@ func (q *query) answer(w *orders.Waiting, calling string) *dicom.Dataset {
 	for _, k := range q.step {
 		stepFields[k.tag].put(item, k.tag, w, calling)
 	}
-	if station := q.value(q.step, dicom.TagScheduledStationAETitle); station != "" && !hasWildcard(station) && len(w.Step.Stations) == 0 {
+	if station := q.value(q.step, dicom.TagScheduledStationAETitle); station != "" && !matching.HasWildcard(station) && len(w.Step.Stations) == 0 {
 		item.SetString(dicom.TagScheduledStationAETitle, dicom.AE, station)
 	}
 	return ds.SetSequence(dicom.TagScheduledProcedureStepSequence, item)
@@ -163,11 +165,10 @@ func (q *query) answer(w *orders.Waiting, calling string) *dicom.Dataset {
 
 // written is the answer in a character set. A patient of whose name the set has
 // no letter is called by their ID: the attribute must have a value.
-func (q *query) written(w *orders.Waiting, calling, charset string) *dicom.Dataset {
-	ds := inCharset(q.answer(w, calling), charset)
+func (q *query) written(w *orders.Waiting, calling, term string) *dicom.Dataset {
+	ds := charset.Convert(q.answer(w, calling), term)
 	if ds.Has(dicom.TagPatientName) && strings.Trim(ds.String(dicom.TagPatientName), "^= '") == "" {
-		s := script{term: charset}
-		ds.SetBytes(dicom.TagPatientName, dicom.PN, s.value(w.Patient.PatientID, dicom.PN))
+		ds.SetBytes(dicom.TagPatientName, dicom.PN, charset.Value(term, w.Patient.PatientID, dicom.PN))
 	}
 	return ds
 }

@@ -13,7 +13,7 @@
 //
 // Answers are in the character set that the device is registered with, else the
 // one its request declares, else ASCII. What the set does not have is
-// transliterated (charset.go): Cyrillic into Latin, Uzbek letters into the
+// transliterated (package charset): Cyrillic into Latin, Uzbek letters into the
 // nearest ones, never into question marks.
 //
 // # Performed procedure steps

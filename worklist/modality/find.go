@@ -9,6 +9,8 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/access"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
+	"github.com/tasvir-pacs/tasvir/worklist/charset"
+	"github.com/tasvir-pacs/tasvir/worklist/matching"
 	"github.com/tasvir-pacs/tasvir/worklist/orders"
 )
 
@@ -48,7 +50,7 @@ func (w *Worklist) find(ctx context.Context, rq *dimse.Request, out *dimse.Match
 		return dimse.Statusf(dimse.DataSetMismatch, "%v", err)
 	}
 	out.OptionalKeysIgnored = q.ignored
-	charset := answerCharset(device.AnswerCharset, declared)
+	term := charset.ForAnswer(device.AnswerCharset, declared)
 	filter := orders.WaitingFilter{
 		From: q.start.from, To: q.start.to, Modalities: q.plainValues(q.step, dicom.TagModality),
 		Accession: literal(q.value(q.order, dicom.TagAccessionNumber)), PatientID: literal(q.value(q.order, dicom.TagPatientID)),
@@ -66,7 +68,7 @@ func (w *Worklist) find(ctx context.Context, rq *dimse.Request, out *dimse.Match
 			if !q.matches(&page[i], device.AETitle) {
 				continue
 			}
-			if err := out.Send(q.written(&page[i], device.AETitle, charset)); err != nil {
+			if err := out.Send(q.written(&page[i], device.AETitle, term)); err != nil {
 				return dimse.Status{Code: dimse.Cancelled}
 			}
 		}
@@ -77,7 +79,7 @@ func (w *Worklist) find(ctx context.Context, rq *dimse.Request, out *dimse.Match
 // literal is a value that the database may match by itself: without wild cards,
 // and one that a row can have.
 func literal(value string) string {
-	if hasWildcard(value) {
+	if matching.HasWildcard(value) {
 		return ""
 	}
 	return value

@@ -6,6 +6,7 @@ import (
 
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
+	"github.com/tasvir-pacs/tasvir/worklist/charset"
 	"github.com/tasvir-pacs/tasvir/worklist/orders"
 )
 
@@ -144,7 +145,7 @@ func merge(step, changes *dicom.Dataset) (merged *dicom.Dataset, state orders.St
 
 // setText sets an element that is in UTF-8.
 func setText(ds *dicom.Dataset, e dicom.Element) {
-	if longest[e.VR] > 0 {
+	if charset.Bounded(e.VR) {
 		ds.SetString(e.Tag, dicom.UT, string(e.Value)) // declares UTF-8 where needed; undivided
 	}
 	ds.SetBytes(e.Tag, e.VR, e.Value)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
+	"github.com/tasvir-pacs/tasvir/worklist/matching"
 )
 
 // query is what a modality worklist identifier asks for: keys to match by and
@@ -106,13 +107,11 @@ func (q *query) value(keys []key, tag dicom.Tag) string {
 // plainValues are the values of a key when all are to be matched literally.
 func (q *query) plainValues(keys []key, tag dicom.Tag) []string {
 	i := slices.IndexFunc(keys, func(k key) bool { return k.tag == tag })
-	if i < 0 || slices.ContainsFunc(keys[i].values, hasWildcard) {
+	if i < 0 || slices.ContainsFunc(keys[i].values, matching.HasWildcard) {
 		return nil
 	}
 	return keys[i].values
 }
-
-func hasWildcard(s string) bool { return strings.ContainsAny(s, "*?") }
 
 // window is when a step begins. The zero window is always.
 type window struct {

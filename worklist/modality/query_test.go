@@ -9,6 +9,8 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/worklist"
+	"github.com/tasvir-pacs/tasvir/worklist/charset"
+	"github.com/tasvir-pacs/tasvir/worklist/matching"
 	"github.com/tasvir-pacs/tasvir/worklist/orders"
 )
 
@@ -163,7 +165,7 @@ func TestBadIdentifiers(t *testing.T) {
 func TestWildCardsAreQuick(t *testing.T) {
 	pattern, text := strings.Repeat("*a", 200)+"b", strings.Repeat("a", 1000)
 	begun := time.Now()
-	if matchText(pattern, text) || matchName(pattern, text) {
+	if matching.Text(pattern, text) || matching.Name(pattern, text) {
 		t.Error("it matches")
 	}
 	if took := time.Since(begun); took > 5*time.Second {
@@ -194,7 +196,7 @@ func TestAnswer(t *testing.T) {
 	}
 	nameless, _ := parseQuery(asked(m2(pn, ""), m2(mod, "")))
 	for _, name := range []string{"", "^", "山田^太郎"} {
-		if got := nameless.written(waiting(func(w *orders.Waiting) { w.Patient.Name = name }), "", asciiSet).String(pn); got != "P1" {
+		if got := nameless.written(waiting(func(w *orders.Waiting) { w.Patient.Name = name }), "", charset.ASCII).String(pn); got != "P1" {
 			t.Errorf("%s is %q", name, got)
 		}
 	}
@@ -242,7 +244,7 @@ func FuzzQuery(f *testing.F) {
 		}
 		f.Add(raw, "Каримов^Али=Karimov^Ali", "ISO_IR 144")
 	}
-	f.Fuzz(func(t *testing.T, raw []byte, name, charset string) {
+	f.Fuzz(func(t *testing.T, raw []byte, name, term string) {
 		h, err := dicom.Scan(strings.NewReader(string(raw)), dicom.ScanOptions{TransferSyntax: dicom.ExplicitVRLittleEndian})
 		if err != nil || len(name) > 200 {
 			return
@@ -253,7 +255,7 @@ func FuzzQuery(f *testing.F) {
 		}
 		w := waiting(func(w *orders.Waiting) { w.Patient.Name = strings.ToValidUTF8(name, "") })
 		q.matches(w, "CT1")
-		out := inCharset(q.answer(w, "CT1"), answerCharset("", []string{charset}))
+		out := charset.Convert(q.answer(w, "CT1"), charset.ForAnswer("", []string{term}))
 		if _, err := dicom.AppendDataset(nil, out, dicom.ImplicitVRLittleEndian); err != nil {
 			t.Error(err)
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/worklist"
+	"github.com/tasvir-pacs/tasvir/worklist/charset"
 	"github.com/tasvir-pacs/tasvir/worklist/orders"
 )
 
@@ -267,13 +268,9 @@ func (s *Steps) get(ctx context.Context, device access.Device, rq *dimse.Request
 	if err != nil {
 		return dimse.NResponse{}, err
 	}
-	charset := device.AnswerCharset
-	if charset == "" {
-		charset = utf8Set
-	}
 	step = step.UTF8()
 	if len(rq.Attributes) > 0 {
 		step = step.Select(rq.Attributes...)
 	}
-	return dimse.NResponse{DataSet: inCharset(step, charset)}, nil
+	return dimse.NResponse{DataSet: charset.Convert(step, cmp.Or(device.AnswerCharset, charset.UTF8))}, nil
 }

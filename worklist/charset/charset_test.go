@@ -1,4 +1,4 @@
-package modality
+package charset
 
 import (
 	"strings"
@@ -13,7 +13,7 @@ func TestAnswerCharset(t *testing.T) {
 		declared   []string
 		want       string
 	}{
-		{"", nil, asciiSet},
+		{"", nil, ASCII},
 		{"", []string{"ISO_IR 192"}, "ISO_IR 192"},
 		{"", []string{"ISO_IR 144"}, "ISO_IR 144"},
 		{"ISO_IR 144", []string{"ISO_IR 192"}, "ISO_IR 144"},
@@ -21,11 +21,11 @@ func TestAnswerCharset(t *testing.T) {
 		{"", []string{"", `ISO 2022 IR 144`}, "ISO_IR 144"},
 		{"", []string{"ISO_IR 100", "ISO 2022 IR 144"}, "ISO_IR 144"},
 		{"", []string{"ISO_IR 100"}, "ISO_IR 100"},
-		{"", []string{"ISO 2022 IR 13", "ISO 2022 IR 87"}, asciiSet},
-		{"", []string{"\x00", "nonsense"}, asciiSet},
-		{"ISO_IR 6", []string{"ISO_IR 192"}, asciiSet},
+		{"", []string{"ISO 2022 IR 13", "ISO 2022 IR 87"}, ASCII},
+		{"", []string{"\x00", "nonsense"}, ASCII},
+		{"ISO_IR 6", []string{"ISO_IR 192"}, ASCII},
 	} {
-		if got := answerCharset(row.registered, row.declared); got != row.want {
+		if got := ForAnswer(row.registered, row.declared); got != row.want {
 			t.Errorf("registered %q, declared %q: %q, want %q", row.registered, row.declared, got, row.want)
 		}
 	}
@@ -34,15 +34,15 @@ func TestAnswerCharset(t *testing.T) {
 // Names of Uzbekistan in what devices can show. Never a question mark.
 func TestTransliteration(t *testing.T) {
 	for _, row := range []struct{ charset, text, want string }{
-		{utf8Set, "Ўринбоев^Ғани=Oʻrinboyev^Gʻani", "Ўринбоев^Ғани=Oʻrinboyev^Gʻani"},
-		{asciiSet, "Ўринбоев^Ғани", "O'rinboyev^G'ani"},
-		{asciiSet, "Oʻrinboyev^Gʻani", "O'rinboyev^G'ani"},
-		{asciiSet, "Ҳакимов^Шуҳрат^Қодирович", "Hakimov^Shuhrat^Qodirovich"},
-		{asciiSet, "Щербакова^Юлия^Ильинична", "Sherbakova^Yuliya^Ilinichna"},
-		{asciiSet, "ЁҚУБОВА^МАЪМУРА", "YOQUBOVA^MA'MURA"},
-		{asciiSet, "Әбдиев^Ңур", "Abdiyev^Nur"},
-		{asciiSet, "Müller^Jörg", "Muller^Jorg"},
-		{asciiSet, "Bosh ogʻrigʻi – «kuchli» №3…", `Bosh og'rig'i - "kuchli" N3...`},
+		{UTF8, "Ўринбоев^Ғани=Oʻrinboyev^Gʻani", "Ўринбоев^Ғани=Oʻrinboyev^Gʻani"},
+		{ASCII, "Ўринбоев^Ғани", "O'rinboyev^G'ani"},
+		{ASCII, "Oʻrinboyev^Gʻani", "O'rinboyev^G'ani"},
+		{ASCII, "Ҳакимов^Шуҳрат^Қодирович", "Hakimov^Shuhrat^Qodirovich"},
+		{ASCII, "Щербакова^Юлия^Ильинична", "Sherbakova^Yuliya^Ilinichna"},
+		{ASCII, "ЁҚУБОВА^МАЪМУРА", "YOQUBOVA^MA'MURA"},
+		{ASCII, "Әбдиев^Ңур", "Abdiyev^Nur"},
+		{ASCII, "Müller^Jörg", "Muller^Jorg"},
+		{ASCII, "Bosh ogʻrigʻi – «kuchli» №3…", `Bosh og'rig'i - "kuchli" N3...`},
 		{"ISO_IR 100", "Müller^Jörg", "Müller^Jörg"},
 		{"ISO_IR 100", "Каримов^Али", "Karimov^Ali"},
 		{"ISO_IR 144", "Каримов^Али", "Каримов^Али"},
@@ -53,10 +53,10 @@ func TestTransliteration(t *testing.T) {
 		{"ISO_IR 148", "Karimov^Şükrü", "Karimov^Şükrü"},
 		{"ISO_IR 148", "Каримов", "Karimov"},
 		{"GB18030", "Каримов", "Каримов"},
-		{asciiSet, "山田^太郎", "^"},
+		{ASCII, "山田^太郎", "^"},
 	} {
 		ds := new(dicom.Dataset).SetString(dicom.TagPatientName, dicom.PN, row.text)
-		raw, err := dicom.AppendDataset(nil, inCharset(ds, row.charset), dicom.ExplicitVRLittleEndian)
+		raw, err := dicom.AppendDataset(nil, Convert(ds, row.charset), dicom.ExplicitVRLittleEndian)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +80,7 @@ func TestWhatIsTooLongIsCut(t *testing.T) {
 		SetString(dicom.TagScheduledProcedureStepLocation, dicom.SH, "Ўринбосар шифокор").
 		SetString(dicom.TagRequestedProcedureComments, dicom.LT, "a\nb\\c "+strings.Repeat("x", 11000)).
 		SetString(dicom.TagOtherPatientNames, dicom.PN, "А^Б", "В")
-	out := inCharset(ds, asciiSet)
+	out := Convert(ds, ASCII)
 	if got := out.String(dicom.TagPatientName); got != strings.Repeat("sh", 32) {
 		t.Errorf("%q", got)
 	}

@@ -1,4 +1,7 @@
-package modality
+// Package charset writes answers in the character set that a device shows:
+// what the set does not have is transliterated, Cyrillic into Latin, Uzbek letters
+// into the nearest ones, never into question marks.
+package charset
 
 import (
 	"slices"
@@ -12,27 +15,28 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 )
 
+// Character sets that are named elsewhere, as defined terms.
 const (
-	utf8Set  = "ISO_IR 192"
-	asciiSet = "ISO_IR 6"
+	UTF8  = "ISO_IR 192"
+	ASCII = "ISO_IR 6"
 )
 
 // writable are the character sets that answers are written in, by what their
 // terms have in common: PS3.3 C.12.1.1.2 without those that need code
 // extensions.
 var writable = []string{
-	utf8Set, "GB18030", "GBK", "ISO_IR 144", "ISO_IR 100", "ISO_IR 101", "ISO_IR 109", "ISO_IR 110", "ISO_IR 127", "ISO_IR 126", "ISO_IR 138",
-	"ISO_IR 148", "ISO_IR 203", "ISO_IR 166", asciiSet,
+	UTF8, "GB18030", "GBK", "ISO_IR 144", "ISO_IR 100", "ISO_IR 101", "ISO_IR 109", "ISO_IR 110", "ISO_IR 127", "ISO_IR 126", "ISO_IR 138",
+	"ISO_IR 148", "ISO_IR 203", "ISO_IR 166", ASCII,
 }
 
-// answerCharset is the character set for a device: the one it is registered
+// ForAnswer is the character set for a device: the one it is registered
 // with, else one that its request declares, else ASCII, which every device
 // shows. Of several declared ones, the one that has most of our letters.
-func answerCharset(registered string, declared []string) string {
+func ForAnswer(registered string, declared []string) string {
 	if registered != "" {
 		declared = []string{registered}
 	}
-	best := asciiSet
+	best := ASCII
 	for _, term := range declared {
 		term = strings.ToUpper(strings.Join(strings.Fields(term), " "))
 		if number, ok := strings.CutPrefix(term, "ISO 2022 IR "); ok {
@@ -45,10 +49,10 @@ func answerCharset(registered string, declared []string) string {
 	return best
 }
 
-// inCharset returns a copy of a data set whose text is UTF-8 with its text in
+// Convert returns a copy of a data set whose text is UTF-8 with its text in
 // another character set. What the set does not have is transliterated, what is
 // then too long for its value representation is cut.
-func inCharset(ds *dicom.Dataset, term string) *dicom.Dataset {
+func Convert(ds *dicom.Dataset, term string) *dicom.Dataset {
 	s := script{term: term}
 	out := s.convert(ds)
 	if s.beyondASCII {
@@ -69,7 +73,7 @@ func (s *script) can(text string) bool {
 }
 
 func (s *script) encode(text string) ([]byte, bool) {
-	if s.term == asciiSet {
+	if s.term == ASCII {
 		return dicom.EncodeText(text, nil)
 	}
 	return dicom.EncodeText(text, []string{s.term})
@@ -99,6 +103,16 @@ func (s *script) convert(ds *dicom.Dataset) *dicom.Dataset {
 // character set applies to, PS3.5 Table 6.2-1; of PN each component group's.
 var longest = map[dicom.VR]int{
 	dicom.SH: 16, dicom.LO: 64, dicom.PN: 64, dicom.ST: 1024, dicom.LT: 10240, dicom.UT: 1 << 20, dicom.UC: 1 << 20,
+}
+
+// Bounded says whether the length of a value is bounded in characters, as that of
+// all text that the character set applies to.
+func Bounded(vr dicom.VR) bool { return longest[vr] > 0 }
+
+// Value writes the values of an attribute in a character set.
+func Value(term, text string, vr dicom.VR) []byte {
+	s := script{term: term}
+	return s.value(text, vr)
 }
 
 // value writes the values of an attribute.
