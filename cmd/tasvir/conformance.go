@@ -20,6 +20,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
 	"github.com/tasvir-pacs/tasvir/worklist/modality"
+	"github.com/tasvir-pacs/tasvir/worklist/ups"
 )
 
 // ConformanceCmd prints the DICOM Conformance Statement. Its flags are those of
@@ -48,11 +49,12 @@ func (c *ConformanceCmd) run(out io.Writer) error {
 func (c *ConformanceCmd) source() (*conformance.Source, error) {
 	log := slog.New(slog.DiscardHandler)
 	n := &Node{
-		log: log, steps: new(modality.Steps), commitments: new(commitment.Commitments),
+		log: log, steps: new(modality.Steps), procedures: new(ups.Steps), commitments: new(commitment.Commitments),
 		flags: ServerFlags{AET: c.AET, MaxAssociations: c.MaxAssociations, AcceptUnknownSOPClasses: c.AcceptUnknownSOPClasses},
 	}
 	s := &conformance.Source{
-		Version: version, Server: n.dicomServer(log), Carries: modality.Carries, Uses: uses(), StoreOutcomes: storeOutcomes(), Worklist: worklistAttributes(), Steps: stepDemands(),
+		Version: version, Server: n.dicomServer(log), Carries: carries, Sends: []string{ups.EventSOPClass}, Uses: uses(), StoreOutcomes: storeOutcomes(), Worklist: worklistAttributes(), Steps: stepDemands(),
+		Procedure: procedureAttributes(), ProcedureNotes: ups.Notes(),
 		Leaves: names(access.Services), DefaultLeaves: names(access.DefaultServices()), Routes: dicomwebRoutes(),
 	}
 	for _, t := range slices.Sorted(maps.Keys(verifiers)) {
@@ -61,6 +63,19 @@ func (c *ConformanceCmd) source() (*conformance.Source, error) {
 	var err error
 	s.Settings, err = dicomSettings()
 	return s, err
+}
+
+// carries says whether a service of several SOP classes carries an operation out
+// on one of them.
+func carries(sopClass string, f dimse.Field) bool {
+	return modality.Carries(sopClass, f) && ups.Carries(sopClass, f)
+}
+
+func procedureAttributes() (list []conformance.StepAttribute) {
+	for _, a := range ups.Attributes() {
+		list = append(list, conformance.StepAttribute{Tag: a.Tag, Create: a.Create, Set: a.Settable, Matching: a.Matched, Final: a.Final})
+	}
+	return list
 }
 
 func names(services []access.Service) (list []string) {
@@ -87,6 +102,7 @@ func uses() []conformance.Use {
 		{Activity: "C-STORE: sub-operations of C-MOVE; forwarding by rules; tasvir store", Role: "SCU", SOPClasses: storage, TransferSyntaxes: syntaxes},
 		{Activity: "N-EVENT-REPORT: the answer to storage commitment", Role: "SCP", SOPClasses: []string{dicom.StorageCommitmentPushModelSOPClass}, TransferSyntaxes: plain},
 		{Activity: "N-CREATE: what is available, to devices that are registered to be told", Role: "SCU", SOPClasses: []string{dicom.InstanceAvailabilityNotificationSOPClass}, TransferSyntaxes: plain},
+		{Activity: "N-EVENT-REPORT: to subscribers of unified procedure steps", Role: "SCP", SOPClasses: []string{ups.EventSOPClass}, TransferSyntaxes: plain},
 		{Activity: "C-FIND: tasvir find", Role: "SCU", SOPClasses: append(roots(dicom.StudyRootFindSOPClass, dicom.PatientRootFindSOPClass), dicom.ModalityWorklistFindSOPClass), TransferSyntaxes: plain},
 		{Activity: "C-MOVE: tasvir move", Role: "SCU", SOPClasses: roots(dicom.StudyRootMoveSOPClass, dicom.PatientRootMoveSOPClass), TransferSyntaxes: plain},
 		{Activity: "C-GET: tasvir get", Role: "SCU", SOPClasses: roots(dicom.StudyRootGetSOPClass, dicom.PatientRootGetSOPClass), TransferSyntaxes: plain},

@@ -48,6 +48,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/worklist/modality"
 	"github.com/tasvir-pacs/tasvir/worklist/orders"
 	"github.com/tasvir-pacs/tasvir/worklist/report"
+	"github.com/tasvir-pacs/tasvir/worklist/ups"
 )
 
 // Node is a running archive.
@@ -82,6 +83,7 @@ type Node struct {
 	commitments *commitment.Commitments
 	notices     *availability.Notices
 	forwarding  *forward.Forwarding
+	procedures  *ups.Steps
 
 	closers []func(context.Context) // run in reverse order
 	failed  chan error              // the first part that ends by itself
@@ -142,6 +144,9 @@ func Start(ctx context.Context, flags ServerFlags, log *slog.Logger) (_ *Node, e
 	if err := n.openOrders(ctx); err != nil {
 		return nil, err
 	}
+	if err := n.openProcedures(ctx); err != nil {
+		return nil, err
+	}
 	if err := n.startPatients(ctx); err != nil {
 		return nil, err
 	}
@@ -179,6 +184,7 @@ func Start(ctx context.Context, flags ServerFlags, log *slog.Logger) (_ *Node, e
 	if err := n.startDICOM(ctx, m); err != nil {
 		return nil, err
 	}
+	n.spawn(&n.doors, "the unified procedure steps", n.procedures.Run)
 	return n, n.startWeb(registry)
 }
 
@@ -350,7 +356,7 @@ func (n *Node) dicomServer(log *slog.Logger) *dimse.Server {
 	return &dimse.Server{
 		AETitle: n.flags.AET, Store: storeHandler(n.Journal, log), MaxAssociations: n.flags.MaxAssociations,
 		SOPClasses: dimse.SOPClasses{AcceptUnknown: n.flags.AcceptUnknownSOPClasses},
-		Services:   append(append(n.queryRetrieve().Services(), n.modalityServices()...), n.commitments.Service()),
+		Services:   append(append(n.queryRetrieve().Services(), n.modalityServices()...), n.commitments.Service(), n.procedures.Service()),
 	}
 }
 

@@ -28,6 +28,7 @@ func (s *Source) models(p *page, offered []dimse.Offer) {
 	}
 	s.queryRetrieve(p, offered)
 	s.worklist(p, offered)
+	s.procedureStep(p, offered)
 	for _, o := range offered {
 		if o.SOPClassUID != dicom.StorageCommitmentPushModelSOPClass {
 			continue
@@ -103,6 +104,24 @@ func (s *Source) worklist(p *page, offered []dimse.Offer) {
 		}
 		p.end()
 	}
+}
+
+// procedureStep is the unified procedure step.
+func (s *Source) procedureStep(p *page, offered []dimse.Offer) {
+	const push = "1.2.840.10008.5.1.4.34.6.1"
+	if !slices.ContainsFunc(offered, func(o dimse.Offer) bool { return o.SOPClassUID == push }) {
+		return
+	}
+	p.heading(3, "3.7 Unified procedure step")
+	for _, note := range s.ProcedureNotes {
+		p.item("%s", note)
+	}
+	p.end()
+	var rows [][]string
+	for _, a := range s.Procedure {
+		rows = append(rows, []string{dicom.Keyword(a.Tag), tag(a.Tag), a.Create, yes(a.Set), a.Final, yes(a.Matching)})
+	}
+	p.table([]string{"Attribute", "Tag", "N-CREATE", "Changed by N-SET", "Final state", "Matched"}, rows)
 }
 
 // statuses are the tables of status codes.

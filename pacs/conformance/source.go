@@ -20,6 +20,9 @@ type Source struct {
 	// Carries, when set, says which operations of a service that has several SOP
 	// classes are of this one.
 	Carries func(sopClass string, f dimse.Field) bool
+	// Sends are the SOP classes whose contexts are accepted only for this side to
+	// send N-EVENT-REPORT.
+	Sends []string
 	// Uses are what the archive and its tools ask of others.
 	Uses []Use
 	// Leaves are the services that a device can be allowed, in order, and
@@ -31,6 +34,11 @@ type Source struct {
 	Worklist []Attribute
 	// Steps are what performed procedure steps must have and may not change.
 	Steps []Demand
+	// Procedure are the attributes of the unified procedure step and what is
+	// demanded of them.
+	Procedure []StepAttribute
+	// ProcedureNotes say what a service provider must state of it, PS3.4 CC.4.2.
+	ProcedureNotes []string
 	// IdentityTypes are the user identities that are verified.
 	IdentityTypes []string
 	// Routes are the addresses of DICOMweb.
@@ -61,6 +69,14 @@ type Attribute struct {
 	Return   string
 }
 
+// StepAttribute is a row of PS3.4 Table CC.2.5-3.
+type StepAttribute struct {
+	Tag           dicom.Tag
+	Create        string // what N-CREATE demands
+	Set, Matching bool
+	Final         string // the Final State Code
+}
+
 // Demand is a list of attributes that something is demanded of.
 type Demand struct {
 	What string
@@ -73,11 +89,14 @@ type Route struct{ Method, Path string }
 // Setting is one that can be configured.
 type Setting struct{ Flag, Environment, Default, Help string }
 
+// sends says whether contexts of a class are for what this side sends.
+func (s *Source) sends(sopClass string) bool { return slices.Contains(s.Sends, sopClass) }
+
 // Offers are the SOP classes of the standard that are accepted, services first,
 // and those that are refused.
 func (s *Source) Offers() (offered []dimse.Offer, refused []dicom.SOPClass) {
 	for _, class := range slices.Concat(dicom.ServiceSOPClasses, dicom.StorageSOPClasses) {
-		if o := s.offer(class.UID); len(o.Operations) > 0 {
+		if o := s.offer(class.UID); len(o.Operations) > 0 || s.sends(class.UID) {
 			offered = append(offered, o)
 		} else {
 			refused = append(refused, class)

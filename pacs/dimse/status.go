@@ -169,6 +169,42 @@ var serviceStatuses = map[Field][]statusRange{
 		{0xFF00, 0xFF00, CategoryPending, "sub-operations are continuing"},
 		{0xB000, 0xB000, CategoryWarning, "sub-operations complete, one or more failures or warnings"},
 	},
+	// The unified procedure step: PS3.4 Tables CC.2.1-2, CC.2.2-2, CC.2.3-3,
+	// CC.2.5-4, CC.2.6-1 and CC.2.7-1. No other service has codes of its own for
+	// these operations here.
+	NActionRQ: {
+		{0xB301, 0xB301, CategoryWarning, "deletion lock not granted"},
+		{0xB304, 0xB304, CategoryWarning, "the step is CANCELED already"},
+		{0xB306, 0xB306, CategoryWarning, "the step is COMPLETED already"},
+		{0xC300, 0xC300, CategoryFailure, "the step may no longer be updated"},
+		{0xC301, 0xC301, CategoryFailure, "the correct Transaction UID was not provided"},
+		{0xC302, 0xC302, CategoryFailure, "the step is IN PROGRESS already"},
+		{0xC303, 0xC303, CategoryFailure, "a step becomes SCHEDULED by N-CREATE only"},
+		{0xC304, 0xC304, CategoryFailure, "the step has not met the final state requirements"},
+		{0xC307, 0xC307, CategoryFailure, "no such step"},
+		{0xC308, 0xC308, CategoryFailure, "the receiving AE title is unknown"},
+		{0xC310, 0xC310, CategoryFailure, "the step is not yet IN PROGRESS"},
+		{0xC311, 0xC311, CategoryFailure, "the step is COMPLETED already"},
+		{0xC312, 0xC312, CategoryFailure, "the performer can't be contacted"},
+		{0xC313, 0xC313, CategoryFailure, "the performer chooses not to cancel"},
+		{0xC314, 0xC314, CategoryFailure, "the action is not appropriate for the instance"},
+		{0xC315, 0xC315, CategoryFailure, "event reports are not supported"},
+	},
+	NCreateRQ: {
+		{0xB300, 0xB300, CategoryWarning, "the step was created with modifications"},
+		{0xC309, 0xC309, CategoryFailure, "the state of the step was not SCHEDULED"},
+	},
+	NSetRQ: {
+		{0xB305, 0xB305, CategoryWarning, "invalid values were coerced to valid ones"},
+		{0xC300, 0xC300, CategoryFailure, "the step may no longer be updated"},
+		{0xC301, 0xC301, CategoryFailure, "the correct Transaction UID was not provided"},
+		{0xC303, 0xC303, CategoryFailure, "a step becomes SCHEDULED by N-CREATE only"},
+		{0xC307, 0xC307, CategoryFailure, "no such step"},
+		{0xC310, 0xC310, CategoryFailure, "the step is not IN PROGRESS"},
+	},
+	NGetRQ: {
+		{0xC307, 0xC307, CategoryFailure, "no such step"},
+	},
 }
 
 // Of says what the code means in answer to this operation.

@@ -29,6 +29,7 @@ const (
 	Delivery = "delivery" // report, version
 	Study    = "study"    // study_uid
 	Order    = "order"    // id
+	Workitem = "workitem" // uid; subscribers of a unified procedure step are to be told something
 )
 
 // Event says that something changed.

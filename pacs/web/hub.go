@@ -32,6 +32,7 @@ var heard = map[string]access.Action{
 	events.Report:   access.ReportRead,
 	events.Delivery: access.DeliveryRead,
 	events.Study:    access.StudyRead,
+	events.Workitem: access.TaskRead,
 }
 
 // Hub passes events on to the clients of this node, to each what they may
