@@ -197,7 +197,7 @@ func (f *Forwarding) Rules(ctx context.Context, by *access.Identity) ([]Rule, er
 //
 //	Invalid  something about the rule can't be accepted
 func (f *Forwarding) AddRule(ctx context.Context, by *access.Identity, r Rule) (Rule, error) {
-	return f.saveRule(ctx, by, r, func(tx pgx.Tx, target int64) (id int64, err error) {
+	return f.saveRule(ctx, by, r, func(tx pgx.Tx, r Rule, target int64) (id int64, err error) {
 		err = tx.QueryRow(ctx, `INSERT INTO forward_rule (`+ruleColumns+`)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) RETURNING id`, r.values(target)...).Scan(&id)
 		return id, err
@@ -210,7 +210,7 @@ func (f *Forwarding) AddRule(ctx context.Context, by *access.Identity, r Rule) (
 //
 //	NotFound  there is no such rule
 func (f *Forwarding) ChangeRule(ctx context.Context, by *access.Identity, r Rule) (Rule, error) {
-	return f.saveRule(ctx, by, r, func(tx pgx.Tx, target int64) (int64, error) {
+	return f.saveRule(ctx, by, r, func(tx pgx.Tx, r Rule, target int64) (int64, error) {
 		tag, err := tx.Exec(ctx, `UPDATE forward_rule SET (`+ruleColumns+`) =
 			($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) WHERE id = $1`, append([]any{r.ID}, r.values(target)...)...)
 		if err == nil && tag.RowsAffected() == 0 {
@@ -220,7 +220,7 @@ func (f *Forwarding) ChangeRule(ctx context.Context, by *access.Identity, r Rule
 	}, "forwarding.rule_change")
 }
 
-func (f *Forwarding) saveRule(ctx context.Context, by *access.Identity, r Rule, save func(tx pgx.Tx, target int64) (int64, error), action string) (out Rule, err error) {
+func (f *Forwarding) saveRule(ctx context.Context, by *access.Identity, r Rule, save func(tx pgx.Tx, r Rule, target int64) (int64, error), action string) (out Rule, err error) {
 	if err := must(by); err != nil {
 		return r, err
 	}
@@ -238,7 +238,7 @@ func (f *Forwarding) saveRule(ctx context.Context, by *access.Identity, r Rule, 
 		if err != nil {
 			return err
 		}
-		id, err := save(tx, target)
+		id, err := save(tx, r, target)
 		if err != nil {
 			return err
 		}

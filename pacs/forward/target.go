@@ -155,7 +155,7 @@ func (t *Target) check() (err error) {
 //	Invalid   something about it can't be accepted
 //	Conflict  the name is taken
 func (f *Forwarding) AddNode(ctx context.Context, by *access.Identity, t Target) (Target, error) {
-	return f.saveNode(ctx, by, t, "forwarding.node_create", func(tx pgx.Tx) (id int64, err error) {
+	return f.saveNode(ctx, by, t, "forwarding.node_create", func(tx pgx.Tx, t Target) (id int64, err error) {
 		err = tx.QueryRow(ctx, `INSERT INTO forward_target (name, url, authorization_kind, login, secret, parallel) VALUES ($1, $2, $3, $4, $5, $6) RETURNING id`,
 			t.Name, t.URL, t.Authorization, t.Login, t.Secret, t.Parallel).Scan(&id)
 		return id, err
@@ -165,7 +165,7 @@ func (f *Forwarding) AddNode(ctx context.Context, by *access.Identity, t Target)
 // ChangeNode changes a DICOMweb node. An empty Secret leaves the one that it has,
 // unless the address is another: a secret goes nowhere but where it was given for.
 func (f *Forwarding) ChangeNode(ctx context.Context, by *access.Identity, t Target) (Target, error) {
-	return f.saveNode(ctx, by, t, "forwarding.node_change", func(tx pgx.Tx) (int64, error) {
+	return f.saveNode(ctx, by, t, "forwarding.node_change", func(tx pgx.Tx, t Target) (int64, error) {
 		var before string
 		var had bool
 		err := tx.QueryRow(ctx, `SELECT url, secret <> '' FROM forward_target WHERE id = $1 AND name IS NOT NULL FOR UPDATE`, t.ID).Scan(&before, &had)
@@ -185,7 +185,7 @@ func (f *Forwarding) ChangeNode(ctx context.Context, by *access.Identity, t Targ
 	})
 }
 
-func (f *Forwarding) saveNode(ctx context.Context, by *access.Identity, t Target, action string, save func(tx pgx.Tx) (int64, error)) (out Target, err error) {
+func (f *Forwarding) saveNode(ctx context.Context, by *access.Identity, t Target, action string, save func(tx pgx.Tx, t Target) (int64, error)) (out Target, err error) {
 	if err := must(by); err != nil {
 		return t, err
 	}
@@ -199,7 +199,7 @@ func (f *Forwarding) saveNode(ctx context.Context, by *access.Identity, t Target
 		return t, invalid("Give the password or token")
 	}
 	err = f.inTx(ctx, func(tx pgx.Tx) error {
-		id, err := save(tx)
+		id, err := save(tx, t)
 		var refused *pgconn.PgError
 		if errors.As(err, &refused) && refused.Code == "23505" {
 			return pacs.Errorf(pacs.Conflict, "There is a DICOMweb node %q already", t.Name)

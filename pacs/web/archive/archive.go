@@ -55,4 +55,7 @@ func (a *API) Register(r gin.IRouter) {
 	if a.Retention != nil {
 		(&keeping{a.Retention}).register(r)
 	}
+	if a.Forwarding != nil {
+		(&sending{a.Forwarding}).register(r)
+	}
 }

@@ -1,5 +1,5 @@
 // Package archive is the part of the client API that looks after what is kept:
-// quarantine and versions, patients, verification, retention, and the feed of
+// quarantine and versions, patients, verification, retention, forwarding, and the feed of
 // changes. Its contract is pacs/web/openapi.yaml.
 //
 // Each file holds the routes of one subject and translates between JSON and
