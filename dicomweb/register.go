@@ -120,9 +120,15 @@ func Register(r gin.IRouter, o Options) {
 		o.Codecs = &pixel.Codecs{}
 	}
 	s := &service{Options: o, renderings: newRenderings()}
+	var table routeTable
 	get := func(path string, h handler) {
 		r.GET(path, s.handle(h))
 		r.HEAD(path, s.handle(h))
+		table.add(path, http.MethodGet, http.MethodHead)
+	}
+	post := func(path string, h handler) {
+		r.POST(path, s.handle(h))
+		table.add(path, http.MethodPost)
 	}
 	const (
 		study    = "/studies/:study"
@@ -156,8 +162,11 @@ func Register(r gin.IRouter, o Options) {
 	get("/wado", s.wadoURI)
 
 	// Store, PS3.18 10.5.
-	r.POST("/studies", s.handle(s.store))
-	r.POST(study, s.handle(s.store))
+	post("/studies", s.store)
+	post(study, s.store)
+
+	// Capabilities, PS3.18 8.9: last, of all that is there.
+	s.capabilities(r, &table)
 }
 
 // request is one call: gin's context, who calls, and the address.
