@@ -52,7 +52,7 @@ var (
 	sendsModels   = []string{mediaDICOMJSON, mediaJSON, `multipart/related; type="application/dicom+xml"`}
 	sendsFiles    = []string{`multipart/related; type="application/dicom"`}
 	sendsPixels   = []string{`multipart/related; type="application/octet-stream"`, mediaOctets, `multipart/related; type="image/*"`, "image/*", "video/*"}
-	sendsPictures = []string{"image/jpeg", "image/png", "image/gif"}
+	sendsPictures = pictureMedia
 	sendsBulk     = []string{`multipart/related; type="application/octet-stream"`, mediaOctets}
 	takesStore    = []string{
 		`multipart/related; type="application/dicom"`, mediaDICOM,
@@ -136,7 +136,7 @@ func (t *routeTable) describe(base string) []described {
 		if path != base && !strings.HasPrefix(path, strings.TrimSuffix(base, "/")+"/") {
 			continue
 		}
-		d := described{Path: template(path)}
+		d := described{Path: templateOf(path)}
 		for _, method := range t.methods[path] {
 			if method == http.MethodHead {
 				continue
@@ -155,8 +155,8 @@ func (t *routeTable) describe(base string) []described {
 	return list
 }
 
-// template writes a path as PS3.18 does: /studies/{study}.
-func template(path string) string {
+// templateOf writes a path as PS3.18 does: /studies/{study}.
+func templateOf(path string) string {
 	steps := strings.Split(path, "/")
 	for i, s := range steps {
 		if strings.HasPrefix(s, ":") || strings.HasPrefix(s, "*") {
