@@ -9,6 +9,7 @@ import (
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/pixel"
+	"github.com/tasvir-pacs/tasvir/pacs/pixel/transcode"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
 )
 
@@ -51,6 +52,10 @@ func (n *Node) codecs() *pixel.Codecs {
 	})
 	return n.pixels.codecs
 }
+
+// transcoder gives images to devices and clients that don't take them as they are
+// kept.
+func (n *Node) transcoder() *transcode.Transcoder { return &transcode.Transcoder{Codecs: n.codecs()} }
 
 // pixels keeps the codecs once they are made.
 type pixels struct {

@@ -7,7 +7,6 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/access"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
-	"github.com/tasvir-pacs/tasvir/pacs/pixel"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
 	"github.com/tasvir-pacs/tasvir/pacs/queryretrieve"
 )
@@ -25,18 +24,9 @@ func (n *Node) queryRetrieve() *queryretrieve.Provider {
 				Charset: device.Charset, AnswerCharset: device.AnswerCharset,
 			}
 		},
-		Decoder: n.decompressor(),
-		Log:     n.log.With("part", "query/retrieve"),
+		Transcoder: n.transcoder(),
+		Log:        n.log.With("part", "query/retrieve"),
 	}
-}
-
-// decompressor gives images that were compressed here to devices that don't take
-// them like that; nil in a build without the codec.
-func (n *Node) decompressor() queryretrieve.Decoder {
-	if !pixel.Available {
-		return nil
-	}
-	return &pixel.Decompressor{Codecs: n.codecs()}
 }
 
 // destinations are the registered devices that images may be sent to.

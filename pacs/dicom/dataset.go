@@ -3,6 +3,7 @@ package dicom
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -37,6 +38,14 @@ type Dataset struct {
 	charset  []string // (0008,0005) of this data set or of the nearest one around it
 	fallback string
 	utf8     bool // text is UTF-8: made by UTF8 or by the setters
+}
+
+// Clone returns a copy to which elements can be added, or taken from it, without
+// ds being changed. Items and values are shared.
+func (ds *Dataset) Clone() *Dataset {
+	c := *ds
+	c.Elements = slices.Clone(ds.Elements)
+	return &c
 }
 
 // Get finds the first element with this tag.

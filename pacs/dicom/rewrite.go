@@ -9,40 +9,46 @@ import (
 	"slices"
 )
 
-// Rewritten is a data set in another uncompressed transfer syntax, made while it
-// is read: what the scanner has kept is encoded anew, values that it has left in
+// Rewritten is a data set in another transfer syntax, made while it is read: what the scanner has kept is encoded anew, values that it has left in
 // the stream are ranges of it. It holds no more than the header.
 type Rewritten struct {
 	pieces []rewrittenPiece
 }
 
 type rewrittenPiece struct {
-	bytes  []byte        // new bytes, or
-	from   Range         // those of the stream,
-	swap   int           // in the other byte order when more than 1
-	pixels *NativePixels // or decoded pixel data
+	bytes  []byte      // new bytes, or
+	from   Range       // those of the stream,
+	swap   int         // in the other byte order when more than 1
+	pixels *PixelValue // or other pixel data
 }
 
-// NativePixels is pixel data decoded, to stand in for encapsulated ones. Open
-// reads Length bytes, little endian, frame after frame.
-type NativePixels struct {
-	VR     VR // OB or OW
-	Length int64
+// PixelValue is a value of Pixel Data (7FE0,0010) to stand in for the one that is
+// stored. Open reads it: Length bytes of native pixels, little endian, frame after
+// frame; or, of undefined length, the items of encapsulated ones with the
+// delimiter behind them (PS3.5 A.4).
+type PixelValue struct {
+	VR     VR    // OB or OW
+	Length int64 // -1 when encapsulated
 	Open   func(ctx context.Context) (io.ReadCloser, error)
 }
 
-// Rewrite prepares the data set of h in explicit or implicit VR little endian.
-// Encapsulated pixel data need pixels, which are nil otherwise. Of a deflated
-// data set the ranges are those of the inflated one.
-func (h *Header) Rewrite(transferSyntax string, pixels *NativePixels) (*Rewritten, error) {
-	w := &rewriter{explicit: transferSyntax == ExplicitVRLittleEndian, pixels: pixels}
+// Rewrite prepares the data set of h in implicit VR little endian, or else in
+// explicit VR little endian, as it is in all encapsulated transfer syntaxes.
+// Encapsulated pixel data need pixels; with nil what is stored stays. Of a
+// deflated data set the ranges are those of the inflated one.
+func (h *Header) Rewrite(transferSyntax string, pixels *PixelValue) (*Rewritten, error) {
+	w := &rewriter{explicit: transferSyntax != ImplicitVRLittleEndian, pixels: pixels}
+	ts, known := LookupTransferSyntax(transferSyntax)
+	native := h.PixelData != nil && pixels == nil
 	switch {
-	case !w.explicit && transferSyntax != ImplicitVRLittleEndian:
-		return nil, fmt.Errorf("dicom: data sets are written in implicit or explicit VR little endian, not in %s", transferSyntax)
-	case h.PixelData != nil && h.PixelData.Encapsulated && pixels == nil:
-		return nil, fmt.Errorf("dicom: compressed pixel data in %s can't be written in %s", h.TransferSyntax, transferSyntax)
-	case h.TransferSyntax == gePrivateSyntax:
+	case !known || ts.BigEndian || ts.Deflated || ts.Implicit && w.explicit:
+		return nil, fmt.Errorf("dicom: data sets are not written in %s", transferSyntax)
+	case native && (h.PixelData.Encapsulated || ts.Encapsulated):
 		return nil, fmt.Errorf("dicom: pixel data in %s can't be written in %s", h.TransferSyntax, transferSyntax)
+	case native && h.TransferSyntax == gePrivateSyntax:
+		return nil, fmt.Errorf("dicom: pixel data in %s can't be written in %s", h.TransferSyntax, transferSyntax)
+	case pixels != nil && ts.Encapsulated != (pixels.Length < 0):
+		return nil, fmt.Errorf("dicom: pixel data of this form can't be written in %s", transferSyntax)
 	}
 	if err := w.dataset(h.Dataset, true); err != nil {
 		return nil, err
@@ -56,7 +62,7 @@ const gePrivateSyntax = "1.2.840.113619.5.2"
 
 type rewriter struct {
 	explicit bool
-	pixels   *NativePixels
+	pixels   *PixelValue
 	out      []byte
 	pieces   []rewrittenPiece
 }
@@ -79,6 +85,10 @@ func (w *rewriter) dataset(ds *Dataset, top bool) (err error) {
 		e := &elements[i]
 		switch {
 		case e.Tag.IsGroupLength():
+		case top && w.pixels != nil && e.Tag == TagPixelData && w.pixels.Length < 0:
+			w.header(e.Tag, w.pixels.VR, undefined)
+			w.flush()
+			w.pieces = append(w.pieces, rewrittenPiece{pixels: w.pixels})
 		case top && w.pixels != nil && e.Tag == TagPixelData:
 			w.header(e.Tag, w.pixels.VR, w.pixels.Length+w.pixels.Length&1)
 			w.flush()
@@ -149,6 +159,24 @@ func hasBulk(e *Element) bool {
 	return false
 }
 
+// Length is the number of bytes that Open reads, -1 when it depends on pixel
+// data that are encoded while they are read.
+func (r *Rewritten) Length() (n int64) {
+	for _, p := range r.pieces {
+		switch {
+		case p.bytes != nil:
+			n += int64(len(p.bytes))
+		case p.pixels == nil:
+			n += p.from.Length
+		case p.pixels.Length < 0:
+			return -1
+		default:
+			n += p.pixels.Length
+		}
+	}
+	return n
+}
+
 // Open reads the data set; stored opens ranges of the stream that was scanned.
 // The pieces are read in order, each once.
 func (r *Rewritten) Open(ctx context.Context, stored OpenRange) io.ReadCloser {
@@ -206,6 +234,7 @@ func (r *rewrittenReader) open(p rewrittenPiece) error {
 			return err
 		}
 		r.now, r.close, r.left = body, body, p.pixels.Length
+		r.exact = p.pixels.Length >= 0
 		return nil
 	}
 	body, err := r.stored(p.from.Offset, p.from.Length)

@@ -19,7 +19,7 @@ import (
 )
 
 // rewrite scans a data set and gives it back in another syntax.
-func rewrite(t *testing.T, raw []byte, from, to string, maxValue int, pixels *NativePixels) ([]byte, error) {
+func rewrite(t *testing.T, raw []byte, from, to string, maxValue int, pixels *PixelValue) ([]byte, error) {
 	t.Helper()
 	h, err := Scan(bytes.NewReader(raw), ScanOptions{TransferSyntax: from, MaxValue: maxValue})
 	if err != nil {
@@ -147,7 +147,7 @@ func TestRewriteCompressed(t *testing.T) {
 	if _, err := rewrite(t, raw, JPEGLSLossless, ExplicitVRLittleEndian, 0, nil); err == nil {
 		t.Error("written without its pixels")
 	}
-	pixels := &NativePixels{VR: OB, Length: 3, Open: func(context.Context) (io.ReadCloser, error) {
+	pixels := &PixelValue{VR: OB, Length: 3, Open: func(context.Context) (io.ReadCloser, error) {
 		return io.NopCloser(strings.NewReader("abc")), nil
 	}}
 	got, err := rewrite(t, raw, JPEGLSLossless, ExplicitVRLittleEndian, 0, pixels)

@@ -32,9 +32,10 @@
 // identifier names (selection.go), count it, and send it page by page. prepare.go
 // reads ahead of the sending: instances that lie behind one another in a pack come
 // with one request, and each goes out as it is kept where the peer takes its
-// transfer syntax, else in explicit or implicit VR little endian (dicom.Rewrite).
-// What is compressed then needs a [Decoder] that knows the compression. An instance that can't be sent has
-// failed, and the final response lists it; nothing is left out in silence.
+// transfer syntax, else as a [Transcoder] gives it without loss: in another
+// compression if the peer takes one, or in explicit or implicit VR little endian.
+// An instance that can't be sent has failed, and the final response lists it;
+// nothing is left out in silence.
 //
 // C-MOVE proposes, for each SOP class, a context for each transfer syntax in which
 // its instances are kept and one for each of the two that everybody can be sent,

@@ -98,7 +98,7 @@ func (m *moving) report(ctx context.Context, out *dimse.Progress) func() {
 // transfer is how the selection is sent.
 func (m *moving) transfer() *Transfer {
 	return &Transfer{
-		Files: m.p.Files, Decoder: m.p.Decoder, AETitle: m.p.AETitle, To: m.to, Log: m.p.logger(),
+		Files: m.p.Files, Transcoder: m.p.Transcoder, AETitle: m.p.AETitle, To: m.to, Log: m.p.logger(),
 		OriginatorAE: m.rq.Association.CallingAE, OriginatorMessageID: m.rq.MessageID,
 		Total: m.selection.total, Kinds: m.selection.kinds, Pages: m.pages, Sent: m.record, Unreached: m.failAll,
 	}

@@ -3,7 +3,6 @@ package queryretrieve
 import (
 	"bufio"
 	"bytes"
-	"compress/flate"
 	"context"
 	"errors"
 	"fmt"
@@ -12,8 +11,8 @@ import (
 	"sync"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
-	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
+	"github.com/tasvir-pacs/tasvir/pacs/pixel/transcode"
 )
 
 const (
@@ -27,8 +26,6 @@ const (
 	// the other, and maxGap what is read over in between.
 	maxRun = 64 << 20
 	maxGap = 64 << 10
-	// maxInflated bounds a deflated data set that is sent in another syntax.
-	maxInflated = 256 << 20
 )
 
 // accepted says in which transfer syntaxes a peer takes instances of a class.
@@ -51,9 +48,9 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 // reader reads instances in the order in which they are sent. It belongs to one
 // goroutine.
 type reader struct {
-	files    Files
-	decoder  Decoder
-	accepted accepted
+	files      Files
+	transcoder Transcoder
+	accepted   accepted
 
 	run    io.ReadCloser // of runKey, at runAt, until runEnd
 	runKey string
@@ -162,128 +159,21 @@ func (r *reader) end() {
 	}
 }
 
-// converted prepares an instance in a transfer syntax that it is not kept in:
-// explicit, else implicit little endian.
+// converted prepares an instance in a transfer syntax that it is not kept in.
 func (r *reader) converted(ctx context.Context, p prepared, file pacs.File, takes []string) prepared {
-	target := ""
-	for _, ts := range []string{dicom.ExplicitVRLittleEndian, dicom.ImplicitVRLittleEndian} {
-		if slices.Contains(takes, ts) {
-			target = ts
-			break
-		}
+	t := r.transcoder
+	if t == nil {
+		t = &transcode.Transcoder{}
 	}
-	ts, known := dicom.LookupTransferSyntax(p.instance.TransferSyntaxUID)
-	if target == "" || !known {
-		p.err = ErrNotTaken
+	target, body, err := t.Transcode(ctx, p.instance, file, takes)
+	if pacs.CodeOf(err) == pacs.Unsupported {
+		err = fmt.Errorf("%w: %w", ErrNotTaken, err)
+	}
+	if err != nil {
+		p.err = err
 		return p
 	}
 	p.item.TransferSyntaxUID = target
-	open := func(offset, length int64) (io.ReadCloser, error) { return file.Open(ctx, offset, length) }
-	source := io.Reader(&fileReader{ctx: ctx, file: file})
-	if ts.Deflated {
-		data, err := inflated(ctx, p.instance, file)
-		if err != nil {
-			p.err = err
-			return p
-		}
-		if target == dicom.ExplicitVRLittleEndian { // which is what was deflated
-			p.item.Data = bytes.NewReader(data)
-			return p
-		}
-		source = dicom.NewSkipReader(bytes.NewReader(data), 0, int64(len(data)))
-		open = func(offset, length int64) (io.ReadCloser, error) {
-			return io.NopCloser(bytes.NewReader(data[offset : offset+length])), nil
-		}
-	}
-	opt := dicom.ScanOptions{}
-	if ts.Deflated {
-		opt.TransferSyntax = dicom.ExplicitVRLittleEndian
-	}
-	h, err := dicom.Scan(source, opt)
-	if f, ok := source.(*fileReader); ok {
-		f.close()
-	}
-	if err != nil {
-		p.err = err
-		return p
-	}
-	var pixels *dicom.NativePixels
-	if h.PixelData != nil && h.PixelData.Encapsulated {
-		if r.decoder == nil {
-			p.err = ErrNotTaken
-			return p
-		}
-		if pixels, err = r.decoder.Decode(ctx, h, open); err != nil {
-			p.err = err
-			return p
-		}
-	}
-	w, err := h.Rewrite(target, pixels)
-	if err != nil {
-		p.err = err
-		return p
-	}
-	body := w.Open(ctx, open)
 	p.item.Data, p.close = bufio.NewReaderSize(body, 64<<10), func() { _ = body.Close() }
 	return p
-}
-
-// inflated returns the data set of a deflated instance.
-func inflated(ctx context.Context, i pacs.Instance, file pacs.File) ([]byte, error) {
-	body, err := file.Open(ctx, i.Location.DatasetOffset, file.Length-i.Location.DatasetOffset)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = body.Close() }()
-	data, err := io.ReadAll(io.LimitReader(flate.NewReader(bufio.NewReader(body)), maxInflated+1))
-	if err == nil && len(data) > maxInflated {
-		err = errors.New("its data set inflates to more than 256 MiB")
-	}
-	return data, err
-}
-
-// fileReader reads a file from its beginning and can skip, which opens it anew
-// behind what is skipped.
-type fileReader struct {
-	ctx  context.Context
-	file pacs.File
-	at   int64
-	body io.ReadCloser
-}
-
-func (f *fileReader) Read(p []byte) (int, error) {
-	if f.at == f.file.Length {
-		return 0, io.EOF
-	}
-	if f.body == nil {
-		body, err := f.file.Open(f.ctx, f.at, f.file.Length-f.at)
-		if err != nil {
-			return 0, err
-		}
-		f.body = body
-	}
-	n, err := f.body.Read(p)
-	f.at += int64(n)
-	return n, err
-}
-
-func (f *fileReader) Skip(n int64) error {
-	const worthwhile = 1 << 20
-	if n > f.file.Length-f.at {
-		return io.ErrUnexpectedEOF
-	}
-	if n < worthwhile {
-		_, err := io.CopyN(io.Discard, f, n)
-		return err
-	}
-	f.close()
-	f.at += n
-	return nil
-}
-
-func (f *fileReader) close() {
-	if f.body != nil {
-		_ = f.body.Close()
-		f.body = nil
-	}
 }

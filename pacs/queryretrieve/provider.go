@@ -39,9 +39,9 @@ type Provider struct {
 	Files Files
 	// AETitle is the Retrieve AE Title of answers: ours.
 	AETitle string
-	// Decoder decodes compressed instances for peers that don't take them as they
-	// are kept; nil leaves those unsent.
-	Decoder Decoder
+	// Transcoder gives instances to peers that don't take them as they are kept. nil
+	// does that without the codecs in C.
+	Transcoder Transcoder
 	// Destinations are where C-MOVE may send to; nil leaves C-MOVE out.
 	Destinations Destinations
 	// Caller says who has opened an association.
@@ -130,10 +130,11 @@ type Files interface {
 	Open(ctx context.Context, loc pacs.Location, offset, length int64) (io.ReadCloser, error)
 }
 
-// Decoder decodes pixel data.
-type Decoder interface {
-	// Decode prepares the pixel data of the instance whose header is h to be read
-	// native; open reads ranges of what was scanned. Unsupported when it can't be
-	// decoded.
-	Decode(ctx context.Context, h *dicom.Header, open dicom.OpenRange) (*dicom.NativePixels, error)
+// Transcoder gives instances in other transfer syntaxes than they are kept in:
+// transcode.Transcoder.
+type Transcoder interface {
+	// Transcode opens the data set of an instance that is kept as file in the
+	// transfer syntax among those taken that suits it best, without loss. Unsupported
+	// when it can be given in none.
+	Transcode(ctx context.Context, i pacs.Instance, file pacs.File, taken []string) (transferSyntax string, dataset io.ReadCloser, err error)
 }

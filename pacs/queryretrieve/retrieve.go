@@ -102,7 +102,7 @@ func (p *Provider) finished(rq *dimse.Request, to string, r dimse.Retrieved, d t
 // feed reads the selection in order and hands it to out, ready to be sent, until
 // ctx is done. Reading is ahead of sending by as much as out has room for.
 func (s *selection) feed(ctx context.Context, takes accepted, out chan<- prepared) error {
-	r := &reader{files: s.p.Files, decoder: s.p.Decoder, accepted: takes}
+	r := &reader{files: s.p.Files, transcoder: s.p.Transcoder, accepted: takes}
 	defer r.end()
 	return s.pages(ctx, func(rows []pacs.Instance) error { return r.hand(ctx, rows, out) })
 }
@@ -229,10 +229,10 @@ func Plain(err error) string {
 	var known *pacs.Error
 	var rj *ul.Reject
 	switch {
-	case errors.As(err, &known):
-		return pacs.MessageOf(err)
 	case errors.Is(err, dimse.ErrNotAccepted), errors.Is(err, ErrNotTaken):
 		return "no acceptable transfer syntax for an instance"
+	case errors.As(err, &known):
+		return pacs.MessageOf(err)
 	case errors.As(err, &rj):
 		return rj.Error()
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
 	"github.com/tasvir-pacs/tasvir/pacs/patients"
+	"github.com/tasvir-pacs/tasvir/pacs/pixel/transcode"
 	"github.com/tasvir-pacs/tasvir/pacs/ul"
 )
 
@@ -244,7 +245,7 @@ func (a *archive) getClient(calling string, syntaxes ...string) *dimse.Client {
 
 func TestGet(t *testing.T) {
 	decoder := &twoBytes{}
-	a := newArchive(t, func(p *Provider) { p.Decoder = decoder })
+	a := newArchive(t, func(p *Provider) { p.Transcoder = decoder })
 	big := image{study: "1.2.8", number: 1, pixels: 6 << 20} // too long to be read at once
 	var images []image
 	for n := range 40 {
@@ -322,24 +323,28 @@ func TestGet(t *testing.T) {
 	}
 }
 
-// twoBytes is a Decoder to which every image is the same, when it works.
-type twoBytes struct{ works atomic.Bool }
+// twoBytes is a Transcoder to which every image in JPEG 2000 is the same, when it
+// works.
+type twoBytes struct {
+	transcode.Transcoder
+	works atomic.Bool
+}
 
-func (d *twoBytes) Decode(_ context.Context, h *dicom.Header, open dicom.OpenRange) (*dicom.NativePixels, error) {
-	if !d.works.Load() {
-		return nil, ErrNotTaken
+func (d *twoBytes) Transcode(ctx context.Context, i pacs.Instance, file pacs.File, taken []string) (string, io.ReadCloser, error) {
+	if i.TransferSyntaxUID != dicom.JPEG2000Lossless || !d.works.Load() {
+		return d.Transcoder.Transcode(ctx, i, file, taken)
 	}
-	body, err := open(h.PixelData.Fragments[0].Offset, h.PixelData.Fragments[0].Length)
+	source, err := transcode.Scan(ctx, file, i.Location.DatasetOffset, i.TransferSyntaxUID)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	defer func() { _ = body.Close() }()
-	if code, err := io.ReadAll(body); err != nil || string(code) != "code" {
-		return nil, fmt.Errorf("%q, %v", code, err)
-	}
-	return &dicom.NativePixels{VR: dicom.OW, Length: 2, Open: func(context.Context) (io.ReadCloser, error) {
+	w, err := source.Header.Rewrite(dicom.ExplicitVRLittleEndian, &dicom.PixelValue{VR: dicom.OW, Length: 2, Open: func(context.Context) (io.ReadCloser, error) {
 		return io.NopCloser(strings.NewReader("ab")), nil
-	}}, nil
+	}})
+	if err != nil {
+		return "", nil, err
+	}
+	return dicom.ExplicitVRLittleEndian, w.Open(ctx, source.Open), nil
 }
 
 // compressed is a data set with pixel data that nobody here can decode.

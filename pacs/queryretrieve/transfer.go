@@ -20,11 +20,11 @@ import (
 // Transfer sends instances to a destination by C-STORE: for a C-MOVE, and for
 // whatever else the archive sends of its own accord.
 type Transfer struct {
-	Files   Files
-	Decoder Decoder // as Provider's
-	AETitle string  // ours
-	To      Destination
-	Log     *slog.Logger
+	Files      Files
+	Transcoder Transcoder // as Provider's
+	AETitle    string     // ours
+	To         Destination
+	Log        *slog.Logger
 	// OriginatorAE and OriginatorMessageID are those of a C-MOVE. PS3.7 9.1.1.1.
 	OriginatorAE        string
 	OriginatorMessageID uint16
@@ -86,13 +86,14 @@ type group struct {
 }
 
 // groups plans the contexts: for each class one for each transfer syntax in which
-// instances are kept, and the two in which anything uncompressed can be sent. All
-// of a class are in one association.
+// instances are kept, where some are compressed one for each compression without
+// loss that the destination is registered to take, and the two in which anything
+// uncompressed can be sent. All of a class are in one association.
 func (t *Transfer) groups() []group {
 	var groups []group
 	for _, c := range t.classes() {
 		var syntaxes []string
-		for _, ts := range append(c.syntaxes, dicom.ExplicitVRLittleEndian, dicom.ImplicitVRLittleEndian) {
+		for _, ts := range slices.Concat(c.syntaxes, t.compressions(c), []string{dicom.ExplicitVRLittleEndian, dicom.ImplicitVRLittleEndian}) {
 			allowed := len(t.To.TransferSyntaxes) == 0 || slices.Contains(t.To.TransferSyntaxes, ts) || ts == dicom.ImplicitVRLittleEndian
 			if allowed && !slices.Contains(syntaxes, ts) && len(syntaxes) < dimse.MaxContexts {
 				syntaxes = append(syntaxes, ts)
@@ -246,7 +247,7 @@ func (w *worker) release(ctx context.Context) {
 // feed reads what is to be sent in order and hands it to out, ready to be sent,
 // until ctx is done. Reading is ahead of sending by as much as out has room for.
 func (t *Transfer) feed(ctx context.Context, classes []string, takes accepted, out chan<- prepared) error {
-	r := &reader{files: t.Files, decoder: t.Decoder, accepted: takes}
+	r := &reader{files: t.Files, transcoder: t.Transcoder, accepted: takes}
 	defer r.end()
 	return t.Pages(ctx, classes, func(rows []pacs.Instance) error { return r.hand(ctx, rows, out) })
 }
@@ -256,6 +257,19 @@ func (t *Transfer) logger() *slog.Logger {
 		return t.Log
 	}
 	return slog.New(slog.DiscardHandler)
+}
+
+// compressions are what compressed images of a class may be sent in instead.
+func (t *Transfer) compressions(c class) (list []string) {
+	if !slices.ContainsFunc(c.syntaxes, func(uid string) bool { ts, _ := dicom.LookupTransferSyntax(uid); return ts.Encapsulated }) {
+		return nil
+	}
+	for _, uid := range t.To.TransferSyntaxes {
+		if ts, known := dicom.LookupTransferSyntax(uid); known && ts.Encapsulated && !ts.Lossy {
+			list = append(list, uid)
+		}
+	}
+	return list
 }
 
 // classes are the SOP classes of what is sent with the transfer syntaxes in which
