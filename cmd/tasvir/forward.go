@@ -29,7 +29,7 @@ func (n *Node) openForwarding(ctx context.Context, jobs func() *river.Client[pgx
 	nodes := &stow.Client{Files: files}
 	n.onClose(func(context.Context) { nodes.Close() })
 	n.forwarding, err = forward.New(ctx, forward.Options{
-		Index: n.Index, Files: files, Decoder: n.decompressor(), Devices: n.Access, AETitle: n.flags.AET,
+		Index: n.Index, Files: files, Transcoder: n.transcoder(), Devices: n.Access, AETitle: n.flags.AET,
 		Destinations: &destinations{access: n.Access, security: n.security, observe: n.talk.Outgoing},
 		Nodes:        nodes,
 		Order:        n.expected,

@@ -39,10 +39,10 @@ type Expected struct {
 
 // Options are what Forwarding needs.
 type Options struct {
-	Index   *index.Index
-	Files   queryretrieve.Files
-	Decoder queryretrieve.Decoder // nil: what is compressed goes to who takes it
-	Devices Devices
+	Index      *index.Index
+	Files      queryretrieve.Files
+	Transcoder queryretrieve.Transcoder // for destinations that don't take instances as they are kept
+	Devices    Devices
 	// Destinations are how devices are reached.
 	Destinations queryretrieve.Destinations
 	// Nodes sends to DICOMweb nodes.

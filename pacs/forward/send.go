@@ -90,7 +90,7 @@ func (f *Forwarding) send(ctx context.Context, c claimed, r *record) error {
 		to.TransferSyntaxes = c.rule.TransferSyntaxes
 	}
 	t := &queryretrieve.Transfer{
-		Files: f.o.Files, Decoder: f.o.Decoder, AETitle: f.o.AETitle, To: to, Log: f.o.Log,
+		Files: f.o.Files, Transcoder: f.o.Transcoder, AETitle: f.o.AETitle, To: to, Log: f.o.Log,
 		Total: left.total, Kinds: left.kinds, Pages: left.pages,
 		Sent: func(i pacs.Instance, status dimse.Status, err error) { r.outcome(ctx, i, failureOf(status, err)) },
 	}
