@@ -84,8 +84,25 @@ func TestEncodedForDCMTK(t *testing.T) {
 			if !sameAsDCMTK(t, tool, made) {
 				t.Errorf("%s in %s is not read", name, ts)
 			}
+			if ts != dicom.JPEGBaseline8Bit && !bytes.Equal(byGDCM(t, made)[:f.FrameSize()], frame.byPixel().Pixels) {
+				t.Errorf("%s in %s has other pixels in GDCM", name, ts)
+			}
 		}
 	}
+}
+
+// byGDCM is the pixel data of a file without compression.
+func byGDCM(t *testing.T, path string) []byte {
+	t.Helper()
+	if _, err := exec.LookPath("gdcmconv"); err != nil {
+		t.Skip("gdcm is not installed")
+	}
+	plain := filepath.Join(t.TempDir(), "plain.dcm")
+	if text, err := exec.CommandContext(t.Context(), "gdcmconv", "--raw", path, plain).CombinedOutput(); err != nil {
+		t.Fatalf("gdcmconv: %v: %s", err, text)
+	}
+	h, data := scan(t, plain)
+	return frameBytes(t, h, data)
 }
 
 // encapsulated is a file with one frame.

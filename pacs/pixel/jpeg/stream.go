@@ -27,9 +27,9 @@ const (
 	markerTEM   = 0x01
 )
 
-// maxScans bounds the work that a small stream can ask for. Full progression of
-// three components with every bit in a scan of its own has fewer.
-const maxScans = 256
+// maxScans bounds the work that a small stream can ask for. Progressive streams
+// in the field have some ten to twenty.
+const maxScans = 128
 
 // component is one of the frame's, T.81 B.2.2.
 type component struct {
