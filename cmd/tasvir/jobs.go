@@ -14,6 +14,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/events"
 	"github.com/tasvir-pacs/tasvir/pacs/index"
+	"github.com/tasvir-pacs/tasvir/pacs/previews"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
 	"github.com/tasvir-pacs/tasvir/worklist/orders"
 )
@@ -67,14 +68,17 @@ func enqueuer(ctx context.Context, ix *index.Index, log *slog.Logger) (*river.Cl
 }
 
 // followUp is what indexing a pack leads to, in its transaction: clients hear
-// of the study, its order is in progress, and the job that completes it is
-// enqueued.
+// of the study, its order is in progress, and the jobs that make its previews and
+// complete it are enqueued.
 func followUp(jobs *river.Client[pgx.Tx], quiet time.Duration) func(context.Context, pgx.Tx, string, index.Added) error {
 	return func(ctx context.Context, tx pgx.Tx, studyUID string, added index.Added) error {
 		if err := events.Notify(ctx, tx, events.Event{Type: events.Study, Data: map[string]string{"study_uid": studyUID}, Facility: added.FacilityID}); err != nil {
 			return err
 		}
 		if err := orders.Arriving(ctx, tx, added.StudyID); err != nil {
+			return err
+		}
+		if err := previews.Enqueue(ctx, jobs, tx, added.StudyID, added.Completions); err != nil {
 			return err
 		}
 		return publish.EnqueueCompletion(ctx, jobs, tx, added, quiet)

@@ -33,6 +33,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/journal"
 	"github.com/tasvir-pacs/tasvir/pacs/patients"
 	"github.com/tasvir-pacs/tasvir/pacs/patrol"
+	"github.com/tasvir-pacs/tasvir/pacs/previews"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
 	"github.com/tasvir-pacs/tasvir/pacs/retention"
 	"github.com/tasvir-pacs/tasvir/pacs/web"
@@ -81,6 +82,7 @@ type Node struct {
 	pixels    pixels
 
 	commitments *commitment.Commitments
+	previews    *previews.Previews
 	notices     *availability.Notices
 	forwarding  *forward.Forwarding
 	procedures  *ups.Steps
@@ -260,6 +262,9 @@ func (n *Node) startJobs(ctx context.Context, m *metrics, registry prometheus.Re
 	if err := n.addPackWorkers(workers, m.packs); err != nil {
 		return err
 	}
+	if err := n.openPreviews(ctx, workers, registry); err != nil {
+		return err
+	}
 	if n.flags.FHIR != "" {
 		client := &fhir.Client{
 			BaseURL: strings.TrimSuffix(n.flags.FHIR, "/"),
@@ -296,6 +301,9 @@ func (n *Node) startJobs(ctx context.Context, m *metrics, registry prometheus.Re
 		}
 	}
 	if err := schedulePackWork(jobs); err != nil {
+		return err
+	}
+	if err := schedulePreviews(jobs); err != nil {
 		return err
 	}
 	n.scheduleRetention(jobs)
@@ -403,6 +411,7 @@ func (n *Node) startWeb(registry *prometheus.Registry) error {
 	dicomweb.Register(server.DICOMweb(), dicomweb.Options{
 		Index: n.Index, Packs: &publish.Packs{Index: n.Index, Store: n.store}, Receiver: n.Journal,
 		Codecs:         n.codecs(),
+		Thumbnails:     n.previews,
 		Problem:        web.Problem,
 		TrustForwarded: len(proxies) > 0,
 		Identity: func(c *gin.Context) (pacs.Scope, string, string, string, bool) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/forward"
+	"github.com/tasvir-pacs/tasvir/pacs/previews"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
 	"github.com/tasvir-pacs/tasvir/worklist/orders"
 )
@@ -80,6 +81,9 @@ func (n *Node) completed(ctx context.Context, tx pgx.Tx, study pacs.Study) error
 		return err
 	}
 	if err := forward.Enqueue(ctx, jobs, tx, forward.Args{Occasion: forward.OnComplete, StudyID: study.ID}); err != nil {
+		return err
+	}
+	if err := previews.EnqueueCompleted(ctx, jobs, tx, study.ID); err != nil {
 		return err
 	}
 	return publish.EnqueueMerge(ctx, jobs, tx, study.ID)
