@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tasvir-pacs/tasvir/pacs/access"
 	"github.com/tasvir-pacs/tasvir/pacs/conformance"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
@@ -58,7 +59,10 @@ func readStatement(t *testing.T, text string) *stated {
 // transfer syntax: it accepts what the statement's tables say and nothing else,
 // gives the roles that they say, and refuses what is stated as not supported.
 func TestConformanceStatementIsTrue(t *testing.T) {
-	a := startArchive(t, nil, "--unknown-ae", "park")
+	a := startArchive(t, nil)
+	a.tasvir("", "facility", "add", "URGUT", "Urgut hospital")
+	a.tasvir("", "device", "add", "BUYER", "URGUT", "--service", strings.Join(names(access.Services), ","))
+	eventually(t, "the buyer is known", func() bool { return a.echo("BUYER") == nil })
 	s := readStatement(t, a.tasvir("", "conformance"))
 	var classes []string
 	for _, list := range [][]dicom.SOPClass{dicom.ServiceSOPClasses, dicom.StorageSOPClasses} {

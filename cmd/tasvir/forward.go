@@ -30,7 +30,7 @@ func (n *Node) openForwarding(ctx context.Context, jobs func() *river.Client[pgx
 	n.onClose(func(context.Context) { nodes.Close() })
 	n.forwarding, err = forward.New(ctx, forward.Options{
 		Index: n.Index, Files: files, Transcoder: n.transcoder(), Devices: n.Access, AETitle: n.flags.AET,
-		Destinations: &destinations{access: n.Access, security: n.security, observe: n.talk.Outgoing},
+		Destinations: n.destinations(),
 		Nodes:        nodes,
 		Order:        n.expected,
 		Observe: func(a forward.Attempt) {

@@ -35,6 +35,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/patrol"
 	"github.com/tasvir-pacs/tasvir/pacs/previews"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
+	"github.com/tasvir-pacs/tasvir/pacs/queryretrieve"
 	"github.com/tasvir-pacs/tasvir/pacs/retention"
 	"github.com/tasvir-pacs/tasvir/pacs/web"
 	archiveapi "github.com/tasvir-pacs/tasvir/pacs/web/archive"
@@ -84,6 +85,7 @@ type Node struct {
 	commitments *commitment.Commitments
 	previews    *previews.Previews
 	notices     *availability.Notices
+	places      queryretrieve.Places // associations that are open to destinations
 	forwarding  *forward.Forwarding
 	procedures  *ups.Steps
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
 	"testing"
@@ -62,11 +63,12 @@ func TestOrderToTask(t *testing.T) {
 				item = match
 				return nil
 			})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if status.Code == dimse.NotAuthorized { // known to the port by the settings of before
+		if errors.Is(err, dimse.ErrNotAccepted) { // known to the port by the settings of before
 			scanner = h.scanner("URGUT_CT1")
+			return false
+		}
+		if err != nil || !status.OK() {
+			t.Fatal(status, err)
 		}
 		return item != nil
 	})

@@ -16,7 +16,7 @@ import (
 func (n *Node) queryRetrieve() *queryretrieve.Provider {
 	return &queryretrieve.Provider{
 		Index: n.Index, Files: &publish.Packs{Index: n.Index, Store: n.store}, AETitle: n.flags.AET,
-		Destinations: &destinations{access: n.Access, security: n.security, observe: n.talk.Outgoing},
+		Destinations: n.destinations(),
 		Caller: func(info *dimse.AssociationInfo) queryretrieve.Caller {
 			device, _ := info.Value.(access.Device)
 			return queryretrieve.Caller{
@@ -34,6 +34,13 @@ type destinations struct {
 	access   *access.Access
 	security dicomSecurity
 	observe  func(*dimse.Outgoing)
+	places   *queryretrieve.Places
+}
+
+// destinations are those of C-MOVE and of forwarding, which together keep to what
+// a device takes.
+func (n *Node) destinations() *destinations {
+	return &destinations{access: n.Access, security: n.security, observe: n.talk.Outgoing, places: &n.places}
 }
 
 // destinationTimeout bounds the wait for a destination's TLS.
@@ -50,6 +57,7 @@ func (d *destinations) Destination(ctx context.Context, aeTitle string) (queryre
 	}
 	return queryretrieve.Destination{
 		AETitle: device.AETitle, Address: device.Address(), TransferSyntaxes: device.TransferSyntaxes, Associations: device.MaxAssociationsTo,
+		Limit: device.MaxAssociationsTo, Places: d.places,
 		DialContext: d.security.connect(device, destinationTimeout), Observe: d.observe,
 	}, nil
 }

@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"log/slog"
+	"strings"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/access"
+	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
 	"github.com/tasvir-pacs/tasvir/pacs/ul"
+	"github.com/tasvir-pacs/tasvir/worklist/modality"
 )
 
 // admission decides which calling AE titles may associate.
@@ -38,8 +41,32 @@ func (a *admission) admit(ctx context.Context, caller dimse.Caller) (dimse.Admis
 	if err != nil {
 		return dimse.Admission{}, err
 	}
-	return dimse.Admission{Value: device, MaxAssociations: device.MaxAssociationsFrom, Identity: identity}, nil
+	return dimse.Admission{Value: device, MaxAssociations: device.MaxAssociationsFrom, Identity: identity, May: func(sopClass string) bool { return mayNegotiate(device, sopClass) }}, nil
 }
+
+// neededFor is what a device must be allowed for the services that the archive
+// offers besides verification and storage, by SOP class.
+var neededFor = map[string]access.Service{
+	dicom.PatientRootFindSOPClass: access.Query, dicom.StudyRootFindSOPClass: access.Query, dicom.PatientStudyOnlyFindSOPClass: access.Query,
+	dicom.PatientRootMoveSOPClass: access.Retrieve, dicom.StudyRootMoveSOPClass: access.Retrieve, dicom.PatientStudyOnlyMoveSOPClass: access.Retrieve,
+	dicom.PatientRootGetSOPClass: access.Retrieve, dicom.StudyRootGetSOPClass: access.Retrieve, dicom.PatientStudyOnlyGetSOPClass: access.Retrieve,
+	dicom.ModalityWorklistFindSOPClass:           access.Worklist,
+	dicom.ModalityPerformedProcedureStepSOPClass: access.MPPS, modality.RetrieveSOPClass: access.MPPS,
+	dicom.StorageCommitmentPushModelSOPClass: access.Commitment,
+}
+
+// mayNegotiate says whether a device's presentation contexts of a SOP class are
+// accepted. Who answers the operations asks for the right again.
+func mayNegotiate(device access.Device, sopClass string) bool {
+	if strings.HasPrefix(sopClass, upsClasses) {
+		return device.Allows(access.UPS)
+	}
+	service, ok := neededFor[sopClass]
+	return ok && device.Allows(service)
+}
+
+// upsClasses begins the SOP classes of the unified procedure step. PS3.4 CC.3.
+const upsClasses = "1.2.840.10008.5.1.4.34.6."
 
 // refuse logs why the peer is not who it says it is, which the peer is not told.
 func (a *admission) refuse(caller dimse.Caller, err error) error {

@@ -49,7 +49,7 @@ func (s *Source) networking(p *page, offered []dimse.Offer) {
 	limits := s.Server.Limits()
 	p.heading(2, "2 Networking")
 	p.heading(3, "2.1 Implementation model")
-	p.text("One application entity, `%s`, does everything. It waits for associations at its port, and at a second one with TLS when that is configured. Which services a device may use is registered with the device; everybody who is admitted may use Verification.", s.Server.AETitle)
+	p.text("One application entity, `%s`, does everything. It waits for associations at its port, and at a second one with TLS when that is configured. Which services a device may use is registered with the device, and presentation contexts of others are refused (user rejection); everybody who is admitted may use Verification.", s.Server.AETitle)
 	p.text("Services that a device can be allowed: %s. One of which nobody said more has: %s.", strings.Join(s.Leaves, ", "), strings.Join(s.DefaultLeaves, ", "))
 	p.heading(3, "2.2 Association policies")
 	p.table([]string{"Parameter", "Value"}, [][]string{

@@ -45,6 +45,8 @@ func (s *Server) policy(rq *ul.AssociateRequest, info *AssociationInfo, admissio
 	return ul.AcceptorPolicy{
 		Choose: func(abstract string, proposed []string) (string, ul.Result) {
 			switch {
+			case s.service(abstract) != nil && admission.May != nil && !admission.May(abstract):
+				return "", ul.UserRejection
 			case s.service(abstract) != nil:
 				return chooseForIdentifiers(proposed)
 			case s.Store == nil && abstract != dicom.VerificationSOPClass && !(receives[abstract] && s.gets()):

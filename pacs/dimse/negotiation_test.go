@@ -3,6 +3,7 @@ package dimse
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -163,5 +164,50 @@ func TestAcceptance13LimitPerAE(t *testing.T) {
 			t.Error(err)
 		}
 		b.Close() // aborts
+	}
+}
+
+// Contexts of services that a caller may not use are refused as "user rejection"
+// (1, PS3.8 Table 9-18); verification, storage and unknown classes are none of it.
+func TestContextsOfServicesThatAreNotAllowed(t *testing.T) {
+	get := func(context.Context, *Request, *Getter) Retrieved { return Retrieved{} }
+	addr, _ := start(t, &Server{
+		Store: &shelf{},
+		Admit: func(_ context.Context, caller Caller) (Admission, error) {
+			if caller.Request.CallingAE == "TRUSTED" {
+				return Admission{}, nil
+			}
+			return Admission{May: func(sopClass string) bool { return sopClass != studyRootGet }}, nil
+		},
+		Services: []Service{{SOPClasses: []string{studyRootGet}, Get: get}, {SOPClasses: []string{dicom.PatientRootGetSOPClass}, Get: get}},
+	})
+	for calling, want := range map[string][]ul.Result{
+		"OTHER":   {ul.Acceptance, ul.UserRejection, ul.Acceptance, ul.Acceptance, ul.AbstractSyntaxNotSupported},
+		"TRUSTED": {ul.Acceptance, ul.Acceptance, ul.Acceptance, ul.Acceptance, ul.AbstractSyntaxNotSupported},
+	} {
+		rq := &ul.AssociateRequest{CalledAE: "TASVIR", CallingAE: calling}
+		for i, class := range []string{dicom.VerificationSOPClass, studyRootGet, dicom.PatientRootGetSOPClass, dicom.CTImageStorage, "1.2.3.4"} {
+			rq.Contexts = append(rq.Contexts, ServiceContext(byte(2*i+1), class))
+		}
+		p := connect(addr, 0)
+		if err := errors.Join(p.err, p.send(rq)); err != nil {
+			t.Fatal(err)
+		}
+		pdu, err := ul.ReadPDU(p, 1<<20)
+		_ = p.Close()
+		ac, ok := pdu.(*ul.AssociateAccept)
+		if err != nil || !ok {
+			t.Fatalf("answered %T, %v", pdu, err)
+		}
+		var got []ul.Result
+		for _, pc := range ac.Contexts {
+			got = append(got, pc.Result)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: results %v, want %v", calling, got, want)
+		}
+	}
+	if ul.UserRejection != 1 {
+		t.Errorf("user rejection is %d", ul.UserRejection)
 	}
 }

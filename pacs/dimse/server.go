@@ -59,6 +59,11 @@ type Admission struct {
 	// the next one is rejected as "local limit exceeded". 0 leaves it to the
 	// Server's bound.
 	MaxAssociations int
+	// May says whether this caller may use the service of a SOP class; else its
+	// presentation contexts are refused as "user rejection" (PS3.8 Table 9-18). Nil
+	// leaves that to who answers the operations, as it does for verification and
+	// storage.
+	May func(sopClass string) bool
 	// Identity answers the request's user identity, if it asks for an answer. It
 	// says that the identity was verified; nil leaves it unanswered, which says
 	// that it was not looked at.

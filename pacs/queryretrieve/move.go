@@ -19,6 +19,10 @@ type Destination struct {
 	TransferSyntaxes []string
 	// Associations is how many it may be sent by at a time, for one C-MOVE; 0 is 1.
 	Associations int
+	// Limit is how many may be open to it at a time by all who share Places; 0 is
+	// any number.
+	Limit  int
+	Places *Places
 	// DialContext makes the connection; nil is plain TCP.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Observe, when set, is dimse.Dialer's.

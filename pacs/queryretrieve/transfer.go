@@ -143,6 +143,14 @@ func (t *Transfer) send(ctx context.Context, classes []string, g group) error {
 	})
 	defer stopWatch()
 
+	leave, ok := t.To.Places.enter(ctx, t.To.AETitle, t.To.Limit, true)
+	if !ok {
+		if err := context.Cause(ctx); !errors.Is(err, dimse.ErrCancelled) {
+			return err
+		}
+		return nil // nothing was begun
+	}
+	defer leave()
 	client, err := t.dial(life, g)
 	if err != nil {
 		return err
@@ -165,6 +173,12 @@ func (t *Transfer) send(ctx context.Context, classes []string, g group) error {
 			w := &worker{t: t, group: g}
 			if n == 0 {
 				w.client = client
+			} else {
+				leave, ok := t.To.Places.enter(ctx, t.To.AETitle, t.To.Limit, false)
+				if !ok {
+					return // the first does it all
+				}
+				defer leave()
 			}
 			w.run(ctx, life, ready)
 		})
