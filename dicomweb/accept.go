@@ -1,7 +1,9 @@
 package dicomweb
 
 import (
+	"cmp"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -162,12 +164,17 @@ func (m mediaRange) fits(o offer) (specific int, ok bool) {
 	return 3, true
 }
 
-// negotiate picks the offer the client likes best; between equals the one that
-// stands first. It fails with NotAcceptable, naming what could be had.
-func negotiate(r *http.Request, offers []offer) (offer, error) {
+// rank sorts the offers that the client takes, best first; between equals the one
+// that stands first.
+func rank(r *http.Request, offers []offer) []offer {
+	type ranked struct {
+		offer
+		q        float64
+		specific int
+	}
 	accept := acceptOf(r)
-	best, bestQ, bestSpecific := -1, 0.0, 0
-	for i, o := range offers {
+	var taken []ranked
+	for _, o := range offers {
 		// The most specific range that covers an offer decides its quality.
 		q, specific := 0.0, 0
 		for _, m := range accept {
@@ -175,13 +182,28 @@ func negotiate(r *http.Request, offers []offer) (offer, error) {
 				q, specific = m.q, n
 			}
 		}
-		if q > bestQ || q == bestQ && q > 0 && specific > bestSpecific {
-			best, bestQ, bestSpecific = i, q, specific
+		if q > 0 {
+			taken = append(taken, ranked{o, q, specific})
 		}
 	}
-	if best >= 0 {
-		return offers[best], nil
+	slices.SortStableFunc(taken, func(a, b ranked) int { return cmp.Or(cmp.Compare(b.q, a.q), cmp.Compare(b.specific, a.specific)) })
+	list := make([]offer, len(taken))
+	for i, t := range taken {
+		list[i] = t.offer
 	}
+	return list
+}
+
+// negotiate picks the offer the client likes best. It fails with NotAcceptable,
+// naming what could be had.
+func negotiate(r *http.Request, offers []offer) (offer, error) {
+	if list := rank(r, offers); len(list) > 0 {
+		return list[0], nil
+	}
+	return offer{}, notAcceptable(offers)
+}
+
+func notAcceptable(offers []offer) error {
 	var b strings.Builder
 	for i, o := range offers {
 		if i > 0 {
@@ -189,7 +211,7 @@ func negotiate(r *http.Request, offers []offer) (offer, error) {
 		}
 		b.WriteString(o.String())
 	}
-	return offer{}, pacs.Errorf(pacs.NotAcceptable, "Nothing that the Accept header allows can be sent. Accept %s.", b.String())
+	return pacs.Errorf(pacs.NotAcceptable, "Nothing that the Accept header allows can be sent. Accept %s.", b.String())
 }
 
 // Media types of data sets and of bytes.

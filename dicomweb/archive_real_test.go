@@ -21,6 +21,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/index/indextest"
 	"github.com/tasvir-pacs/tasvir/pacs/journal"
+	"github.com/tasvir-pacs/tasvir/pacs/pixel/pixeltest"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
 	"github.com/tasvir-pacs/tasvir/pacs/web"
 	"github.com/tasvir-pacs/tasvir/storage/file"
@@ -76,6 +77,9 @@ func openReal(t *testing.T, held func(error)) (*httptest.Server, *index.Index, *
 	})
 	server := httptest.NewServer(serve(nil, func(o *Options) {
 		o.Index, o.Packs, o.Receiver, o.Problem = ix, &publish.Packs{Index: ix, Store: store}, j, web.Problem
+		if pixeltest.Available {
+			o.Codecs = pixeltest.Codecs(t)
+		}
 		o.Identity = func(c *gin.Context) (pacs.Scope, string, string, string, bool) {
 			if c.GetHeader("X-Test-Caller") == "elsewhere" {
 				return pacs.Scope{Who: "elsewhere", FacilityIDs: []int64{99}}, "elsewhere", "ELSEWHERE", "", true

@@ -3,6 +3,7 @@ package dicomweb
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -57,7 +58,7 @@ func (s *service) bulkdata(r *request) error {
 	case isPixels && px != nil:
 		// The archive knows better than the address where the pixels are.
 		offset, length = px.Offset, px.Length
-		chosen, err = s.negotiatePixels(r.Request, i.TransferSyntaxUID, true)
+		chosen, err = s.negotiatePixels(r.Request, i.TransferSyntaxUID, true, nil)
 	default:
 		chosen, err = negotiate(r.Request, []offer{{multipart: true, media: mediaOctets}, {media: mediaOctets}})
 		chosen = forRange(r.Request, chosen)
@@ -100,11 +101,18 @@ func (s *service) encapsulated(r *request, i pacs.Instance) error {
 	} else if frames, err = s.framesOf(r.Request.Context(), i); err != nil {
 		return err
 	}
-	chosen, err := s.negotiatePixels(r.Request, i.TransferSyntaxUID, frames.count == 1)
+	chosen, err := s.negotiatePixels(r.Request, i.TransferSyntaxUID, frames.count == 1, s.targets(i.TransferSyntaxUID))
 	if err != nil {
 		return err
 	}
 	tag := instanceTag(i) + "-p"
+	if !slices.Contains(pixelSyntaxes(i.TransferSyntaxUID), chosen.transferSyntax) {
+		numbers := make([]int, frames.count)
+		for n := range numbers {
+			numbers[n] = n + 1
+		}
+		return s.sendRecodedFrames(r, tag, i, numbers, chosen)
+	}
 	a := answer{immutable: true, etag: tag, content: &content{}}
 	var parts []part
 	for n := 1; n <= frames.count; n++ {

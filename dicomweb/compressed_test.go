@@ -46,7 +46,8 @@ func bulkURIs(t *testing.T, server *httptest.Server, series string) map[string]s
 }
 
 // TestCompressedInstance: what a merge has compressed is served as JPEG-LS to
-// who takes it, refused to who does not, and its bulk data are where they were.
+// who takes it, decompressed to who does not, and its bulk data are where they
+// were.
 func TestCompressedInstance(t *testing.T) {
 	server, ix, store := openReal(t, heldBack(t))
 	picture := image("2.25.7", "2.25.7.1", "2.25.7.1.1", 1, 1)
@@ -117,16 +118,19 @@ func TestCompressedInstance(t *testing.T) {
 		}
 		coded = string(stream)
 	}
-	// Nothing is decompressed.
+	// Who does not take it gets the pixels that came.
+	pixels := bytes.Repeat([]byte{1, 2, 3, 4}, 64*64/2)
 	for path, accept := range map[string]string{
 		one:                `application/dicom;transfer-syntax=1.2.840.10008.1.2.1`,
 		one + "/frames/1":  `multipart/related;type="application/octet-stream";transfer-syntax=1.2.840.10008.1.2.1`,
 		before["7FE00010"]: octets + ";transfer-syntax=1.2.840.10008.1.2.1",
 	} {
-		got := fetch(t, server, path, "Accept", accept)
-		if got.status != 406 || !strings.Contains(string(got.body), dicom.JPEGLSLossless) {
-			t.Errorf("%s: %d %s", path, got.status, got.body)
+		if got := fetch(t, server, path, "Accept", accept); got.status != 200 || !bytes.Contains(got.body, pixels) {
+			t.Errorf("%s: %d %.300s", path, got.status, got.body)
 		}
+	}
+	if got := fetch(t, server, one, "Accept", `application/dicom;transfer-syntax=1.2.840.10008.1.2.4.102`); got.status != 406 || !strings.Contains(string(got.body), dicom.JPEGLSLossless) {
+		t.Errorf("%d %s", got.status, got.body)
 	}
 	var found []map[string]struct{ Value []any }
 	if got := fetch(t, server, study+"/instances?includefield=AvailableTransferSyntaxUID"); json.Unmarshal(got.body, &found) != nil || len(found) != 1 || len(found[0]["00083002"].Value) != 1 || found[0]["00083002"].Value[0] != dicom.JPEGLSLossless {

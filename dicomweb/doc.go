@@ -36,6 +36,7 @@
 //	body.go            answers made of byte ranges: length known beforehand, Range, ETag
 //	reader.go, run.go  how those ranges are read: some ahead, neighbours together
 //	instances.go       whole instances
+//	recoded.go         instances and frames in other transfer syntaxes than stored
 //	metadata.go        stored metadata, passed on
 //	frames.go, pixels.go, bulkdata.go   parts of instances
 //	rendered*.go, thumbnail.go, wadouri.go   pictures (package render), videos, documents
@@ -45,18 +46,23 @@
 // # Behaviour worth knowing
 //
 // The archive may have compressed an instance without loss since it came (serve
-// --compress): it is stored in, and offered as, JPEG-LS Lossless then, and who
-// asks for Explicit VR Little Endian gets 406 as for anything that came
-// compressed. BulkDataURIs stay what they were (TestCompressedInstance).
+// --compress): it is stored in, and offered as, JPEG-LS Lossless then. BulkDataURIs
+// stay what they were (TestCompressedInstance).
 //
 // Everything is scoped: what lies outside the caller's scope is answered like
 // what does not exist, 404, or an empty search result.
 //
-// Bytes are sent as they are stored; nothing is transcoded. A request for
-// another transfer syntax is 406 and says which one there is. One exception
-// costs nothing: uncompressed little endian pixel data are the same bytes in
+// Bytes are sent as they are stored to who takes that: also to who names no
+// transfer syntax, though PS3.18 8.7.3 makes that Explicit VR Little Endian, for
+// that is what clients mean. Who names another gets instances and frames in it, if
+// it can be made (recoded.go): uncompressed, in another compression without loss,
+// or with loss when it is asked for by name. The SOP Instance UID stays. Such an
+// answer is made while it is sent; it has no ranges. 406 says in what the resource
+// could be had. Uncompressed little endian pixel data are the same bytes in
 // Implicit, Explicit and Deflated (inflated here), so frames of all three are
 // sent as Explicit VR Little Endian, the default of application/octet-stream.
+// Frames that were YBR_ICT, YBR_RCT or YBR_FULL_422 are RGB when they are sent
+// uncompressed, and colour is by pixel, whatever the metadata say of what is stored.
 //
 // The instances of a study whose patient an administrator has corrected, merged
 // or moved are sent with the demographics of the patient it belongs to now, in

@@ -3,6 +3,7 @@ package dicomweb
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,8 +13,8 @@ import (
 // maxFrameList is how many frames one request may name.
 const maxFrameList = 100_000
 
-// frames sends frames of an instance as they are stored: Retrieve Frames,
-// PS3.18 10.4.1.1.3.
+// frames sends frames of an instance, as they are stored if the client takes that:
+// Retrieve Frames, PS3.18 10.4.1.1.3.
 func (s *service) frames(r *request) error {
 	numbers, err := parseFrameList(r.Param("frames"))
 	if err != nil {
@@ -32,7 +33,7 @@ func (s *service) frames(r *request) error {
 			return pacs.Errorf(pacs.NotFound, "There is no frame %d: the instance has %s.", n, plural(frames.count, "frame"))
 		}
 	}
-	chosen, err := s.negotiatePixels(r.Request, i.TransferSyntaxUID, len(numbers) == 1)
+	chosen, err := s.negotiatePixels(r.Request, i.TransferSyntaxUID, len(numbers) == 1, s.targets(i.TransferSyntaxUID))
 	if err != nil {
 		return err
 	}
@@ -42,6 +43,9 @@ func (s *service) frames(r *request) error {
 		tag += "-f" + strings.ReplaceAll(r.Param("frames"), ",", "_")
 	} else {
 		tag += "-f" + shortHash(r.Param("frames"))
+	}
+	if !slices.Contains(pixelSyntaxes(i.TransferSyntaxUID), chosen.transferSyntax) {
+		return s.sendRecodedFrames(r, tag, i, numbers, chosen)
 	}
 	a := answer{immutable: true}
 	if !chosen.multipart {
@@ -82,24 +86,29 @@ func (o offer) contentType() string {
 }
 
 // negotiatePixels picks the form in which frames or pixel data are sent; a
-// single one may also be sent as a body of its own.
-func (s *service) negotiatePixels(r *http.Request, stored string, single bool) (offer, error) {
+// single one may also be sent as a body of its own. targets are the transfer
+// syntaxes in which they can be had beside the one that is stored.
+func (s *service) negotiatePixels(r *http.Request, stored string, single bool, targets []string) (offer, error) {
 	var offers []offer
-	for _, multipart := range []bool{true, false} {
-		if !multipart && !single {
-			break
+	asStored := pixelSyntaxes(stored)
+	for _, target := range append(asStored[:len(asStored):len(asStored)], targets...) {
+		if slices.ContainsFunc(offers, func(o offer) bool { return o.transferSyntax == target }) {
+			continue
 		}
-		for _, ts := range pixelSyntaxes(stored) {
-			offers = append(offers, offer{multipart: multipart, media: mediaOctets, transferSyntax: ts})
-		}
-		for _, media := range frameMedia[stored] {
-			offers = append(offers, offer{multipart: multipart, media: media, transferSyntax: stored})
+		for _, multipart := range []bool{true, false} {
+			if !multipart && !single {
+				break
+			}
+			offers = append(offers, offer{multipart: multipart, media: mediaOctets, transferSyntax: target})
+			for _, media := range frameMedia[target] {
+				offers = append(offers, offer{multipart: multipart, media: media, transferSyntax: target})
+			}
 		}
 	}
 	chosen, err := negotiate(r, offers)
 	if err != nil {
-		return chosen, pacs.Errorf(pacs.NotAcceptable, "%s Pixel data are sent as they are stored, here with transfer syntax %s (%s), "+
-			"and not transcoded; transfer-syntax=* accepts any.", pacs.MessageOf(err), stored, syntaxName(stored))
+		return chosen, pacs.Errorf(pacs.NotAcceptable, "%s Pixel data are stored here with transfer syntax %s (%s) and can be had like that; transfer-syntax=* accepts any.",
+			pacs.MessageOf(err), stored, syntaxName(stored))
 	}
 	if single {
 		chosen = forRange(r, chosen)

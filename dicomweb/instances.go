@@ -102,13 +102,15 @@ func (s *service) amend(r *request, amended map[int]pacs.Instance, parts []part)
 
 // retrieveInstances sends the instances of a study or series, or one instance,
 // as the PS3.10 files that are kept, byte for byte, unless an administrator has
-// corrected their patient: Retrieve Study, Series and Instance, PS3.18 10.4.
+// corrected their patient or the client takes them in other transfer syntaxes
+// only: Retrieve Study, Series and Instance, PS3.18 10.4.
 func (s *service) retrieveInstances(r *request) error {
-	var offers []offer
-	known := map[string]bool{}
+	choices := map[string][]offer{} // by stored transfer syntax
+	var refused error
 	sum := sha256.New()
 	var parts []part
 	amended := map[int]pacs.Instance{} // by their place in parts
+	recoded := map[int]pacs.Instance{}
 	var only pacs.Instance
 	var deleted error
 	n, err := s.each(r, func(i pacs.Instance) {
@@ -116,16 +118,26 @@ func (s *service) retrieveInstances(r *request) error {
 		if deleted == nil {
 			deleted = pixelsDeleted(i)
 		}
-		if !known[i.TransferSyntaxUID] {
-			known[i.TransferSyntaxUID] = true
-			offers = append(offers, offer{multipart: true, media: mediaDICOM, transferSyntax: i.TransferSyntaxUID})
+		takes, known := choices[i.TransferSyntaxUID]
+		if !known {
+			forms := s.instanceForms(i.TransferSyntaxUID, r.instance != "")
+			takes = rank(r.Request, forms)
+			choices[i.TransferSyntaxUID] = takes
+			if len(takes) == 0 && refused == nil {
+				refused = pacs.Errorf(pacs.NotAcceptable, "%s What is stored here with transfer syntax %s (%s) can be had like that; transfer-syntax=* accepts any.",
+					pacs.MessageOf(notAcceptable(forms)), i.TransferSyntaxUID, syntaxName(i.TransferSyntaxUID))
+			}
 		}
 		fmt.Fprintln(sum, i.SOPInstanceUID, servedTag(i))
-		if i.Amendment != nil {
-			amended[len(parts)] = i
-		}
 		loc := i.Location
 		loc.PixelData = nil // not needed to read all, and large for many frames
+		switch {
+		case len(takes) > 0 && takes[0].transferSyntax != i.TransferSyntaxUID:
+			i.Location = loc
+			recoded[len(parts)] = i
+		case i.Amendment != nil:
+			amended[len(parts)] = i
+		}
 		parts = append(parts, part{
 			contentType: mediaDICOM + ";transfer-syntax=" + i.TransferSyntaxUID,
 			pieces:      []piece{s.stored(loc, 0, loc.Length)},
@@ -140,24 +152,19 @@ func (s *service) retrieveInstances(r *request) error {
 	if deleted != nil {
 		return deleted
 	}
-	// Every instance has to be acceptable as it is stored: nothing is
-	// transcoded, and leaving some out would pass for completeness.
-	var chosen offer
-	for _, o := range offers {
-		forms := []offer{o}
-		if r.instance != "" {
-			forms = append(forms, offer{media: mediaDICOM, transferSyntax: o.transferSyntax})
-		}
-		if chosen, err = negotiate(r.Request, forms); err != nil {
-			return pacs.Errorf(pacs.NotAcceptable, "%s Stored data sets are sent as they were received, "+
-				"here with transfer syntax %s (%s), and not transcoded; transfer-syntax=* accepts any.",
-				pacs.MessageOf(err), o.transferSyntax, syntaxName(o.transferSyntax))
-		}
+	// Leaving some out would pass for completeness.
+	if refused != nil {
+		return refused
 	}
 	if err := s.amend(r, amended, parts); err != nil {
 		return err
 	}
-	a := answer{etag: hex.EncodeToString(sum.Sum(nil)[:16])}
+	etag := hex.EncodeToString(sum.Sum(nil)[:16])
+	chosen := choices[only.TransferSyntaxUID][0]
+	if len(recoded) > 0 {
+		return s.sendRecoded(r, etag, parts, recoded, choices)
+	}
+	a := answer{etag: etag}
 	if !chosen.multipart {
 		a.contentType = mediaDICOM + ";transfer-syntax=" + chosen.transferSyntax
 		a.content = &content{}
@@ -170,6 +177,18 @@ func (s *service) retrieveInstances(r *request) error {
 		a.contentType = `multipart/related; type="` + mediaDICOM + `"; boundary=` + boundary
 	}
 	return s.send(r, a)
+}
+
+// instanceForms are the forms in which an instance can be had: as it is stored
+// first, then in what it can be transcoded to, what loses last.
+func (s *service) instanceForms(stored string, single bool) (forms []offer) {
+	for _, ts := range s.targets(stored) {
+		forms = append(forms, offer{multipart: true, media: mediaDICOM, transferSyntax: ts})
+		if single {
+			forms = append(forms, offer{media: mediaDICOM, transferSyntax: ts})
+		}
+	}
+	return forms
 }
 
 // level is the word for what the address names.

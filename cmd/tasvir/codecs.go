@@ -21,7 +21,7 @@ func (c *CodecsCmd) Run() error { return pixel.ServeCodecs(os.Stdin, os.Stdout, 
 
 // CompressFlags say what becomes of images when their packs are merged.
 type CompressFlags struct {
-	Compress string `enum:"none,jpeg-ls" default:"none" env:"TASVIR_COMPRESS" help:"What becomes of uncompressed images (Explicit VR Little Endian) when their study is complete and its packs are merged: none, or jpeg-ls, which keeps them without loss in a half to a third of the space. They are then served as JPEG-LS Lossless (1.2.840.10008.1.2.4.80) only: a DICOMweb client that does not take that gets an error (406), while C-MOVE and C-GET decompress them for a device that does not. What is compressed stays so when this is turned off again (${default})."`
+	Compress string `enum:"none,jpeg-ls" default:"none" env:"TASVIR_COMPRESS" help:"What becomes of uncompressed images (Explicit VR Little Endian) when their study is complete and its packs are merged: none, or jpeg-ls, which keeps them without loss in a half to a third of the space. They are then served as JPEG-LS Lossless (1.2.840.10008.1.2.4.80), and decompressed for clients and devices that do not take that. What is compressed stays so when this is turned off again (${default})."`
 }
 
 // jpegLS is the value of --compress.

@@ -45,11 +45,14 @@ func Compressor(t testing.TB) *pixel.Compressor {
 	return &pixel.Compressor{Codecs: Codecs(t)}
 }
 
+// Available says whether this build has all codecs.
+const Available = charls.Available && openjpeg.Available
+
 // Codecs are the real ones, which end with the test. A test is skipped when the
 // build has not all of them.
 func Codecs(t testing.TB) *pixel.Codecs {
 	t.Helper()
-	if !charls.Available || !openjpeg.Available {
+	if !Available {
 		if os.Getenv("TASVIR_TEST_REQUIRE") != "" {
 			t.Fatal("the tests must be built with -tags charls,openjpeg")
 		}

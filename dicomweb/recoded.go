@@ -1,0 +1,249 @@
+package dicomweb
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/dicom"
+	"github.com/tasvir-pacs/tasvir/pacs/pixel"
+	"github.com/tasvir-pacs/tasvir/pacs/pixel/transcode"
+)
+
+// everySyntax are all transfer syntaxes that could be asked for.
+var everySyntax = func() (list []string) {
+	for _, ts := range dicom.TransferSyntaxes {
+		list = append(list, ts.UID)
+	}
+	return list
+}()
+
+func (s *service) transcoder() *transcode.Transcoder { return &transcode.Transcoder{Codecs: s.Codecs} }
+
+// targets are the transfer syntaxes in which what is stored in one can be had,
+// that one first and what loses last.
+func (s *service) targets(stored string) []string {
+	list := s.transcoder().Targets(stored, everySyntax, true)
+	if !slices.Contains(list, stored) { // a private one
+		list = append([]string{stored}, list...)
+	}
+	return list
+}
+
+// recodedAnswer is an answer that is made while it is sent, one part after the
+// other. Its length is not known beforehand, unless it is one part, and it can't
+// be asked for in ranges.
+type recodedAnswer struct {
+	etag      string
+	immutable bool
+	download  string
+	// multipart is the type of the parts; "" for an answer that is its only part.
+	multipart string
+	count     int
+	// part opens a part. That of the first is called before the answer begins, so
+	// that its error is one of the answer; after that, an error cuts it off.
+	part func(ctx context.Context, n int) (recodedPart, error)
+}
+
+type recodedPart struct {
+	contentType string
+	length      int64 // -1 when not known
+	body        io.ReadCloser
+}
+
+func (s *service) sendMade(r *request, a recodedAnswer) error {
+	ctx, h := r.Request.Context(), r.Writer.Header()
+	h.Set("ETag", `"`+a.etag+`"`)
+	h.Set("Vary", "Accept, Cookie, Authorization")
+	h.Set("Cache-Control", "private, no-cache")
+	if a.immutable {
+		h.Set("Cache-Control", "private, max-age=31536000, immutable")
+	}
+	if etagMatches(r.Request.Header.Values("If-None-Match"), a.etag) {
+		r.Status(http.StatusNotModified)
+		r.Writer.WriteHeaderNow()
+		return nil
+	}
+	part, err := a.part(ctx, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = part.body.Close() }() // of the part at hand then
+	sum := sha256.Sum256([]byte("boundary " + a.etag))
+	boundary := "tasvir-" + hex.EncodeToString(sum[:16])
+	h.Set("X-Content-Type-Options", "nosniff")
+	if a.multipart != "" {
+		h.Set("Content-Type", `multipart/related; type="`+a.multipart+`"; boundary=`+boundary)
+	} else {
+		h.Set("Content-Type", part.contentType)
+		if part.length >= 0 {
+			h.Set("Content-Length", strconv.FormatInt(part.length, 10))
+		}
+		if a.download != "" {
+			h.Set("Content-Disposition", `attachment; filename="`+a.download+`"`)
+		}
+	}
+	if r.Request.Method == http.MethodHead {
+		r.Status(http.StatusOK)
+		r.Writer.WriteHeaderNow()
+		return nil
+	}
+	// The first bytes are made before the answer begins.
+	first := make([]byte, 1)
+	if _, err := io.ReadFull(part.body, first); err != nil {
+		return short(err)
+	}
+	r.Status(http.StatusOK)
+	buf := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buf)
+	for n := 0; ; {
+		if a.multipart != "" {
+			separator := "--" + boundary + "\r\nContent-Type: " + part.contentType + "\r\n\r\n"
+			if n > 0 {
+				separator = "\r\n" + separator
+			}
+			if _, err := io.WriteString(r.Writer, separator); err != nil {
+				return err
+			}
+		}
+		if _, err := io.CopyBuffer(onlyWriter{r.Writer}, io.MultiReader(bytes.NewReader(first), part.body), *buf); err != nil {
+			return err
+		}
+		if n++; n == a.count {
+			break
+		}
+		_ = part.body.Close()
+		first = nil
+		next, err := a.part(ctx, n)
+		if err != nil {
+			return err
+		}
+		part = next
+	}
+	if a.multipart != "" {
+		_, err = io.WriteString(r.Writer, "\r\n--"+boundary+"--\r\n")
+	}
+	return err
+}
+
+// sendRecoded sends instances of which some are transcoded.
+func (s *service) sendRecoded(r *request, etag string, parts []part, recoded map[int]pacs.Instance, choices map[string][]offer) error {
+	sum := sha256.New()
+	for _, stored := range slices.Sorted(func(yield func(string) bool) {
+		for ts := range choices {
+			if !yield(ts) {
+				return
+			}
+		}
+	}) {
+		fmt.Fprintln(sum, stored, choices[stored][0])
+	}
+	a := recodedAnswer{etag: etag + "-t" + hex.EncodeToString(sum.Sum(nil)[:8]), multipart: mediaDICOM, count: len(parts)}
+	if only, ok := recoded[0]; ok && !choices[only.TransferSyntaxUID][0].multipart {
+		a.multipart, a.download = "", only.SOPInstanceUID+".dcm"
+	}
+	a.part = func(ctx context.Context, n int) (recodedPart, error) {
+		i, ok := recoded[n]
+		if !ok {
+			p := parts[n].pieces[0]
+			body, err := p.open(ctx, 0, p.size)
+			return recodedPart{parts[n].contentType, p.size, body}, err
+		}
+		return s.recodedInstance(ctx, i, choices[i.TransferSyntaxUID])
+	}
+	return s.sendMade(r, a)
+}
+
+// recodedInstance opens an instance in the first of the forms that it can be
+// given in.
+func (s *service) recodedInstance(ctx context.Context, i pacs.Instance, forms []offer) (recodedPart, error) {
+	file, err := s.Packs.Instance(ctx, i)
+	if err != nil {
+		return recodedPart{}, err
+	}
+	source, err := transcode.Scan(ctx, file, i.Location.DatasetOffset, i.TransferSyntaxUID)
+	if err != nil {
+		return recodedPart{}, pacs.Wrap(pacs.Internal, err, "The stored instance can't be read.")
+	}
+	var failed error
+	for _, form := range forms {
+		contentType := mediaDICOM + ";transfer-syntax=" + form.transferSyntax
+		if form.transferSyntax == i.TransferSyntaxUID {
+			body, err := file.Open(ctx, 0, file.Length)
+			return recodedPart{contentType, file.Length, body}, err
+		}
+		made, err := s.transcoder().Instance(ctx, source, form.transferSyntax)
+		if err != nil {
+			if failed = err; pacs.CodeOf(err) == pacs.Unsupported {
+				continue
+			}
+			break
+		}
+		head, err := made.Head()
+		if err != nil {
+			return recodedPart{}, err
+		}
+		body, length := made.Dataset(ctx), made.Length()
+		if length >= 0 {
+			length += int64(len(head))
+		}
+		return recodedPart{contentType, length, struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(bytes.NewReader(head), body), body}}, nil
+	}
+	return recodedPart{}, notRecoded(i, failed)
+}
+
+// notRecoded says that pixel data can be had as they are stored only.
+func notRecoded(i pacs.Instance, err error) error {
+	switch pacs.CodeOf(err) {
+	case pacs.Unsupported, pacs.Invalid:
+		return pacs.Wrap(pacs.NotAcceptable, err, fmt.Sprintf("Instance %s can't be sent in another transfer syntax than it is stored in, %s (%s): %s. Accept transfer-syntax=*.",
+			i.SOPInstanceUID, i.TransferSyntaxUID, syntaxName(i.TransferSyntaxUID), pacs.MessageOf(err)))
+	}
+	return err
+}
+
+// sendRecodedFrames sends frames in a transfer syntax that they are not stored in.
+func (s *service) sendRecodedFrames(r *request, tag string, i pacs.Instance, numbers []int, chosen offer) error {
+	ctx := r.Request.Context()
+	src, err := s.source(ctx, i)
+	if err != nil {
+		return err
+	}
+	format, err := pixel.FormatOf(src.header.Dataset)
+	if err != nil {
+		return notRecoded(i, err)
+	}
+	a := recodedAnswer{etag: tag + "-t" + shortHash(chosen.String()), immutable: true, multipart: chosen.media, count: len(numbers)}
+	if !chosen.multipart {
+		a.multipart = ""
+	}
+	a.part = func(ctx context.Context, n int) (recodedPart, error) {
+		coded, err := s.coded(ctx, src, numbers[n])
+		if err != nil {
+			return recodedPart{}, err
+		}
+		frame, err := s.Codecs.Decode(ctx, i.TransferSyntaxUID, format, coded)
+		if err != nil {
+			return recodedPart{}, notRecoded(i, err)
+		}
+		data, _, err := s.Codecs.Encode(ctx, chosen.transferSyntax, frame, pixel.EncodeOptions{})
+		if err != nil {
+			return recodedPart{}, notRecoded(i, err)
+		}
+		if ts, _ := dicom.LookupTransferSyntax(chosen.transferSyntax); !ts.Encapsulated {
+			data = frame.Pixels // without padding
+		}
+		return recodedPart{chosen.contentType(), int64(len(data)), io.NopCloser(bytes.NewReader(data))}, nil
+	}
+	return s.sendMade(r, a)
+}
