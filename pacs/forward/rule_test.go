@@ -176,7 +176,9 @@ func TestPriors(t *testing.T) {
 	}
 
 	// A study that arrives is an occasion, too; it is not its own prior.
-	a.rule("LOCAL", func(r *Rule) { r.Name, r.Occasion, r.Priors = "on arrival", OnArrival, &Priors{Count: 10, SameBodyPart: true} })
+	a.rule("LOCAL", func(r *Rule) {
+		r.Name, r.Occasion, r.Priors = "on arrival", OnArrival, &Priors{Count: 10, SameBodyPart: true}
+	})
 	a.receive(image{study: "1.2.7", date: "20260302"})
 	if err := a.Decide(t.Context(), Args{Occasion: OnArrival, StudyID: a.studyID("1.2.7")}); err != nil {
 		t.Fatal(err)

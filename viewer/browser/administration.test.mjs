@@ -129,6 +129,89 @@ describe('devices and associations', () => {
   });
 });
 
+describe('forwarding', () => {
+  test('a rule is written, tried, corrected and saved', async () => {
+    await openAdministration();
+    await goTo('forwarding');
+    await page.locator('tbody tr', { hasText: 'KT markazga' }).getByText('20:00–06:00').waitFor();
+    await page.getByRole('button', { name: 'Yuborish qoidasini qoʻshish' }).press('Enter');
+    await panel().getByLabel('Nomi').fill('Avvalgi KT');
+    await panel().getByLabel('Nima yuboriladi').selectOption('priors');
+    await panel().getByLabel('Nechta, eng yangilari').fill('5');
+    await panel().getByLabel('Qachon').selectOption('order');
+    await panel().getByLabel('Qayerga').selectOption('node Milliy arxiv');
+    await panel().getByLabel('Shart').fill('!!');
+    await panel().getByRole('button', { name: 'Sinash' }).click();
+    await panel().getByText('Shartni oʻqib boʻlmadi').waitFor();
+    await panel().getByLabel('Shart').fill('"CT" in study.modalities');
+    await panel().getByRole('button', { name: 'Sinash' }).click();
+    await panel().getByText('Mos tekshiruvlar: 37/412.').waitFor();
+    await panel().getByLabel('Faqat maʼlum vaqtda').check();
+    await panel().getByLabel('Boshlanishi', { exact: true }).fill('22:30');
+    await panel().getByLabel('juma').check();
+    await checkPage('forwarding-rule');
+    await panel().locator('button[type=submit]').click();
+    const row = page.locator('tbody tr', { hasText: 'Avvalgi KT' });
+    await row.getByText('Avvalgi tekshiruvlar: 5').waitFor();
+    await row.getByText('22:30–06:00').waitFor();
+    await page.selectOption('.language', 'ru');
+    await page.evaluate(() => {
+      document.documentElement.dataset.theme = 'light';
+    });
+    await page.getByText('Прежние исследования: 5').waitFor();
+    await checkPage('forwarding-light-ru');
+  });
+
+  test('a DICOMweb node is set up, and its secret is never shown', async () => {
+    await openAdministration();
+    await goTo('forwarding');
+    const row = page.locator('tbody tr', { hasText: 'pacs.example.uz' });
+    await row.getByText('Aloqa yoʻq').waitFor();
+    await row.getByRole('button', { name: 'toʻxtatib turish' }).click();
+    await row.getByRole('button', { name: 'davom ettirish' }).waitFor();
+    await page.getByRole('button', { name: 'DICOMweb tugunini qoʻshish' }).click();
+    await dialog().getByLabel('Nomi').fill('Viloyat');
+    await dialog().getByLabel('DICOMweb xizmati manzili').fill('https://viloyat.example.uz/dicom-web');
+    await dialog().getByLabel('Ruxsat').selectOption('bearer');
+    await dialog().getByLabel('Parol yoki token').fill('maxfiy');
+    await checkPage('forwarding-node');
+    await dialog().locator('button[type=submit]').click();
+    const added = page.locator('tbody tr', { hasText: 'viloyat.example.uz' });
+    await added.getByRole('button', { name: 'Viloyat: oʻzgartirish' }).click();
+    assert.equal(await dialog().getByLabel('Parol yoki token').inputValue(), '');
+    await dialog().getByRole('button', { name: 'Oʻchirish' }).click();
+    await dialog().getByRole('button', { name: 'Oʻchirish' }).click();
+    await added.waitFor({ state: 'detached' });
+  });
+
+  test('the queue says what is where, why not, and lets one intervene', async () => {
+    await openAdministration();
+    await goTo('queue');
+    const rows = page.locator('tbody tr');
+    await rows.first().waitFor();
+    assert.equal(await rows.count(), 50);
+    await page.getByRole('button', { name: 'Yana koʻrsatish' }).click();
+    await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 70);
+    await page.locator('tbody tr', { hasText: 'Yuborilmoqda' }).getByText('120/250').waitFor();
+    await checkPage('queue');
+    await page.getByLabel('Holati').selectOption('failed');
+    await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 1);
+    await rows.first().getByRole('button', { name: 'batafsil' }).press('Enter');
+    await panel().getByText('C000H cannot understand').first().waitFor();
+    await checkPage('queue-item');
+    await panel().getByRole('button', { name: 'Hozir urinish' }).click();
+    await page.getByText('Bajarildi: 1').waitFor();
+    await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 0);
+    await page.getByLabel('Holati').selectOption('scheduled');
+    await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 1);
+    await page.getByRole('button', { name: 'Bekor qilish: Roʻyxatdagi hammasi bilan' }).click();
+    await dialog().getByRole('button', { name: 'Bekor qilish' }).last().click();
+    await page.getByText('Bajarildi: 1').waitFor();
+    await page.getByLabel('Holati').selectOption('cancelled');
+    await page.locator('tbody tr', { hasText: 'Rahimova' }).getByText('Bekor qilingan').waitFor();
+  });
+});
+
 describe('quarantine', () => {
   test('shows why, lets in what was put right, keeps what still does not fit', async () => {
     await openAdministration();
@@ -258,7 +341,7 @@ describe('storage and retention', () => {
   test('on a phone, and in the other languages, nothing spills', async () => {
     await open('admin', { width: 400, height: 800 });
     await page.goto(`${page.url().split('#')[0]}#/administration/retention`);
-    for (const tab of ['devices', 'associations', 'records', 'quarantine', 'storage', 'retention']) {
+    for (const tab of ['devices', 'associations', 'forwarding', 'queue', 'records', 'quarantine', 'storage', 'retention']) {
       await goTo(tab);
       await page.getByRole('heading', { level: 1 }).waitFor();
       for (const language of ['ru', 'uz-Cyrl', 'en', 'uz-Latn']) {

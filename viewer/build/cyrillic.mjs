@@ -55,7 +55,7 @@ const loans = [
 ];
 
 const latin =
-  /\{\{\w+\}\}|\border\.\w+|'CT' in study\.modalities && study\.body_part == 'HEAD'|\b(?:AE title|AE|C-ECHO|C-MOVE|SHA-256|CN=CT1|CN|ISO_IR 6|IP|TLS|VPN|MPPS|UPS|IAN|OHIF|Weasis|PDF|UID|ID|CT|MR|US|CEL|DICOM|FHIR|Shift|N)\b(?![ʻʼ])/g;
+  /\{\{\w+\}\}|\border\.\w+|'CT' in study\.modalities && study\.body_part == 'HEAD'|\b(?:AE title|AE|C-ECHO|C-MOVE|SHA-256|CN=CT1|CN|ISO_IR 6|IP|TLS|VPN|MPPS|UPS|IAN|OHIF|Weasis|PDF|UID|ID|CT|MR|US|CEL|DICOMweb|DICOM|FHIR|Shift|N)\b(?![ʻʼ])/g;
 
 const isVowel = (letter) => 'aeiouаеиоуўэёюя'.includes(letter.toLowerCase());
 

@@ -14,6 +14,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { associationRoutes } from './associations.mjs';
 import { careRoutes, makeCare } from './care.mjs';
+import { forwardingRoutes } from './forwarding.mjs';
 import { makeOrders, orderRoutes } from './orders.mjs';
 import { bodies, frame } from './phantom.mjs';
 import { makeWorld } from './world.mjs';
@@ -326,6 +327,7 @@ export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
   collection('rules', 'id', { make: (r) => ({ ...r, id: `r${++serial + 100}` }), remove: true });
 
   associationRoutes({ on, world, administrators, Refusal });
+  forwardingRoutes({ on, world: () => world, Refusal, now });
   careRoutes({ on, care: () => care, Refusal, now });
   orderRoutes({ on, orders: () => orders, world: () => world, Refusal, now, emit });
 

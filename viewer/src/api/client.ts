@@ -195,6 +195,21 @@ export const api = {
   verifyNow: () => send<void>('POST', '/api/admin/verification/run'),
   repair: (problem: string) => send<s.StorageProblem>('POST', `/api/admin/verification/problems/${id(problem)}/repair`),
 
+  forwardRules: () => send<{ rules: s.ForwardRule[] }>('GET', '/api/admin/forwarding/rules'),
+  addForwardRule: (r: s.ForwardRule) => send<void>('POST', '/api/admin/forwarding/rules', r),
+  putForwardRule: (r: s.ForwardRule) => send<void>('PUT', `/api/admin/forwarding/rules/${id(r.id ?? '')}`, r),
+  deleteForwardRule: (rule: string) => send<void>('DELETE', `/api/admin/forwarding/rules/${id(rule)}`),
+  tryForwardRule: (r: s.ForwardRule) => send<s.ForwardTrial>('POST', '/api/admin/forwarding/rules/try', r),
+  forwardTargets: () => send<{ targets: s.ForwardTarget[] }>('GET', '/api/admin/forwarding/targets'),
+  pauseForwardTarget: (target: string, paused: boolean) => send<s.ForwardTarget>('POST', `/api/admin/forwarding/targets/${id(target)}/${paused ? 'pause' : 'resume'}`),
+  addForwardNode: (n: s.ForwardNode) => send<s.ForwardTarget>('POST', '/api/admin/forwarding/nodes', n),
+  putForwardNode: (node: string, n: s.ForwardNode) => send<s.ForwardTarget>('PUT', `/api/admin/forwarding/nodes/${id(node)}`, n),
+  deleteForwardNode: (node: string) => send<void>('DELETE', `/api/admin/forwarding/nodes/${id(node)}`),
+  forwardQueue: (query: Query) => send<{ items: s.ForwardItem[]; next?: string }>('GET', withQuery('/api/admin/forwarding/queue', query)),
+  forwardItem: (item: string) => send<s.ForwardItemDetail>('GET', `/api/admin/forwarding/queue/${id(item)}`),
+  forwardAct: (act: s.ForwardAct, which: { items?: string[]; states?: string[]; rule?: string; target?: string }) =>
+    send<{ count: number }>('POST', '/api/admin/forwarding/queue/act', { act, ...which }),
+
   policies: () => send<{ policies: s.RetentionPolicy[] }>('GET', '/api/admin/retention/policies'),
   addPolicy: (p: s.RetentionPolicy) => send<s.RetentionPolicy>('POST', '/api/admin/retention/policies', p),
   putPolicy: (p: s.RetentionPolicy) => send<s.RetentionPolicy>('PUT', `/api/admin/retention/policies/${id(p.id ?? '')}`, p),

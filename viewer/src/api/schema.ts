@@ -522,6 +522,99 @@ export interface Verification {
   problems: StorageProblem[];
 }
 
+export const forwardOccasions = ['complete', 'arrival', 'order'] as const;
+export const forwardPriorities = ['high', 'normal', 'low'] as const;
+export const forwardStates = ['waiting', 'scheduled', 'sending', 'sent', 'failed', 'paused', 'cancelled'] as const;
+export const forwardActs = ['pause', 'resume', 'cancel', 'retry', 'replay'] as const;
+export const forwardAuthorizations = ['none', 'basic', 'bearer'] as const;
+export type ForwardOccasion = (typeof forwardOccasions)[number];
+export type ForwardPriority = (typeof forwardPriorities)[number];
+export type ForwardState = (typeof forwardStates)[number];
+export type ForwardAct = (typeof forwardActs)[number];
+
+export interface ForwardRule {
+  id?: string;
+  name: string;
+  enabled: boolean;
+  paused?: boolean;
+  occasion: ForwardOccasion;
+  level: 'study' | 'series';
+  facilities?: string[];
+  condition?: string;
+  target: { kind: 'device' | 'node'; name: string };
+  priority: ForwardPriority;
+  retry_hours: number;
+  transfer_syntaxes?: string[];
+  window?: { from: string; until: string; days?: number[]; zone?: string };
+  priors?: { count: number; years?: number; same_modality?: boolean; same_body_part?: boolean };
+}
+
+export interface ForwardTrial {
+  looked: number;
+  more: boolean;
+  studies: number;
+  series: number;
+  failed: number;
+  samples: { study_uid: string; facility: string; date: string; modalities: string[]; description: string; patient: string }[];
+}
+
+export interface ForwardTarget {
+  id: string;
+  kind: 'device' | 'node';
+  name: string;
+  url?: string;
+  authorization?: (typeof forwardAuthorizations)[number];
+  login?: string;
+  has_secret?: boolean;
+  parallel?: number;
+  paused: boolean;
+  failures: number;
+  resting_until?: string;
+  last_error?: string;
+}
+
+export interface ForwardNode {
+  name: string;
+  url: string;
+  authorization: (typeof forwardAuthorizations)[number];
+  login?: string;
+  secret?: string;
+  parallel?: number;
+}
+
+export interface ForwardItem {
+  id: string;
+  rule: string;
+  rule_name: string;
+  target: string;
+  kind: 'device' | 'node';
+  to: string;
+  facility: string;
+  study_uid: string;
+  series_uid?: string;
+  patient?: string;
+  date?: string;
+  modalities: string[];
+  description?: string;
+  occasion: ForwardOccasion;
+  state: ForwardState;
+  held: boolean;
+  priority: ForwardPriority;
+  total: number;
+  sent: number;
+  failed: number;
+  attempts: number;
+  queued_at: string;
+  next_at?: string;
+  ended_at?: string;
+  error?: string;
+}
+
+export interface ForwardItemDetail {
+  item: ForwardItem;
+  instances: { sop_uid: string; why: string }[];
+}
+
 export const retentionActions = ['keep', 'move_to_cold', 'delete_pixels', 'delete_all'] as const;
 export type RetentionAction = (typeof retentionActions)[number];
 

@@ -7,14 +7,16 @@ import { useUser } from '../../parts/session';
 import { languageNames, languages, useWords } from '../../words';
 import { AssociationsPage } from './AssociationsPage';
 import { DevicesPage } from './DevicesPage';
+import { ForwardingPage } from './ForwardingPage';
 import { QuarantinePage } from './QuarantinePage';
+import { QueuePage } from './QueuePage';
 import { RecordsPage } from './RecordsPage';
 import { RetentionPage } from './RetentionPage';
 import { StatusPage } from './StatusPage';
 import { StoragePage } from './StoragePage';
 import { Choices, Field, TablePage } from './TablePage';
 
-const tabs = ['facilities', 'devices', 'associations', 'people', 'groups', 'rules', 'records', 'quarantine', 'storage', 'retention', 'status'] as const;
+const tabs = ['facilities', 'devices', 'associations', 'forwarding', 'queue', 'people', 'groups', 'rules', 'records', 'quarantine', 'storage', 'retention', 'status'] as const;
 type Tab = (typeof tabs)[number];
 const ofFacility: Tab[] = ['devices', 'associations', 'people', 'records', 'quarantine'];
 
@@ -31,6 +33,8 @@ export default function AdministrationRoom({ tab }: { tab: string | undefined })
     facilities: () => <Facilities />,
     devices: () => <DevicesPage />,
     associations: () => <AssociationsPage />,
+    forwarding: () => <ForwardingPage />,
+    queue: () => <QueuePage />,
     people: () => <People />,
     groups: () => <Groups />,
     rules: () => <Rules />,
