@@ -261,7 +261,7 @@ func (s *service) draw(ctx context.Context, d *drawing, t target) ([]byte, error
 		d.last = src
 	}
 	src := d.last
-	done, err := s.rendering(ctx, src)
+	done, err := s.rendering(ctx, src, d.look)
 	if err != nil {
 		return nil, err
 	}
@@ -355,7 +355,7 @@ func (s *service) animation(ctx context.Context, l look, targets []target) ([]by
 	if err != nil {
 		return nil, err
 	}
-	done, err := s.rendering(ctx, src)
+	done, err := s.rendering(ctx, src, l)
 	if err != nil {
 		return nil, err
 	}

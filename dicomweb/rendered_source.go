@@ -141,22 +141,27 @@ func (s *service) coded(ctx context.Context, src *source, n int) ([]byte, error)
 }
 
 // cost estimates what a picture of the instance takes, in bytes.
-func (src *source) cost() (int64, error) {
+func (src *source) cost(l look) (int64, error) {
 	f, err := pixel.FormatOf(src.header.Dataset)
 	if err != nil {
 		return 0, unrenderable(err)
 	}
 	pixels := int64(f.Columns) * int64(f.Rows)
-	if f.Samples > 1 || f.Photometric == pixel.PaletteColor {
-		pixels *= 4
+	shown := max(pixels, render.MaxPixels)
+	if l.Width > 0 && l.Height > 0 {
+		shown = min(shown, int64(l.Width)*int64(l.Height))
 	}
-	return min(2*f.FrameSize()+2*pixels+4<<20, renderingMemory), nil
+	perPixel := int64(2)
+	if f.Samples > 1 || f.Photometric == pixel.PaletteColor {
+		perPixel = 8
+	}
+	return min(2*f.FrameSize()+perPixel*(pixels+shown), renderingMemory), nil
 }
 
 // rendering waits for a place to make pictures of an instance in; the caller
 // gives it back.
-func (s *service) rendering(ctx context.Context, src *source) (done func(), err error) {
-	weight, err := src.cost()
+func (s *service) rendering(ctx context.Context, src *source, l look) (done func(), err error) {
+	weight, err := src.cost(l)
 	if err != nil {
 		return nil, err
 	}

@@ -104,7 +104,7 @@ func FuzzPicture(f *testing.F) {
 				continue
 			}
 			b := im.Bounds()
-			if b.Dx() < 1 || b.Dy() < 1 || b.Dx() > MaxSide || b.Dy() > MaxSide || b.Dx()*b.Dy() > maxPixels+2*MaxSide {
+			if b.Dx() < 1 || b.Dy() < 1 || b.Dx() > MaxSide || b.Dy() > MaxSide || b.Dx()*b.Dy() > MaxPixels+2*MaxSide {
 				t.Fatalf("a picture of %v", b)
 			}
 			if p.Width > 0 && (b.Dx() > p.Width || p.Height > 0 && b.Dy() > p.Height) {

@@ -55,8 +55,9 @@ func placed(f pixel.Format, a attributes, st *state, p Parameters) placement {
 	if math.IsInf(scale, 1) || p.Shrink && scale > 1 {
 		scale = 1
 	}
-	// Without a bound of the caller, and for areas that are far from square.
-	scale = min(scale, MaxSide/max(w, h), math.Sqrt(maxPixels/(w*h)))
+	// Whatever the caller's bounds and the area that a presentation state names.
+	most := float64(max(MaxPixels, f.Columns*f.Rows))
+	scale = min(scale, MaxSide/max(w, h), math.Sqrt(most/(w*h)))
 	pl.width = min(max(int(w*scale+0.5), 1), MaxSide)
 	pl.height = min(max(int(h*scale+0.5), 1), MaxSide)
 	return pl
@@ -158,7 +159,7 @@ func (pl *placement) cut(im draw.Image) draw.Image {
 		int(math.Round((float64(source.Max.X)-pl.area.X)*sx)), int(math.Round((float64(source.Max.Y)-pl.area.Y)*sy)),
 	)
 	// A pixel that is larger than the picture would be scaled to no purpose.
-	if target.Dx() < 1 || target.Dy() < 1 || target.Dx() > 2*MaxSide || target.Dy() > 2*MaxSide || target.Dx()*target.Dy() > 2*maxPixels {
+	if target.Dx() < 1 || target.Dy() < 1 || target.Dx() > 2*MaxSide || target.Dy() > 2*MaxSide || target.Dx()*target.Dy() > 2*max(MaxPixels, b.Dx()*b.Dy()) {
 		nearest(out, im, pl, b)
 		return out
 	}

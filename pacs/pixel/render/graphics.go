@@ -6,6 +6,7 @@ import (
 	"image/draw"
 	"math"
 
+	"golang.org/x/image/font"
 	"golang.org/x/image/vector"
 
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
@@ -16,6 +17,8 @@ const (
 	maxAnnotations = 1000
 	maxObjects     = 4000
 	maxPoints      = 100_000
+	maxLetters     = 100_000
+	maxPainted     = 1 << 29 // pixels that areas cover, all together
 )
 
 // drawing draws graphic and text objects onto a picture.
@@ -24,7 +27,8 @@ type drawing struct {
 	picture draw.Image
 	color   color.RGBA
 
-	objects, points int // drawn so far
+	objects, points, letters, painted int       // drawn so far
+	face                              font.Face // of texts, once it is needed
 }
 
 type point struct{ x, y float64 }
@@ -141,14 +145,30 @@ func spline(points []point) []point {
 // margin around the picture in which lines are still drawn.
 const margin = 16
 
-// path begins an area that is filled with the drawing's colour.
-func (d *drawing) path() *vector.Rasterizer {
-	b := d.picture.Bounds()
-	return vector.NewRasterizer(b.Dx(), b.Dy())
-}
-
-func (d *drawing) paint(r *vector.Rasterizer) {
-	r.Draw(d.picture, d.picture.Bounds(), image.NewUniform(d.color), image.Point{})
+// paint fills areas with the drawing's colour, together: where they overlap it is
+// no stronger.
+func (d *drawing) paint(areas [][]point) {
+	low, high := point{math.Inf(1), math.Inf(1)}, point{math.Inf(-1), math.Inf(-1)}
+	for _, area := range areas {
+		for _, p := range area {
+			if math.IsNaN(p.x) || math.IsNaN(p.y) {
+				return
+			}
+			low, high = point{min(low.x, p.x), min(low.y, p.y)}, point{max(high.x, p.x), max(high.y, p.y)}
+		}
+	}
+	box := image.Rect(bounded(math.Floor(low.x)), bounded(math.Floor(low.y)), bounded(math.Ceil(high.x)), bounded(math.Ceil(high.y))).Intersect(d.picture.Bounds())
+	if d.painted += box.Dx() * box.Dy(); box.Empty() || d.painted > maxPainted {
+		return
+	}
+	r := vector.NewRasterizer(box.Dx(), box.Dy())
+	for _, area := range areas {
+		for i, p := range area {
+			area[i] = point{p.x - float64(box.Min.X), p.y - float64(box.Min.Y)}
+		}
+		polygon(r, area)
+	}
+	r.Draw(d.picture, box, image.NewUniform(d.color), image.Point{})
 }
 
 // polygon adds an area to r, turned so that areas of one path add up.
@@ -177,7 +197,7 @@ func polygon(r *vector.Rasterizer, points []point) {
 
 // stroke draws a line through points.
 func (d *drawing) stroke(points []point) {
-	r, drawn := d.path(), false
+	var areas [][]point
 	half := d.thickness() / 2
 	for i := range len(points) - 1 {
 		a, b, ok := d.clipped(points[i], points[i+1])
@@ -190,17 +210,14 @@ func (d *drawing) stroke(points []point) {
 		}
 		// Lengthened by half its thickness, so that corners close.
 		dx, dy := (b.x-a.x)/length*half, (b.y-a.y)/length*half
-		polygon(r, []point{
+		areas = append(areas, []point{
 			{a.x - dx - dy, a.y - dy + dx},
 			{b.x + dx - dy, b.y + dy + dx},
 			{b.x + dx + dy, b.y + dy - dx},
 			{a.x - dx + dy, a.y - dy - dx},
 		})
-		drawn = true
 	}
-	if drawn {
-		d.paint(r)
-	}
+	d.paint(areas)
 }
 
 // fill paints the area within points.
@@ -226,15 +243,8 @@ func (d *drawing) fill(points []point) {
 		}
 		points = kept
 	}
-	for _, p := range points {
-		if math.IsNaN(p.x) || math.IsNaN(p.y) {
-			return
-		}
-	}
 	if len(points) > 2 {
-		r := d.path()
-		polygon(r, points)
-		d.paint(r)
+		d.paint([][]point{points})
 	}
 }
 

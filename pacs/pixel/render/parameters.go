@@ -64,10 +64,11 @@ func (w Window) usable() bool {
 	return !math.IsNaN(w.Center) && !math.IsInf(w.Center, 0) && w.Width > 0 && !math.IsInf(w.Width, 0)
 }
 
-// MaxSide and maxPixels bound a picture.
+// MaxSide bounds a picture, and so does MaxPixels one of an image that has not
+// more itself.
 const (
 	MaxSide   = 16384
-	maxPixels = 64 << 20
+	MaxPixels = 16 << 20
 )
 
 func (p Parameters) check() error {

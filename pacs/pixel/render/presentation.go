@@ -236,16 +236,17 @@ func (st *state) annotate(ctx context.Context, im draw.Image, pl placement) (dra
 	}
 	d.picture = im
 	for _, a := range all {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
 		d.color = a.layer.color
 		for _, object := range a.item.Items(dicom.TagGraphicObjectSequence) {
-			d.graphic(object)
+			if ctx.Err() == nil {
+				d.graphic(object)
+			}
 		}
 		for _, object := range a.item.Items(dicom.TagTextObjectSequence) {
-			d.text(object)
+			if ctx.Err() == nil {
+				d.text(object)
+			}
 		}
 	}
-	return im, nil
+	return im, ctx.Err()
 }

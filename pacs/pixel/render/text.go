@@ -104,7 +104,10 @@ func writeCorner(im draw.Image, annotations []string) {
 // or beside its anchor point, to which a line leads when it is to be seen.
 func (d *drawing) text(object *dicom.Dataset) {
 	text := lines(object.Text(dicom.TagUnformattedTextValue))
-	if d.objects++; d.objects > maxObjects || len(text) == 0 {
+	for _, line := range text {
+		d.letters += len(line)
+	}
+	if d.objects++; d.objects > maxObjects || len(text) == 0 || d.letters > maxLetters {
 		return
 	}
 	at := func(tag, units dicom.Tag) (point, bool) {
@@ -115,18 +118,18 @@ func (d *drawing) text(object *dicom.Dataset) {
 		return d.placed(point{v[0], v[1]}, object.String(units)), true
 	}
 	b := d.picture.Bounds()
-	points := min(float64(min(b.Dx(), b.Dy()))/28, 32)
 	anchor, anchored := at(dicom.TagAnchorPoint, dicom.TagAnchorPointAnnotationUnits)
 	first, ok1 := at(dicom.TagBoundingBoxTopLeftHandCorner, dicom.TagBoundingBoxAnnotationUnits)
 	second, ok2 := at(dicom.TagBoundingBoxBottomRightHandCorner, dicom.TagBoundingBoxAnnotationUnits)
 	boxed := ok1 && ok2
 	// A picture that is turned turns the corners, not the letters.
 	first, second = point{min(first.x, second.x), min(first.y, second.y)}, point{max(first.x, second.x), max(first.y, second.y)}
-	f := face(points)
-	if f == nil {
-		return
+	if d.face == nil {
+		if d.face = face(min(float64(min(b.Dx(), b.Dy()))/28, 32)); d.face == nil {
+			return
+		}
 	}
-	defer f.Close()
+	f := d.face
 	width, height := size(f, text)
 	corner := point{anchor.x + 4, anchor.y + 4}
 	switch {
