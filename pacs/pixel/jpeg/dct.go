@@ -84,9 +84,16 @@ func (f *dctFrame[S]) scan(sc scan) error {
 	}
 	var decoders [4]decoder
 	for i, c := range sc.components {
-		d := decoder{&f.planes[c.index], f.dc[c.dc], f.ac[c.ac], f.quant[f.components[c.index].quant], 0}
-		if d.dc == nil || d.ac == nil || d.quant == nil {
-			return fmt.Errorf("%w: a table is missing", ErrDamaged)
+		d := decoder{plane: &f.planes[c.index], quant: f.quant[f.components[c.index].quant]}
+		if d.quant == nil {
+			return fmt.Errorf("%w: a quantisation table is missing", ErrDamaged)
+		}
+		var err error
+		if d.dc, err = f.dc[c.dc].huffman(); err != nil {
+			return err
+		}
+		if d.ac, err = f.ac[c.ac].huffman(); err != nil {
+			return err
 		}
 		if f.done[c.index] {
 			return fmt.Errorf("%w: a component comes twice", ErrDamaged)

@@ -13,7 +13,7 @@
 // allocates nothing; Decode goes through all of them (stream.go) and hands each
 // scan to lossless.go, or to dct.go (sequential) and progressive.go. Their bits
 // come from a reader over bytes whose stuffing has been removed (bits.go), by
-// tables that look ten bits ahead (huffman.go). Blocks of coefficients become
+// tables that look eleven bits ahead (huffman.go). Blocks of coefficients become
 // samples in idct.go and chroma gets its full size in upsample.go, both with the
 // very arithmetic of the Independent JPEG Group's library, so that results are
 // those of DCMTK.

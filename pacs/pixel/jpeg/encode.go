@@ -29,7 +29,7 @@ func (e *encoder) frame(marker byte, h Header, factors, tables []byte) {
 	e.segment(marker, body...)
 }
 
-// put appends up to 27 bits.
+// put appends up to 32 bits.
 func (e *encoder) put(v uint32, n int) {
 	e.bits = e.bits<<n | uint64(v)
 	if e.n += n; e.n < 32 {

@@ -165,8 +165,7 @@ func (c *coding) encode(e *encoder, bx, by int) {
 func (e *encoder) coefficient(t *codes, run int, v int32) {
 	size := sizeOf(v)
 	symbol := run<<4 | size
-	e.put(uint32(t.code[symbol]), int(t.length[symbol]))
-	e.put(uint32(v+v>>31)&(1<<size-1), size)
+	e.put(uint32(t.code[symbol])<<size|uint32(v+v>>31)&(1<<size-1), int(t.length[symbol])+size)
 }
 
 // forward is the cosine transform that inverse undoes; results are 8 times those

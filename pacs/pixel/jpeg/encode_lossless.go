@@ -43,11 +43,9 @@ func EncodeLossless(im Image) ([]byte, error) {
 		for c := range n {
 			d := int32(differences[i+c])
 			size := sizeOf(d)
+			more := size & 15 // bits behind the code: none for 16, T.81 H.1.2.2
 			t := tables[c]
-			e.put(uint32(t.code[size]), int(t.length[size]))
-			if size < 16 { // T.81 H.1.2.2
-				e.put(uint32(d+d>>31)&(1<<size-1), size)
-			}
+			e.put(uint32(t.code[size])<<more|uint32(d+d>>31)&(1<<more-1), int(t.length[size])+more)
 		}
 	}
 	return e.end(), nil
@@ -56,25 +54,34 @@ func EncodeLossless(im Image) ([]byte, error) {
 // differences are those to the sample before, or above in the first column
 // (T.81 H.1.1), modulo 65536. It is false when a sample has too many bits.
 func (im *Image) differences() ([]int16, bool) {
-	n := im.Components
-	row := im.Columns * n
-	sample := func(i int) uint16 { return uint16(im.Pixels[i]) }
-	if im.Precision > 8 {
-		sample = func(i int) uint16 { return binary.LittleEndian.Uint16(im.Pixels[2*i:]) }
-	}
-	out := make([]int16, row*im.Rows)
+	n, width := im.Components, im.Columns*im.Components
+	out := make([]int16, width*im.Rows)
+	row, above := make([]uint16, width), make([]uint16, width)
 	all := uint16(0)
-	for i := range out {
-		predicted := uint16(1) << (im.Precision - 1)
-		switch x := i % row; {
-		case x >= n:
-			predicted = sample(i - n)
-		case i >= row:
-			predicted = sample(i - row)
+	for y := range im.Rows {
+		if im.Precision > 8 {
+			for i := range row {
+				row[i] = binary.LittleEndian.Uint16(im.Pixels[2*(y*width+i):])
+			}
+		} else {
+			for i, b := range im.Pixels[y*width:][:width] {
+				row[i] = uint16(b)
+			}
 		}
-		s := sample(i)
-		all |= s
-		out[i] = int16(s - predicted)
+		to := out[y*width:][:width]
+		for i := range n {
+			predicted := above[i]
+			if y == 0 {
+				predicted = 1 << (im.Precision - 1)
+			}
+			to[i] = int16(row[i] - predicted)
+			all |= row[i]
+		}
+		for i := n; i < len(row); i++ {
+			to[i] = int16(row[i] - row[i-n])
+			all |= row[i]
+		}
+		row, above = above, row
 	}
 	return out, uint32(all)>>im.Precision == 0
 }

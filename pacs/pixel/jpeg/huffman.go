@@ -3,7 +3,27 @@ package jpeg
 import "fmt"
 
 // lookBits is how many bits of a code are looked up at once.
-const lookBits = 10
+const lookBits = 11
+
+// huffmanTable is a table as the stream defines it. What decoding needs is made
+// when a scan uses it: there may be any number of tables.
+type huffmanTable struct {
+	counts [16]byte // of codes by their length, from 1
+	values []byte
+	ac     bool
+	made   *huffman
+}
+
+func (t *huffmanTable) huffman() (*huffman, error) {
+	if t.values == nil {
+		return nil, fmt.Errorf("%w: a Huffman table is missing", ErrDamaged)
+	}
+	var err error
+	if t.made == nil {
+		t.made, err = newHuffman(t.counts, t.values, t.ac)
+	}
+	return t.made, err
+}
 
 // huffman is a table for decoding (T.81 annex C and F.2.2.3).
 type huffman struct {

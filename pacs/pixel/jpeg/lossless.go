@@ -48,8 +48,9 @@ func (f *losslessFrame) scan(sc scan) error {
 	// The rows above and the ones at hand, in samples before the point transform.
 	above, row := make([][]uint16, n), make([][]uint16, n)
 	for i, c := range sc.components {
-		if tables[i] = f.dc[c.dc]; tables[i] == nil {
-			return fmt.Errorf("%w: a Huffman table is missing", ErrDamaged)
+		var err error
+		if tables[i], err = f.dc[c.dc].huffman(); err != nil {
+			return err
 		}
 		if f.done[c.index] {
 			return fmt.Errorf("%w: a component comes twice", ErrDamaged)

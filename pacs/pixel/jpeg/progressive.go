@@ -9,18 +9,26 @@ func (f *dctFrame[S]) progressiveScan(sc scan) error {
 	if start > end || end > 63 || start == 0 && end != 0 || start > 0 && len(sc.components) != 1 || low > 13 || high != 0 && high != low+1 {
 		return fmt.Errorf("%w: a scan of coefficients %d to %d, bits %d to %d", ErrDamaged, start, end, high, low)
 	}
-	for _, c := range sc.components {
+	var tables [4]*huffman
+	for i, c := range sc.components {
 		p := &f.planes[c.index]
 		if p.quant == nil {
 			if p.quant = f.quant[f.components[c.index].quant]; p.quant == nil {
 				return fmt.Errorf("%w: a quantisation table is missing", ErrDamaged)
 			}
 		}
-		switch {
-		case start == 0 && high == 0 && f.dc[c.dc] == nil, start > 0 && f.ac[c.ac] == nil:
-			return fmt.Errorf("%w: a Huffman table is missing", ErrDamaged)
-		case start > 0 && !f.done[c.index]:
+		if start > 0 && !f.done[c.index] {
 			return fmt.Errorf("%w: a component begins without its first coefficients", ErrDamaged)
+		}
+		table := &f.dc[c.dc]
+		if start > 0 {
+			table = &f.ac[c.ac]
+		}
+		if start > 0 || high == 0 { // one bit more of the first coefficients has no codes
+			var err error
+			if tables[i], err = table.huffman(); err != nil {
+				return err
+			}
 		}
 		f.done[c.index] = true
 	}
@@ -37,7 +45,7 @@ func (f *dctFrame[S]) progressiveScan(sc scan) error {
 		ok := true
 		switch {
 		case start == 0 && high == 0:
-			size := f.bits.symbol(f.dc[c.dc])
+			size := f.bits.symbol(tables[i])
 			if ok = size >= 0 && size <= 15; ok {
 				dcPred[i] += f.bits.extended(size)
 				block[0] = int16(dcPred[i] << low)
@@ -47,9 +55,9 @@ func (f *dctFrame[S]) progressiveScan(sc scan) error {
 				block[0] |= 1 << low
 			}
 		case high == 0:
-			ok = f.bits.firstBand(f.ac[c.ac], start, end, low, &eobRun, block)
+			ok = f.bits.firstBand(tables[i], start, end, low, &eobRun, block)
 		default:
-			ok = f.bits.refineBand(f.ac[c.ac], start, end, low, &eobRun, block)
+			ok = f.bits.refineBand(tables[i], start, end, low, &eobRun, block)
 		}
 		if !ok {
 			return errCode()

@@ -51,7 +51,7 @@ type stream struct {
 	adobe      int // colour transform, -1 for none
 
 	quant   [4]*[64]int32 // in natural order
-	dc, ac  [4]*huffman
+	dc, ac  [4]huffmanTable
 	restart int // interval in MCUs, 0 for none
 
 	bits  bitReader
@@ -338,14 +338,10 @@ func (s *stream) huffmanTables(body []byte) error {
 		if class > 1 || to > 3 || n > 256 || n > len(body) {
 			return fmt.Errorf("%w: a Huffman table is wrong", ErrDamaged)
 		}
-		h, err := newHuffman(counts, body[:n], class == 1)
-		if err != nil {
-			return err
-		}
 		if class == 1 {
-			s.ac[to] = h
+			s.ac[to] = huffmanTable{counts: counts, values: body[:n], ac: true}
 		} else {
-			s.dc[to] = h
+			s.dc[to] = huffmanTable{counts: counts, values: body[:n]}
 		}
 		body = body[n:]
 	}
