@@ -61,7 +61,7 @@ describe('worklist', () => {
       assert.ok(first.includes(word), `${word} in ${first}`);
     assert.match(await rows().nth(2).innerText(), /−00:1/);
     await page.keyboard.press('ArrowDown');
-    await page.locator('.preview canvas[data-state=drawn]').first().waitFor();
+    await page.locator('.preview .thumbnail[data-state=drawn]').first().waitFor();
     await shot('worklist');
     await assertAccessible(page, 'worklist');
     await assertFits(page, 'worklist');
@@ -459,7 +459,7 @@ describe('languages and light', () => {
       await page.waitForFunction((expected) => document.querySelector('.topbar nav').innerText.includes(expected), word);
       assert.equal(await page.getAttribute('html', 'lang'), language);
       await page.keyboard.press('ArrowDown');
-      await page.locator('.preview canvas[data-state=drawn]').first().waitFor();
+      await page.locator('.preview .thumbnail[data-state=drawn]').first().waitFor();
       await assertFits(page, `worklist in ${language}`);
       await shot(`worklist-${language}`);
       await page.keyboard.press('Enter');
@@ -481,7 +481,7 @@ describe('languages and light', () => {
     await page.getByRole('button', { name: 'Yorugʻ koʻrinish' }).click();
     assert.equal(await page.getAttribute('html', 'data-theme'), 'light');
     await page.keyboard.press('ArrowDown');
-    await page.locator('.preview canvas[data-state=drawn]').first().waitFor();
+    await page.locator('.preview .thumbnail[data-state=drawn]').first().waitFor();
     await assertAccessible(page, 'light worklist');
     await shot('worklist-light');
     await page.keyboard.press('Enter');

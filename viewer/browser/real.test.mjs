@@ -50,7 +50,7 @@ test('a radiologist reads and signs', { timeout: 180_000 }, async () => {
   const row = page.locator(`tr[data-task="${task.id}"]`);
   await row.click();
   assert.ok((await row.innerText()).includes(study.patient.name));
-  await page.locator('.preview canvas[data-state=drawn]').first().waitFor();
+  await page.locator('.preview .thumbnail[data-state=drawn]').first().waitFor();
   await shot('worklist');
   await assertAccessible(page, 'worklist');
 

@@ -400,6 +400,36 @@ export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
     return null;
   });
 
+  // The archive gives a JPEG; a bitmap needs no encoder.
+  const sendThumbnail = (res, s) => {
+    const side = 80;
+    const pixels = frame(s.body, s.rows, s.columns, s.spacing, s.z0 + Math.floor(s.slices / 2) * s.thickness);
+    const bitmap = Buffer.alloc(54 + side * side * 3);
+    bitmap.write('BM');
+    bitmap.writeUInt32LE(bitmap.length, 2);
+    bitmap.writeUInt32LE(54, 10);
+    bitmap.writeUInt32LE(40, 14);
+    bitmap.writeInt32LE(side, 18);
+    bitmap.writeInt32LE(-side, 22); // from the top
+    bitmap.writeUInt16LE(1, 26);
+    bitmap.writeUInt16LE(24, 28);
+    for (let y = 0; y < side; y++) {
+      for (let x = 0; x < side; x++) {
+        const value = pixels.readUInt16LE(2 * (Math.floor((y * s.rows) / side) * s.columns + Math.floor((x * s.columns) / side))) + bodies[s.body].intercept;
+        const gray = Math.max(0, Math.min(255, Math.round(((value - s.center) / s.width + 0.5) * 255)));
+        bitmap.fill(gray, 54 + 3 * (y * side + x), 57 + 3 * (y * side + x));
+      }
+    }
+    res.writeHead(200, { 'Content-Type': 'image/bmp', 'Cache-Control': 'private, no-cache' });
+    res.end(bitmap);
+    return null;
+  };
+  on('GET', `${dw}/thumbnail`, ({ args, res, session: { user } }) => sendThumbnail(res, findSeries(args[0], args[1], user)));
+  on('GET', '/dicom-web/studies/{s}/thumbnail', ({ args, res, session: { user } }) => {
+    const [first] = findStudy(args[0], user).series;
+    return sendThumbnail(res, first);
+  });
+
   function steer(body) {
     if (body.reset) {
       world = makeWorld();

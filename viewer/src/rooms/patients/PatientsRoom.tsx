@@ -8,6 +8,7 @@ import { describe, Sex } from '../../parts/patient';
 import { ProblemNote } from '../../parts/problem';
 import { href } from '../../parts/route';
 import { useUser } from '../../parts/session';
+import { StudyThumbnail } from '../../parts/thumbnail';
 import { useWords } from '../../words';
 import { dicomDate, dicomTime } from '../../words/dates';
 
@@ -54,6 +55,7 @@ export function PatientsRoom() {
         {studies.map((study) => (
           <li key={study.study_uid}>
             <a className="study-card" href={href('study', study.study_uid)}>
+              <StudyThumbnail studyUID={study.study_uid} alt={describe(study, study.modalities.join(' '))} />
               <span className="study-who">
                 <strong>
                   <bdi>{study.patient.name}</bdi> <Sex sex={study.patient.sex} /> {study.patient.age !== undefined && <span className="figures">{study.patient.age}</span>}

@@ -1,13 +1,12 @@
-import { lazy, Suspense, useEffect } from 'react';
+import { useEffect } from 'react';
 import { api } from '../../api/client';
 import { prime, useResource } from '../../api/resource';
 import type { Task } from '../../api/schema';
 import { Icon } from '../../parts/icons';
 import { describe } from '../../parts/patient';
+import Thumbnail from '../../parts/thumbnail';
 import { useWords } from '../../words';
 import { dicomDate } from '../../words/dates';
-
-const Thumbnail = lazy(() => import('../../parts/thumbnail'));
 
 /** What is known of the selected study before it is opened. */
 export function Preview({ task, onOpen, onReserve, onClose }: { task: Task; onOpen: () => void; onReserve: (() => void) | undefined; onClose: () => void }) {
@@ -64,9 +63,7 @@ export function Preview({ task, onOpen, onReserve, onClose }: { task: Task; onOp
           .slice(0, 6)
           .map((series) => (
             <figure key={series.series_uid} data-picture>
-              <Suspense fallback={<div className="thumbnail" />}>
-                <Thumbnail studyUID={study.study_uid} series={series} />
-              </Suspense>
+              <Thumbnail studyUID={study.study_uid} series={series} />
               <figcaption title={series.description}>{series.description || series.modality}</figcaption>
             </figure>
           ))}
