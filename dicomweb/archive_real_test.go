@@ -45,7 +45,7 @@ func realArchive(t *testing.T, held func(error)) *httptest.Server {
 }
 
 // openReal is realArchive with what it works on.
-func openReal(t *testing.T, held func(error)) (*httptest.Server, *index.Index, *file.Store) {
+func openReal(t *testing.T, held func(error), edit ...func(*Options)) (*httptest.Server, *index.Index, *file.Store) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ix, err := index.Open(ctx, indextest.New(t, migrate))
@@ -85,6 +85,9 @@ func openReal(t *testing.T, held func(error)) (*httptest.Server, *index.Index, *
 				return pacs.Scope{Who: "elsewhere", FacilityIDs: []int64{99}}, "elsewhere", "ELSEWHERE", "", true
 			}
 			return pacs.System("test"), "test", pacs.Unassigned, "", true
+		}
+		for _, e := range edit {
+			e(o)
 		}
 	}))
 	t.Cleanup(server.Close)

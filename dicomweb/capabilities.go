@@ -86,6 +86,10 @@ var transactions = map[string]transaction{
 }
 
 func init() {
+	for _, path := range []string{"/studies/:study", "/studies/:study/series/:series", "/studies/:study/series/:series/instances/:instance"} {
+		transactions["POST "+path+"/reject/:code"] = transaction{name: "Reject", section: "(IHE RAD-66)"}
+		transactions["DELETE "+path] = transaction{name: "Reject", section: "(IHE RAD-66)"}
+	}
 	// Pictures of each level.
 	for path, name := range map[string]string{
 		"/studies/:study": "Study", "/studies/:study/series/:series": "Series", "/studies/:study/series/:series/instances/:instance": "Instance",

@@ -8,11 +8,17 @@ import (
 	"testing"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/index"
 )
 
 // Every route says what can be done with it, and nothing else.
 func TestCapabilitiesAreTheRoutes(t *testing.T) {
-	h := serve(twoImages(t)).(*gin.Engine)
+	h := serve(twoImages(t), func(o *Options) {
+		o.Rejections = new(index.Index)
+		o.Rejecting = func(*gin.Context, pacs.Study, string, pacs.RejectionReason, string) error { return nil }
+	}).(*gin.Engine)
 	methods := map[string][]string{}
 	for _, r := range h.Routes() {
 		methods[r.Path] = append(methods[r.Path], r.Method)

@@ -92,6 +92,10 @@ type Options struct {
 	// MaxParts is how many instances one STOW-RS request may hold; 50,000
 	// when 0.
 	MaxParts int
+	// Rejections and Rejecting let callers reject what is stored; without them
+	// there are no routes for that.
+	Rejections Rejections
+	Rejecting  Rejecting
 	// TempDir is where bulk data waits that STOW-RS gets apart from its metadata;
 	// that of the system when "".
 	TempDir string
@@ -164,6 +168,15 @@ func Register(r gin.IRouter, o Options) {
 	// Store, PS3.18 10.5.
 	post("/studies", s.store)
 	post(study, s.store)
+
+	// Reject, IHE RAD TF-2 4.66.
+	if o.Rejections != nil && o.Rejecting != nil {
+		for _, resource := range []string{study, series, instance} {
+			post(resource+"/reject/:code", s.rejectByCode)
+			r.DELETE(resource, s.handle(s.remove))
+			table.add(resource, http.MethodDelete)
+		}
+	}
 
 	// Capabilities, PS3.18 8.9: last, of all that is there.
 	s.capabilities(r, &table)

@@ -411,6 +411,7 @@ func (n *Node) startWeb(registry *prometheus.Registry) error {
 		Associations: n.talk,
 	}).Register(server.API())
 	dicomweb.Register(server.DICOMweb(), dicomweb.Options{
+		Rejections: n.Index, Rejecting: n.rejecting,
 		Index: n.Index, Packs: &publish.Packs{Index: n.Index, Store: n.store}, Receiver: n.Journal,
 		Codecs:         n.codecs(),
 		Thumbnails:     n.previews,

@@ -35,6 +35,7 @@ const (
 	ChangesRead     Action = "changes.read"     // what others follow the archive by
 	DICOMwebRead    Action = "dicomweb.read"    // QIDO-RS, WADO-RS
 	DICOMwebWrite   Action = "dicomweb.write"   // STOW-RS
+	StudyReject     Action = "study.reject"     // hide instances, and show them again
 )
 
 // Scopes of tokens.
@@ -59,14 +60,14 @@ var grants = map[string][]Action{
 		StudyRead, TaskRead, TaskClaim, ReportRead, ReportReadDraft, ReportWrite, ReportSign, DeliveryRead, OrderRead, DICOMwebRead,
 	},
 	string(pacs.Clinician):  {StudyRead, ReportRead, OrderRead, OrderWrite, DICOMwebRead},
-	string(pacs.Technician): {StudyRead, OrderRead, OrderWrite, DICOMwebRead, DICOMwebWrite},
+	string(pacs.Technician): {StudyRead, OrderRead, OrderWrite, DICOMwebRead, DICOMwebWrite, StudyReject},
 	string(pacs.Registrar):  {OrderRead, OrderWrite},
 	string(pacs.FacilityAdministrator): {
 		StudyRead, TaskRead, DeliveryRead, OrderRead, OrderWrite, AdminDevices, AdminUsers, AdminQuarantine, AdminPatients,
 	},
 	string(pacs.Administrator): {
 		StudyRead, TaskRead, ReportRead, DeliveryRead, DeliveryRetry, OrderRead, OrderWrite, DICOMwebRead, DICOMwebWrite,
-		AdminFacilities, AdminDevices, AdminUsers, AdminTokens, AdminRules, AdminStatus, AdminQuarantine, AdminPatients, AdminStorage, AdminForwarding, ChangesRead,
+		AdminFacilities, AdminDevices, AdminUsers, AdminTokens, AdminRules, AdminStatus, AdminQuarantine, AdminPatients, AdminStorage, AdminForwarding, ChangesRead, StudyReject,
 	},
 
 	ScopeDICOMwebRead:  {DICOMwebRead},

@@ -42,6 +42,7 @@ type NewInstance struct {
 	pacs.Instance
 	Sender  string
 	Channel pacs.Channel
+	Note    *Note // what a rejection note says; nil for any other instance
 }
 
 // Added is what an addition has led to.
@@ -50,6 +51,8 @@ type Added struct {
 	FacilityID  int64
 	New         int // instances that were not there before
 	Completions int // how often the study has been completed before
+
+	rejects bool // there are rejection notes in the study
 }
 
 // ErrContradiction is the cause of a Conflict from Add: the study UID belongs
@@ -75,6 +78,9 @@ type KnownVersion struct {
 	// PixelsDeleted: what was received is no longer whole. The same bytes, added
 	// under the same version, restore it.
 	PixelsDeleted bool
+	// Expired: it was rejected because its retention had expired, and is shown
+	// again when the same bytes are added under the same version.
+	Expired bool
 }
 
 // KnownStudy is what the index has of a study already.
@@ -128,10 +134,10 @@ func (ix *Index) Known(ctx context.Context, studyUID string, sopUIDs []string) (
 		KnownVersion
 	}
 	rows, err := collect(ctx, ix.pool, `
-		SELECT sop_uid, version, `+ReceivedHash+`, pixels_deleted IS NOT NULL FROM instance i
-		WHERE study_row = $1 AND sop_uid = ANY($2) ORDER BY version`, []any{id, sopUIDs},
+		SELECT sop_uid, version, `+ReceivedHash+`, pixels_deleted IS NOT NULL, coalesce(rejected = $3, false) FROM instance i
+		WHERE study_row = $1 AND sop_uid = ANY($2) ORDER BY version`, []any{id, sopUIDs, string(pacs.RetentionExpired)},
 		func(r pgx.CollectableRow) (row row, err error) {
-			err = r.Scan(&row.uid, &row.Version, &row.SHA256, &row.PixelsDeleted)
+			err = r.Scan(&row.uid, &row.Version, &row.SHA256, &row.PixelsDeleted, &row.Expired)
 			return row, err
 		})
 	for _, r := range rows {
@@ -179,6 +185,10 @@ func add(ctx context.Context, tx pgx.Tx, a Addition) (Added, error) {
 		return out, err
 	}
 	out.New = c.added
+	noted, err := addNotes(ctx, tx, out.StudyID, a.Instances)
+	if err != nil {
+		return out, err
+	}
 	switch {
 	case c.added > 0 && retired:
 		return out, ErrRetired
@@ -194,7 +204,10 @@ func add(ctx context.Context, tx pgx.Tx, a Addition) (Added, error) {
 		}
 	}
 	if out.New == 0 {
-		return out, nil
+		if noted {
+			err = settleAdded(ctx, tx, a, out)
+		}
+		return out, err
 	}
 	_, err = tx.Exec(ctx, `
 		WITH of AS (UPDATE series SET instance_count = instance_count + $4, has_pixels = has_pixels OR $5 WHERE id = $6)
@@ -212,12 +225,16 @@ func add(ctx context.Context, tx pgx.Tx, a Addition) (Added, error) {
 		return out, err
 	}
 	received := Change{Kind: StudyReceived, FacilityID: out.FacilityID, StudyUID: a.Study.StudyInstanceUID, SeriesUID: a.Series.SeriesInstanceUID, Instances: c.added}
-	if c.added == c.fresh+c.restored {
-		return out, RecordChange(ctx, tx, received)
+	changes := []Change{received}
+	if c.added != c.fresh+c.restored {
+		superseded := received
+		superseded.Kind, superseded.Instances = InstanceSuperseded, c.added-c.fresh-c.restored
+		changes = append(changes, superseded)
 	}
-	superseded := received
-	superseded.Kind, superseded.Instances = InstanceSuperseded, c.added-c.fresh-c.restored
-	return out, RecordChange(ctx, tx, received, superseded)
+	if err := RecordChange(ctx, tx, changes...); err != nil || !noted && !out.rejects {
+		return out, err
+	}
+	return out, settleAdded(ctx, tx, a, out)
 }
 
 func facilityID(ctx context.Context, tx pgx.Tx, code string) (id int64, err error) {
@@ -250,11 +267,11 @@ func addStudy(ctx context.Context, tx pgx.Tx, a Addition, of owner, out *Added) 
 		ON CONFLICT (study_uid) DO UPDATE SET updated_at = study.updated_at,
 			amended = study.amended OR EXCLUDED.amended, amended_at = coalesce(study.amended_at, EXCLUDED.amended_at),
 			deleted_at = NULL, received_at = CASE WHEN study.deleted_at IS NULL THEN least(study.received_at, EXCLUDED.received_at) ELSE EXCLUDED.received_at END
-		RETURNING id, patient_row, facility_row, completions`,
+		RETURNING id, patient_row, facility_row, completions, EXISTS (SELECT FROM rejection r WHERE r.study_row = study.id)`,
 		s.StudyInstanceUID, of.patient, out.FacilityID, text(s.Date, maxCode), text(s.Time, maxCode), identity(s.AccessionNumber), identity(s.StudyID),
 		text(s.Description, maxDescription), text(s.ReferringPhysician, maxName), text(s.Question, maxQuestion), s.ReceivedAt, object(s.Attributes),
 		of.received, of.amended || a.Amended, text(a.Series.Modality, maxCode)).
-		Scan(&out.StudyID, &patient, &facility, &out.Completions)
+		Scan(&out.StudyID, &patient, &facility, &out.Completions, &out.rejects)
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,8 @@ const (
 	PatientUndone      = "patient.undone"
 	StudyDeleted       = "study.deleted"
 	PixelsDeleted      = "study.pixels_deleted"
+	InstancesRejected  = "study.rejected" // some or all instances are not shown any more
+	InstancesRestored  = "study.restored" // some that were not are shown again
 	QuarantineReleased = "quarantine.released"
 )
 

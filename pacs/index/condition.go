@@ -271,6 +271,7 @@ func (c *conditions) anyOf(column string, values []string) {
 }
 
 func (c *conditions) unlisted(alias string, f pacs.StudyFilter) {
+	c.clauses = append(c.clauses, "NOT "+alias+".hidden") // all of it is rejected
 	c.oneOf(alias+".study_uid", f.StudyInstanceUIDs)
 	c.text(alias+".accession_number", f.AccessionNumber)
 	if strings.Trim(f.AccessionNumber, "*") != "" {

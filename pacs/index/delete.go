@@ -55,6 +55,7 @@ func DeleteStudy(ctx context.Context, tx pgx.Tx, studyID int64) error {
 	for _, statement := range []string{
 		`UPDATE pack SET retired_at = clock_timestamp() WHERE retired_at IS NULL AND series_row IN (SELECT id FROM series WHERE study_row = $1)`,
 		`DELETE FROM instance WHERE study_row = $1`,
+		`DELETE FROM rejection WHERE study_row = $1`,
 		`DELETE FROM series WHERE study_row = $1`,
 	} {
 		if _, err := tx.Exec(ctx, statement, studyID); err != nil {
@@ -273,22 +274,24 @@ func MovePack(ctx context.Context, tx pgx.Tx, studyID, from, to int64) error {
 // reconcile looks at an instance that can't be added because there is a row of
 // this version. It is the same instance when what was received is: then nothing
 // changes, unless a policy has deleted the pixel data, which the new one has;
-// that is undone. Anything else is ErrRaced. more is how many bytes the instance
+// that is undone; or it was rejected because its retention had expired: then it
+// is received anew. Anything else is ErrRaced. more is how many bytes the instance
 // has more than before.
 func reconcile(ctx context.Context, tx pgx.Tx, in *NewInstance, studyID, packID int64) (restored bool, more int64, err error) {
 	var received, kept []byte
-	var deleted bool
+	var deleted, expired bool
 	var length, old int64
-	if err := tx.QueryRow(ctx, `SELECT `+ReceivedHash+`, sha256, pixels_deleted IS NOT NULL, length, pack_row FROM instance i WHERE study_row = $1 AND sop_uid = $2 AND version = $3`,
-		studyID, in.SOPInstanceUID, in.Version).Scan(&received, &kept, &deleted, &length, &old); err != nil {
+	if err := tx.QueryRow(ctx, `SELECT `+ReceivedHash+`, sha256, pixels_deleted IS NOT NULL, coalesce(rejected = $4, false) AND received_at < $5, length, pack_row
+		FROM instance i WHERE study_row = $1 AND sop_uid = $2 AND version = $3`,
+		studyID, in.SOPInstanceUID, in.Version, string(pacs.RetentionExpired), in.ReceivedAt).Scan(&received, &kept, &deleted, &expired, &length, &old); err != nil {
 		return false, 0, err
 	}
 	switch {
-	case bytes.Equal(kept, in.SHA256):
+	case !expired && bytes.Equal(kept, in.SHA256):
 		return false, 0, nil
 	case !bytes.Equal(received, in.ReceivedSHA256()):
 		return false, 0, ErrRaced
-	case !deleted || in.PixelsDeleted != nil:
+	case !expired && !deleted || in.PixelsDeleted != nil:
 		return false, 0, nil
 	}
 	pixels, frameMap, err := pixelColumns(in.Location.PixelData)
@@ -301,10 +304,11 @@ func reconcile(ctx context.Context, tx pgx.Tx, in *NewInstance, studyID, packID 
 	}
 	_, err = tx.Exec(ctx, `
 		UPDATE instance SET pack_row = $4, pack_offset = $5, length = $6, dataset_offset = $7, sha256 = $8, pixels = $9,
-			frames = $10, transfer_syntax = $11, compressed = $12, charset = $13, frame_map = $14, pixels_deleted = NULL
+			frames = $10, transfer_syntax = $11, compressed = $12, charset = $13, frame_map = $14, pixels_deleted = NULL,
+			received_at = CASE WHEN $15 THEN $16 ELSE received_at END
 		WHERE study_row = $1 AND sop_uid = $2 AND version = $3`,
 		studyID, in.SOPInstanceUID, in.Version, packID, in.Location.Offset, in.Location.Length, in.Location.DatasetOffset, in.SHA256, pixels, in.FrameCount,
-		in.TransferSyntaxUID, compressed, text(in.Charset, maxCode), frameMap)
+		in.TransferSyntaxUID, compressed, text(in.Charset, maxCode), frameMap, expired, in.ReceivedAt)
 	if err != nil {
 		return false, 0, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -115,6 +116,7 @@ func (ix *Index) Series(ctx context.Context, scope pacs.Scope, f pacs.SeriesFilt
 	var c conditions
 	c.scope(scope, "s.facility_row")
 	c.series(f)
+	c.clauses = append(c.clauses, "e.instance_count > 0") // the rest is rejected
 	if f.After != "" {
 		at, err := parseCursor(f.After)
 		if err != nil {
@@ -148,7 +150,7 @@ func (ix *Index) Series(ctx context.Context, scope pacs.Scope, f pacs.SeriesFilt
 func (ix *Index) Instances(ctx context.Context, scope pacs.Scope, f pacs.InstanceFilter) ([]pacs.Instance, string, error) {
 	var c conditions
 	c.scope(scope, "s.facility_row")
-	c.clauses = append(c.clauses, "i.current")
+	c.clauses = append(c.clauses, "i.current", "i.rejected IS NULL")
 	c.instance(f)
 	if f.After != "" {
 		at, err := parseCursor(f.After)
@@ -216,7 +218,7 @@ func (ix *Index) PacksOf(ctx context.Context, scope pacs.Scope, studyUID, series
 	c.add("s.study_uid = %s AND e.series_uid = %s", studyUID, seriesUID)
 	packs, err := collectByUID(ctx, ix.pool, `
 		SELECT k.id, k.key, k.bytes, k.meta_offset, k.meta_length, k.described,
-			array_agg(i.sop_uid) FILTER (WHERE i.current), count(*)
+			array_agg(i.sop_uid) FILTER (WHERE i.current AND i.rejected IS NULL), count(*)
 		FROM study s JOIN series e ON e.study_row = s.id
 			JOIN instance i ON i.study_row = s.id AND i.series_row = e.id
 			JOIN pack k ON k.id = i.pack_row
@@ -229,7 +231,8 @@ func (ix *Index) PacksOf(ctx context.Context, scope pacs.Scope, studyUID, series
 	if err != nil {
 		return nil, err
 	}
-	if len(packs) == 0 {
+	// Of a series of which all is rejected nothing is shown.
+	if !slices.ContainsFunc(packs, func(p SeriesPack) bool { return len(p.Current) > 0 }) {
 		return nil, pacs.Errorf(pacs.NotFound, "There is no such series")
 	}
 	return packs, nil
@@ -287,7 +290,7 @@ func (ix *Index) MiddleInstances(ctx context.Context, scope pacs.Scope, studyID 
 			SELECT i.series_row, i.sop_uid,
 				row_number() OVER w AS place, count(*) OVER (PARTITION BY i.series_row) AS total
 			FROM instance i JOIN study s ON s.id = i.study_row
-			WHERE i.current AND i.frames > 0 AND `+c.where()+`
+			WHERE i.current AND i.rejected IS NULL AND i.frames > 0 AND `+c.where()+`
 			WINDOW w AS (PARTITION BY i.series_row ORDER BY coalesce(i.number, 0), i.sop_uid)) numbered
 		WHERE place = total / 2 + 1`, c.args, func(r pgx.CollectableRow) (row row, err error) {
 		err = r.Scan(&row.series, &row.uid)

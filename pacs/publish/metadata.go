@@ -49,6 +49,11 @@ func metadataTag(packs []index.SeriesPack) string {
 	h := fnv.New128a()
 	for _, k := range packs {
 		_, _ = io.WriteString(h, k.Key+" "+strconv.Itoa(len(k.Current))+"\n")
+		if len(k.Current) < k.Total {
+			// Which ones may change without their number: some are rejected, others restored.
+			slices.Sort(k.Current)
+			_, _ = io.WriteString(h, strings.Join(k.Current, ",")+"\n")
+		}
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

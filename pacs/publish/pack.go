@@ -30,6 +30,7 @@ type candidate struct {
 	instance pacs.Instance // its version and place come later
 	metadata []byte        // DICOM JSON
 	amended  bool          // whose it is goes by an administrator's word
+	note     *index.Note   // what it says when it is a rejection note
 }
 
 // examine reads a record's header again, and for the hash of its data set the
@@ -54,6 +55,7 @@ func examine(r *journal.Record) (*candidate, error) {
 		study:    describeStudy(ds),
 		series:   describeSeries(ds),
 		instance: describeInstance(header),
+		note:     describeNote(header.Dataset),
 		metadata: dicom.AppendJSON(nil, ds, dicom.JSONOptions{BulkURI: bulkURI(header, nil)}),
 	}
 	c.instance.SHA256 = sum
@@ -177,7 +179,7 @@ func addition(facility string, candidates []*candidate, members []member, key st
 		if in.ReceivedAt.Before(a.Study.ReceivedAt) {
 			a.Study.ReceivedAt = in.ReceivedAt
 		}
-		a.Instances = append(a.Instances, index.NewInstance{Instance: in, Sender: c.record.Sender, Channel: c.record.Channel})
+		a.Instances = append(a.Instances, index.NewInstance{Instance: in, Sender: c.record.Sender, Channel: c.record.Channel, Note: c.note})
 	}
 	return a
 }

@@ -325,12 +325,12 @@ const maxDescribed = 16 << 20
 
 // nextVersion is the version under which bytes with this hash are kept; 0 when
 // the index has them already, and the old one when it has them without their
-// pixel data.
+// pixel data or does not show them because their retention had expired.
 func nextVersion(known []index.KnownVersion, hash []byte) int {
 	next := 1
 	for _, k := range known {
 		if bytes.Equal(k.SHA256, hash) {
-			if k.PixelsDeleted {
+			if k.PixelsDeleted || k.Expired {
 				return k.Version
 			}
 			return 0

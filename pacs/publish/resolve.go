@@ -286,12 +286,12 @@ func (r *reindexing) settleStudies(ctx context.Context, studies string, args ...
 		UPDATE instance i SET current = (i.version = n.version) FROM newest n
 		WHERE i.study_row = n.study_row AND i.sop_uid = n.sop_uid AND i.current <> (i.version = n.version)`,
 		`WITH counted AS (
-			SELECT e.id, count(i.sop_uid) FILTER (WHERE i.current) AS instances FROM series e
+			SELECT e.id, count(i.sop_uid) FILTER (WHERE i.current AND i.rejected IS NULL) AS instances FROM series e
 			LEFT JOIN instance i ON i.study_row = e.study_row AND i.series_row = e.id
 			WHERE e.study_row IN (` + studies + `) GROUP BY e.id)
 		UPDATE series e SET instance_count = c.instances FROM counted c WHERE e.id = c.id AND e.instance_count <> c.instances`,
 		`WITH counted AS (
-			SELECT i.study_row, count(*) FILTER (WHERE i.current) AS instances, sum(i.length) AS bytes, max(i.received_at) AS last FROM instance i
+			SELECT i.study_row, count(*) FILTER (WHERE i.current AND i.rejected IS NULL) AS instances, sum(i.length) AS bytes, max(i.received_at) AS last FROM instance i
 			WHERE i.study_row IN (` + studies + `) GROUP BY i.study_row)
 		UPDATE study s SET instance_count = c.instances, bytes = c.bytes` + r.completed() + `
 		FROM counted c WHERE s.id = c.study_row`,

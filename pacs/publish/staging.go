@@ -140,7 +140,7 @@ func (s *staging) visit(in *ExaminedInstance, h *dicom.Header) error {
 		s.describes = version
 	}
 	told := row
-	row = index.NewInstance{Instance: describeInstance(h), Sender: told.Sender, Channel: told.Channel}
+	row = index.NewInstance{Instance: describeInstance(h), Sender: told.Sender, Channel: told.Channel, Note: describeNote(h.Dataset)}
 	row.Charset = fallbackOf(charset)
 	row.SHA256, row.ReceivedAt, row.PixelsDeleted, row.Compressed = in.SHA256, told.ReceivedAt, told.PixelsDeleted, told.Compressed
 	row.Location.Offset, row.Location.Length = in.Offset, in.Length
