@@ -262,8 +262,11 @@ func (f *Forwarding) settle(ctx context.Context, c claimed, r *record, why error
 		next = now.Add(pause(firstPause, longestPause, attempts))
 	case r.total == 0:
 		state, message = Cancelled, "There is nothing to send: the study or series is not in the archive any more"
-	case r.failed == 0:
+	case r.failed == 0 && r.before+r.sent >= r.total:
 		state = Sent
+	case r.failed == 0:
+		message = "Not everything was sent"
+		next = now.Add(pause(firstPause, longestPause, attempts))
 	case r.lasting == r.failed:
 		state, message = Failed, r.message()
 	default:

@@ -17,16 +17,25 @@ import (
 // Orthanc is a running Orthanc, empty, with the AE title ORTHANC.
 type Orthanc struct {
 	DICOM string // host:port
+	Web   string // http://host:port
 
 	t    testing.TB
-	web  string
 	http *http.Client
 }
 
+// DICOMweb is the plugin by which Orthanc speaks DICOMweb, below /dicom-web.
+const DICOMweb = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
+
 // StartOrthanc runs Orthanc. It knows an archive with the AE title TASVIR at that
-// address as its modality "tasvir".
-func StartOrthanc(t testing.TB, archive string) *Orthanc {
+// address as its modality "tasvir". Without a plugin that is asked for, the test is
+// skipped, or fails under TASVIR_TEST_REQUIRE=1.
+func StartOrthanc(t testing.TB, archive string, plugins ...string) *Orthanc {
 	t.Helper()
+	for _, plugin := range plugins {
+		if _, err := os.Stat(plugin); err != nil {
+			Path(t, plugin)
+		}
+	}
 	const elsewhere = "/usr/sbin/Orthanc" // not in an ordinary user's PATH
 	binary := elsewhere
 	if _, err := os.Stat(elsewhere); err != nil {
@@ -39,7 +48,7 @@ func StartOrthanc(t testing.TB, archive string) *Orthanc {
 	addresses, _ := Serve(t, 2, func(ports []string) *exec.Cmd {
 		dir := t.TempDir()
 		config, err := json.Marshal(map[string]any{
-			"StorageDirectory": dir, "IndexDirectory": dir, "Plugins": []string{},
+			"StorageDirectory": dir, "IndexDirectory": dir, "Plugins": append([]string{}, plugins...),
 			"HttpPort": json.Number(ports[0]), "RemoteAccessAllowed": false, "AuthenticationEnabled": false,
 			"DicomPort": json.Number(ports[1]), "DicomAet": "ORTHANC",
 			"DicomModalities": map[string]any{"tasvir": []any{"TASVIR", host, json.Number(port)}},
@@ -54,7 +63,7 @@ func StartOrthanc(t testing.TB, archive string) *Orthanc {
 		}
 		return exec.Command(binary, file)
 	})
-	o := &Orthanc{DICOM: addresses[1], t: t, web: "http://" + addresses[0], http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+	o := &Orthanc{DICOM: addresses[1], t: t, Web: "http://" + addresses[0], http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
 	for deadline := time.Now().Add(startPatience); ; time.Sleep(20 * time.Millisecond) {
 		_, err := o.call(http.MethodGet, "/system", nil)
 		if err == nil {
@@ -95,7 +104,7 @@ func (o *Orthanc) Upload(file []byte) {
 }
 
 func (o *Orthanc) call(method, path string, body []byte) ([]byte, error) {
-	rq, err := http.NewRequestWithContext(o.t.Context(), method, o.web+path, bytes.NewReader(body))
+	rq, err := http.NewRequestWithContext(o.t.Context(), method, o.Web+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

@@ -59,7 +59,7 @@ export function ForwardingPage() {
         },
         { head: t('admin.condition'), cell: (r) => (r.condition ? <code>{r.condition}</code> : <span className="secondary">{t('admin.always')}</span>) },
         { head: t('forwarding.target'), cell: (r) => <code>{r.target.name}</code> },
-        { head: t('queue.when'), cell: (r) => <span className="figures">{r.window ? `${r.window.from}–${r.window.until}` : ''}</span> },
+        { head: t('forwarding.time'), cell: (r) => <span className="figures">{r.window ? `${r.window.from}–${r.window.until}` : ''}</span> },
         {
           head: t('queue.state'),
           cell: (r) =>

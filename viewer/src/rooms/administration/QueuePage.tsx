@@ -107,8 +107,7 @@ export function QueuePage() {
           </select>
           <span className="spread" />
           {filtered && page.items.length > 0 && (
-            <fieldset className="room-head">
-              <legend className="hidden">{t('queue.withAll')}</legend>
+            <>
               <span className="secondary" aria-hidden="true">
                 {t('queue.withAll')}
               </span>
@@ -117,7 +116,7 @@ export function QueuePage() {
                   {t(`queue.acts.${what}`)}
                 </button>
               ))}
-            </fieldset>
+            </>
           )}
         </div>
         <ProblemNote error={error ?? page.error} retry={() => void page.reload()} />
