@@ -63,8 +63,11 @@ type coding struct {
 	samples       []uint8
 	columns, rows int
 	quant         [64]int32 // natural order
-	dc, ac        *codes
-	pred          int32
+	// What forward gives is divided by 8 × quant: multiplied by 2³² over that,
+	// which is exact for what 8 bits can give.
+	inverse [64]uint64
+	dc, ac  *codes
+	pred    int32
 }
 
 // coding takes a component out of an image.
@@ -77,7 +80,9 @@ func (im *Image) coding(i, quality int) *coding {
 		scale = 5000 / quality
 	}
 	for k, q := range quantTables[t] {
-		c.quant[natural[k]] = max(1, min((int32(q)*int32(scale)+50)/100, 255))
+		z := natural[k]
+		c.quant[z] = max(1, min((int32(q)*int32(scale)+50)/100, 255))
+		c.inverse[z] = 1<<32/uint64(8*c.quant[z]) + 1
 	}
 	if im.Components == 1 {
 		c.samples = im.Pixels
@@ -126,19 +131,25 @@ func component601(i int, r, g, b int32) uint8 {
 // repeated.
 func (c *coding) encode(e *encoder, bx, by int) {
 	var block [64]int32
+	inside := 8*bx+8 <= c.columns
 	for y := range 8 {
 		row := c.samples[min(8*by+y, c.rows-1)*c.columns:]
+		if inside {
+			for x, v := range row[8*bx:][:8] {
+				block[8*y+x] = int32(v) - 128
+			}
+			continue
+		}
 		for x := range 8 {
 			block[8*y+x] = int32(row[min(8*bx+x, c.columns-1)]) - 128
 		}
 	}
 	forward(&block)
-	quantized := func(z uint8) int32 { // what forward gives is 8 times as large
-		v, q := block[z], 8*c.quant[z]
-		if v < 0 {
-			return -((-v + q/2) / q)
-		}
-		return (v + q/2) / q
+	quantized := func(z uint8) int32 { // to the nearest, halves away from zero
+		v := block[z&63]
+		sign := v >> 31
+		v = int32(uint64((v^sign)-sign+4*c.quant[z&63]) * c.inverse[z&63] >> 32)
+		return (v ^ sign) - sign
 	}
 	v := quantized(0)
 	e.coefficient(c.dc, 0, v-c.pred)

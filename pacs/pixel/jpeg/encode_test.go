@@ -130,3 +130,18 @@ func TestBaseline(t *testing.T) {
 		}
 	}
 }
+
+// Dividing by multiplication is exact.
+func TestQuantisation(t *testing.T) {
+	for quality := 1; quality <= 100; quality += 3 {
+		im := picture(1, 1, 1, 8, 1, 1)
+		c := im.coding(0, quality)
+		for z, q := range c.quant {
+			for v := uint64(0); v < 1<<15+1<<10; v += 7 {
+				if got := v * c.inverse[z] >> 32; got != v/uint64(8*q) {
+					t.Fatalf("%d / %d is %d", v, 8*q, got)
+				}
+			}
+		}
+	}
+}
