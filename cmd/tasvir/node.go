@@ -409,6 +409,7 @@ func (n *Node) startWeb(registry *prometheus.Registry) error {
 		Forwarding: n.forwarding,
 
 		Associations: n.talk,
+		Commitments:  n.commitments,
 	}).Register(server.API())
 	dicomweb.Register(server.DICOMweb(), dicomweb.Options{
 		Rejections: n.Index, Rejecting: n.rejecting,

@@ -165,9 +165,14 @@ func repeat(ctx context.Context, tx pgx.Tx, ae, transaction string, list []refer
 	case !slices.Equal(had, list):
 		return 0, errOtherList
 	}
+	return id, reopen(ctx, tx, id)
+}
+
+// reopen has a request answered anew: what was found out is forgotten.
+func reopen(ctx context.Context, tx pgx.Tx, id int64) error {
 	if _, err := tx.Exec(ctx, `UPDATE commitment_instance SET outcome = NULL WHERE commitment_row = $1`, id); err != nil {
-		return 0, err
+		return err
 	}
-	_, err = tx.Exec(ctx, `UPDATE commitment SET state = 'checking', requested_at = now(), ended_at = NULL, last_error = '' WHERE id = $1`, id)
-	return id, err
+	_, err := tx.Exec(ctx, `UPDATE commitment SET state = 'checking', requested_at = now(), ended_at = NULL, last_error = '' WHERE id = $1`, id)
+	return err
 }

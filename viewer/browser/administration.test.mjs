@@ -209,6 +209,23 @@ describe('forwarding', () => {
     await page.getByText('Bajarildi: 1').waitFor();
     await page.getByLabel('Holati').selectOption('cancelled');
     await page.locator('tbody tr', { hasText: 'Rahimova' }).getByText('Bekor qilingan').waitFor();
+describe('storage commitments', () => {
+  test('show what was asked and why it is not told; one is answered again', async () => {
+    await openAdministration();
+    await goTo('commitments');
+    const rows = page.locator('tbody tr');
+    await rows.nth(3).waitFor();
+    await rows.nth(0).getByText('120 / 250').waitFor();
+    await rows.nth(0).getByText('hali nomaʼlum: 130').waitFor();
+    await rows.nth(2).getByText('saqlanmagan: 2').waitFor();
+    await checkPage('commitments');
+    await page.getByLabel('Holati').selectOption('failed');
+    await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 1);
+    await rows.first().getByText('connection refused').waitFor();
+    await rows.first().getByRole('button').click();
+    await page.getByText('Hech kim soʻramagan.').waitFor();
+    await page.getByLabel('Holati').selectOption('checking');
+    await page.locator('tbody tr', { hasText: 'NUKUS_MR' }).getByText('tekshirilmoqda').waitFor();
   });
 });
 
@@ -341,7 +358,7 @@ describe('storage and retention', () => {
   test('on a phone, and in the other languages, nothing spills', async () => {
     await open('admin', { width: 400, height: 800 });
     await page.goto(`${page.url().split('#')[0]}#/administration/retention`);
-    for (const tab of ['devices', 'associations', 'forwarding', 'queue', 'records', 'quarantine', 'storage', 'retention']) {
+    for (const tab of ['devices', 'associations', 'commitments', 'forwarding', 'queue', 'records', 'quarantine', 'storage', 'retention']) {
       await goTo(tab);
       await page.getByRole('heading', { level: 1 }).waitFor();
       for (const language of ['ru', 'uz-Cyrl', 'en', 'uz-Latn']) {

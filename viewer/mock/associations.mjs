@@ -84,6 +84,37 @@ export function associationRoutes({ on, world, administrators, Refusal }) {
       transfer_syntaxes: [{ uid: '1.2.840.10008.1.2.1', name: 'Explicit VR Little Endian', taken: true }],
     };
   });
+  const asked = (id, minutes, more) => ({
+    id: String(id),
+    ae_title: 'URGUT_CT1',
+    facility: 'URGUT',
+    transaction_uid: `2.25.4711.${id}`,
+    state: 'reported',
+    requested_at: at(-minutes * 60_000),
+    ended_at: at(-minutes * 60_000 + 4000),
+    instances: 250,
+    safe: 250,
+    unsafe: 0,
+    ...more,
+  });
+  const commitments = [
+    asked(4, 1, { state: 'checking', ended_at: undefined, safe: 120 }),
+    asked(3, 30, { state: 'failed', ae_title: 'NUKUS_MR', facility: 'NUKUS', last_error: 'dial tcp 10.30.1.4:104: connect: connection refused' }),
+    asked(2, 90, { safe: 248, unsafe: 2 }),
+    asked(1, 200, {}),
+  ];
+  on('GET', '/api/admin/commitments', ({ query, session: { user } }) => {
+    administrators(user);
+    return {
+      commitments: commitments.filter((c) => own(user, c.facility) && c.ae_title.startsWith(query.get('ae') ?? '') && (!query.get('state') || c.state === query.get('state'))),
+    };
+  });
+  on('POST', '/api/admin/commitments/{k}/retry', ({ args, session: { user } }) => {
+    administrators(user);
+    const found = commitments.find((c) => c.id === args[0] && own(user, c.facility));
+    if (!found) throw new Refusal(404, 'not_found', 'There is none such.');
+    Object.assign(found, { state: 'checking', safe: 0, unsafe: 0, last_error: undefined, ended_at: undefined });
+  });
   on('GET', '/api/admin/associations', ({ query, session: { user } }) => {
     administrators(user);
     const other = (a) => (a.direction === 'in' ? a.calling : a.called);

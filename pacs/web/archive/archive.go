@@ -4,6 +4,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/tasvir-pacs/tasvir/pacs/associations"
+	"github.com/tasvir-pacs/tasvir/pacs/commitment"
 	"github.com/tasvir-pacs/tasvir/pacs/forward"
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/patients"
@@ -28,6 +29,8 @@ type API struct {
 	Patrol *patrol.Patrol
 	// Associations, when set, is the log of who talked to the archive.
 	Associations *associations.Log
+	// Commitments, when set, are the requests for storage commitment.
+	Commitments *commitment.Commitments
 	// Retention, when set, has routes for policies and legal holds.
 	Retention *retention.Retention
 	// Forwarding, when set, has routes for rules, targets and the queue.
@@ -51,6 +54,9 @@ func (a *API) Register(r gin.IRouter) {
 	}
 	if a.Associations != nil {
 		(&talk{a.Associations}).register(r)
+	}
+	if a.Commitments != nil {
+		(&promises{a.Commitments}).register(r)
 	}
 	if a.Retention != nil {
 		(&keeping{a.Retention}).register(r)

@@ -294,6 +294,22 @@ export interface Device {
   last_seen_at?: string;
 }
 
+export const commitmentStates = ['checking', 'reporting', 'reported', 'failed'] as const;
+
+export interface Commitment {
+  id: string;
+  ae_title: string;
+  facility?: string;
+  transaction_uid: string;
+  state: (typeof commitmentStates)[number];
+  requested_at: string;
+  ended_at?: string;
+  instances: number;
+  safe: number;
+  unsafe: number;
+  last_error?: string;
+}
+
 export interface Taken {
   uid: string;
   name: string;

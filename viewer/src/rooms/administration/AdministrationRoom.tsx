@@ -6,6 +6,7 @@ import { goTo, href } from '../../parts/route';
 import { useUser } from '../../parts/session';
 import { languageNames, languages, useWords } from '../../words';
 import { AssociationsPage } from './AssociationsPage';
+import { CommitmentsPage } from './CommitmentsPage';
 import { DevicesPage } from './DevicesPage';
 import { ForwardingPage } from './ForwardingPage';
 import { QuarantinePage } from './QuarantinePage';
@@ -16,9 +17,9 @@ import { StatusPage } from './StatusPage';
 import { StoragePage } from './StoragePage';
 import { Choices, Field, TablePage } from './TablePage';
 
-const tabs = ['facilities', 'devices', 'associations', 'forwarding', 'queue', 'people', 'groups', 'rules', 'records', 'quarantine', 'storage', 'retention', 'status'] as const;
+const tabs = ['facilities', 'devices', 'associations', 'commitments', 'forwarding', 'queue', 'people', 'groups', 'rules', 'records', 'quarantine', 'storage', 'retention', 'status'] as const;
 type Tab = (typeof tabs)[number];
-const ofFacility: Tab[] = ['devices', 'associations', 'people', 'records', 'quarantine'];
+const ofFacility: Tab[] = ['devices', 'associations', 'commitments', 'people', 'records', 'quarantine'];
 
 /** What administrators set up: a list on the left, a table, a side panel that edits. */
 export default function AdministrationRoom({ tab }: { tab: string | undefined }) {
@@ -35,6 +36,7 @@ export default function AdministrationRoom({ tab }: { tab: string | undefined })
     associations: () => <AssociationsPage />,
     forwarding: () => <ForwardingPage />,
     queue: () => <QueuePage />,
+    commitments: () => <CommitmentsPage />,
     people: () => <People />,
     groups: () => <Groups />,
     rules: () => <Rules />,
