@@ -56,7 +56,7 @@ func (s *service) frames(r *request) error {
 		if err != nil {
 			return err
 		}
-		for _, p := range pieces {
+		for _, p := range s.keptFrame(i, numbers[0], pieces, 1) {
 			a.add(p)
 		}
 		return s.send(r, a)
@@ -67,7 +67,7 @@ func (s *service) frames(r *request) error {
 		if err != nil {
 			return err
 		}
-		parts = append(parts, part{contentType: chosen.contentType(), pieces: pieces})
+		parts = append(parts, part{contentType: chosen.contentType(), pieces: s.keptFrame(i, n, pieces, len(numbers))})
 	}
 	a.etag = tag
 	var boundary string

@@ -156,21 +156,27 @@ func (s *service) retrieveInstances(r *request) error {
 	if refused != nil {
 		return refused
 	}
+	etag := hex.EncodeToString(sum.Sum(nil)[:16])
+	chosen := choices[only.TransferSyntaxUID][0]
+	served := etag
+	if !chosen.multipart {
+		served += "-s" // another representation than the multipart one
+	}
+	if len(recoded) == 0 && etagMatches(r.Request.Header.Values("If-None-Match"), served) {
+		amended = nil // nothing will be read
+	}
 	if err := s.amend(r, amended, parts); err != nil {
 		return err
 	}
-	etag := hex.EncodeToString(sum.Sum(nil)[:16])
-	chosen := choices[only.TransferSyntaxUID][0]
 	if len(recoded) > 0 {
 		return s.sendRecoded(r, etag, parts, recoded, choices)
 	}
-	a := answer{etag: etag}
+	a := answer{etag: served}
 	if !chosen.multipart {
 		a.contentType = mediaDICOM + ";transfer-syntax=" + chosen.transferSyntax
 		a.content = &content{}
 		a.add(parts[0].pieces[0])
 		a.download = only.SOPInstanceUID + ".dcm"
-		a.etag += "-s" // another representation than the multipart one
 	} else {
 		var boundary string
 		a.content, boundary = multipartContent(a.etag, parts)

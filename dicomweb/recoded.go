@@ -227,21 +227,30 @@ func (s *service) sendRecodedFrames(r *request, tag string, i pacs.Instance, num
 	if !chosen.multipart {
 		a.multipart = ""
 	}
-	a.part = func(ctx context.Context, n int) (recodedPart, error) {
-		coded, err := s.coded(ctx, src, numbers[n])
+	recode := func(ctx context.Context, number int) ([]byte, error) {
+		coded, err := s.coded(ctx, src, number)
 		if err != nil {
-			return recodedPart{}, err
+			return nil, err
 		}
 		frame, err := s.Codecs.Decode(ctx, i.TransferSyntaxUID, format, coded)
 		if err != nil {
-			return recodedPart{}, notRecoded(i, err)
+			return nil, notRecoded(i, err)
+		}
+		if ts, _ := dicom.LookupTransferSyntax(chosen.transferSyntax); !ts.Encapsulated {
+			return frame.Pixels, nil // without padding
 		}
 		data, _, err := s.Codecs.Encode(ctx, chosen.transferSyntax, frame, pixel.EncodeOptions{})
 		if err != nil {
-			return recodedPart{}, notRecoded(i, err)
+			return nil, notRecoded(i, err)
 		}
-		if ts, _ := dicom.LookupTransferSyntax(chosen.transferSyntax); !ts.Encapsulated {
-			data = frame.Pixels // without padding
+		return data, nil
+	}
+	a.part = func(ctx context.Context, n int) (recodedPart, error) {
+		data, err := s.Cache.Get(ctx, frameKey("t "+chosen.transferSyntax, i, numbers[n]), func(ctx context.Context) ([]byte, error) {
+			return recode(ctx, numbers[n])
+		})
+		if err != nil {
+			return recodedPart{}, err
 		}
 		return recodedPart{chosen.contentType(), int64(len(data)), io.NopCloser(bytes.NewReader(data))}, nil
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/bytecache"
 	"github.com/tasvir-pacs/tasvir/pacs/pixel"
 )
 
@@ -62,6 +63,11 @@ type Options struct {
 	Index    Index
 	Packs    Packs
 	Receiver pacs.Receiver
+	// Cache, when not nil, keeps frames and pictures that take long to come by.
+	Cache *bytecache.Cache
+	// Remote says whether reading from a pack costs a round trip, so that its
+	// frames belong into Cache; nil: no.
+	Remote func(packKey string) bool
 	// Thumbnails, when not nil, is asked first for the thumbnail of a series.
 	Thumbnails Thumbnails
 	// Codecs decode what pictures are made of; nil for those that need no worker.

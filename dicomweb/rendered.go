@@ -234,7 +234,8 @@ func renderedTag(l look, targets []target, o offer) string {
 func (s *service) sendPicture(r *request, media, etag string, immutable bool, draw func(context.Context) ([]byte, error)) error {
 	a := answer{contentType: media, etag: etag, immutable: immutable, content: &content{}}
 	if !etagMatches(r.Request.Header.Values("If-None-Match"), etag) {
-		picture, err := draw(r.Request.Context())
+		key := "p " + r.Request.URL.Path + " " + r.Query("objectUID") + " " + etag
+		picture, err := s.Cache.Get(r.Request.Context(), key, draw)
 		if err != nil {
 			return err
 		}
@@ -298,7 +299,7 @@ func (s *service) frameOf(src *source, t target) int {
 func (s *service) sendPictures(r *request, l look, targets []target, o offer, etag string, immutable bool) error {
 	h := r.Writer.Header()
 	h.Set("ETag", `"`+etag+`"`)
-	h.Set("Vary", "Accept, Cookie, Authorization")
+	h.Add("Vary", "Accept, Cookie, Authorization")
 	h.Set("Cache-Control", "private, no-cache")
 	if immutable {
 		h.Set("Cache-Control", "private, max-age=31536000, immutable")

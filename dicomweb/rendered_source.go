@@ -2,7 +2,6 @@ package dicomweb
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"compress/flate"
 	"context"
@@ -130,14 +129,7 @@ func (s *service) coded(ctx context.Context, src *source, n int) ([]byte, error)
 	if c.size > maxCodedFrame {
 		return nil, pacs.Errorf(pacs.NotAcceptable, "Frame %d has %d bytes, which are too many to make a picture of.", n, c.size)
 	}
-	body := c.reader(ctx, s.Packs, 0, c.size)
-	defer body.close()
-	var b bytes.Buffer
-	b.Grow(int(c.size))
-	buf := copyBuffers.Get().(*[]byte)
-	defer copyBuffers.Put(buf)
-	err = body.writeTo(&b, *buf)
-	return b.Bytes(), err
+	return s.read(ctx, c)
 }
 
 // cost estimates what a picture of the instance takes, in bytes.

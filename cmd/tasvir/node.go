@@ -415,6 +415,8 @@ func (n *Node) startWeb(registry *prometheus.Registry) error {
 		Rejections: n.Index, Rejecting: n.rejecting,
 		Index: n.Index, Packs: &publish.Packs{Index: n.Index, Store: n.store}, Receiver: n.Journal,
 		Codecs:         n.codecs(),
+		Cache:          n.frameCache(registry),
+		Remote:         n.remote,
 		Thumbnails:     n.previews,
 		Problem:        web.Problem,
 		TrustForwarded: len(proxies) > 0,

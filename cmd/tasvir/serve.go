@@ -19,6 +19,7 @@ type ServerFlags struct {
 	QuarantineFlags
 	DICOMTLSFlags
 	WebFlags
+	FrameCacheFlags
 	HTTP  string `name:"http" default:":8080" env:"TASVIR_HTTP" placeholder:"ADDR" help:"Address of the web client, the API and DICOMweb (${default})."`
 	DICOM string `name:"dicom" default:":11112" env:"TASVIR_DICOM" placeholder:"ADDR" help:"Address of the DICOM port (${default})."`
 	AET   string `name:"aet" default:"TASVIR" env:"TASVIR_AET" help:"Our application entity title (${default})."`
@@ -83,6 +84,9 @@ func (f ServerFlags) check() error {
 		return pacs.Errorf(pacs.Invalid, "--max-associations %d: it is a number from 1 to 10000; each association takes about 300 KiB of memory", f.MaxAssociations)
 	}
 	if err := f.WebFlags.check(); err != nil {
+		return err
+	}
+	if err := f.FrameCacheFlags.check(); err != nil {
 		return err
 	}
 	if err := f.DICOMTLSFlags.check(); err != nil {

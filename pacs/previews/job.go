@@ -123,7 +123,7 @@ func (p *Previews) due(ctx context.Context, studyID int64) ([]due, error) {
 		WHERE s.id = $1 AND s.deleted_at IS NULL AND e.has_pixels
 			AND (p.series_row IS NULL OR e.instance_count >= 2 * p.instances AND e.instance_count > p.instances
 				OR s.completed_at IS NOT NULL AND e.instance_count <> p.instances
-				OR NOT EXISTS (SELECT FROM instance i WHERE i.study_row = s.id AND i.sop_uid = p.sop_uid AND i.current))
+				OR NOT EXISTS (SELECT FROM instance i WHERE i.study_row = s.id AND i.sop_uid = p.sop_uid AND i.current AND i.rejected IS NULL))
 		ORDER BY e.number, e.id`, studyID)
 	if err != nil {
 		return nil, fail(err)

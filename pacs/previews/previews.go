@@ -90,7 +90,7 @@ func (p *Previews) Thumbnail(ctx context.Context, scope pacs.Scope, studyUID, se
 		FROM study s JOIN series e ON e.study_row = s.id JOIN preview p ON p.series_row = e.id
 		WHERE s.study_uid = $1 AND e.series_uid = $2 AND s.deleted_at IS NULL AND e.has_pixels AND p.key <> ''
 			AND ($3 OR s.facility_row = ANY($4))
-			AND EXISTS (SELECT FROM instance i WHERE i.study_row = s.id AND i.sop_uid = p.sop_uid AND i.series_row = e.id AND i.current AND i.frames > 0)`,
+			AND EXISTS (SELECT FROM instance i WHERE i.study_row = s.id AND i.sop_uid = p.sop_uid AND i.series_row = e.id AND i.current AND i.rejected IS NULL AND i.frames > 0)`,
 		studyUID, seriesUID, scope.All, scope.FacilityIDs).Scan(&at.key, &at.small, &at.large)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, "", none
