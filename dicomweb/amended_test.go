@@ -115,6 +115,15 @@ func TestAmendedStudy(t *testing.T) {
 			t.Fatalf("%s: %d %s", p, pixelsBefore[p].status, pixelsBefore[p].body)
 		}
 	}
+	// Pictures, with the patient's name on them and without.
+	named, unnamed := map[string]fetched{}, map[string]fetched{}
+	for _, p := range []string{one, two} {
+		named[p] = fetch(t, server, p+"/rendered?viewport=400,400&annotation=patient")
+		unnamed[p] = fetch(t, server, p+"/rendered?viewport=400,400")
+		if named[p].status != 200 || unnamed[p].status != 200 || bytes.Equal(named[p].body, unnamed[p].body) {
+			t.Fatalf("pictures of %s: %d %s", p, named[p].status, named[p].body)
+		}
+	}
 
 	s, err := ix.Study(t.Context(), pacs.System("test"), "2.25.7")
 	if err != nil {
@@ -137,6 +146,15 @@ func TestAmendedStudy(t *testing.T) {
 	for _, p := range pixels {
 		if got := fetch(t, server, p, "Accept", anyPixels); !bytes.Equal(got.body, pixelsBefore[p].body) || got.header.Get("ETag") != pixelsBefore[p].header.Get("ETag") {
 			t.Errorf("%s has changed", p)
+		}
+	}
+	for _, p := range []string{one, two} {
+		got := fetch(t, server, p+"/rendered?viewport=400,400&annotation=patient", "If-None-Match", named[p].header.Get("ETag"))
+		if got.status != 200 || bytes.Equal(got.body, named[p].body) {
+			t.Errorf("the name on the picture of %s is not amended: %d", p, got.status)
+		}
+		if got := fetch(t, server, p+"/rendered?viewport=400,400"); !bytes.Equal(got.body, unnamed[p].body) {
+			t.Errorf("the picture of %s has changed", p)
 		}
 	}
 	var model []map[string]any

@@ -12,10 +12,14 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
+	"github.com/tasvir-pacs/tasvir/pacs/pixel/pixeltest"
 )
 
 // ramp is an image of 16 × 8 pixels of 8 bits, each as bright as its column times
@@ -491,4 +495,68 @@ func TestRenderingsAreBounded(t *testing.T) {
 		t.Fatalf("%v %v", resp, err)
 	}
 	resp.Body.Close()
+}
+
+// Sample files with pixels that no picture is made of, and why: see also the table
+// in package render.
+var pictureless = map[string]bool{
+	"pydicom/test_files/JPEG2000-embedded-sequence-delimiter.dcm": true, // claims 3,722,445,056 columns
+	"pydicom/test_files/SC_rgb_small_odd_big_endian.dcm":          true, // ends within a word
+}
+
+// Every sample file with pixels can be had as a picture and has a thumbnail.
+func TestRenderedSamples(t *testing.T) {
+	const folder = "../../shared/dicom"
+	if _, err := os.Stat(folder); err != nil {
+		t.Skipf("sample files are absent: %v", err)
+	}
+	codecs := pixeltest.Codecs(t)
+	shown := 0
+	err := filepath.WalkDir(folder, func(path string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || strings.HasSuffix(path, ".tsv") {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		a := newArchive()
+		if _, err := a.Receive(t.Context(), pacs.Incoming{Data: bytes.NewReader(data)}); err != nil || a.instances[0].FrameCount == 0 {
+			return nil
+		}
+		i := a.instances[0]
+		if !uidPattern.MatchString(i.StudyInstanceUID) || !uidPattern.MatchString(i.SeriesInstanceUID) || i.Rows == 0 || i.FrameCount < 1 {
+			return nil
+		}
+		h := serve(a, func(o *Options) { o.Codecs = codecs })
+		at := "/studies/" + i.StudyInstanceUID + "/series/" + i.SeriesInstanceUID + "/instances/" + i.SOPInstanceUID
+		name := strings.TrimPrefix(path, folder+"/")
+		w := get(t, h, at+"/rendered?annotation=patient,technique")
+		if pictureless[name] {
+			if w.Code != 406 || detail(t, w) == "" {
+				t.Errorf("%s: %d %s", name, w.Code, w.Body)
+			}
+			return nil
+		}
+		if w.Code != 200 {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+			return nil
+		}
+		if size := picture(t, w).Bounds().Size(); size.X < i.Columns || size.Y < i.Rows || size.X > i.Columns && size.Y > i.Rows {
+			t.Errorf("%s: %v of %d × %d", name, size, i.Columns, i.Rows)
+		}
+		if w = get(t, h, at+"/thumbnail"); w.Code != 200 {
+			t.Errorf("%s: thumbnail: %d %s", name, w.Code, w.Body)
+		} else if size := picture(t, w).Bounds().Size(); max(size.X, size.Y) > thumbnailSize {
+			t.Errorf("%s: a thumbnail of %v", name, size)
+		}
+		shown++
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if t.Logf("%d files shown", shown); shown < 400 {
+		t.Errorf("only %d files were shown", shown)
+	}
 }

@@ -207,6 +207,47 @@ func TestSamplesLikeDCMTK(t *testing.T) {
 	}
 }
 
+// A presentation state with scrambled modality, VOI and presentation tables, which
+// show any step that is left out, doubled or one entry off.
+func TestPresentationStateLikeDCMTK(t *testing.T) {
+	const folder = samplesFolder + "/weasis-dicom-tools/org/dcm4che3/img/"
+	samplePaths(t)
+	o := open(t, folder+"imageForPrLUTs.dcm")
+	data, err := os.ReadFile(folder + "prLUTs.dcm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	presentation, err := dicom.Scan(bytes.NewReader(data), dicom.ScanOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := References(presentation.Dataset); len(r) != 1 || r[0].SOPInstanceUID != o.header.Dataset.String(dicom.TagSOPInstanceUID) || r[0].Frames != nil {
+		t.Errorf("it refers to %v", r)
+	}
+	frame, err := Decode(t.Context(), &pixel.Codecs{}, o.header.TransferSyntax, o.header.Dataset, o.frames[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	im, err := Picture(t.Context(), frame, 1, o.header.Dataset, Parameters{Presentation: presentation.Dataset})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "out.pgm")
+	if b, err := exec.CommandContext(t.Context(), "dcmp2pgm", "-p", folder+"prLUTs.dcm", o.path, out).CombinedOutput(); err != nil {
+		t.Fatalf("dcmp2pgm: %v: %s", err, b)
+	}
+	if data, err = os.ReadFile(out); err != nil {
+		t.Fatal(err)
+	}
+	reference, err := readPNM(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if worst, off, total := compare(im, reference); worst > 1 {
+		t.Errorf("%d of %d pixels differ, by %d at most", off, total, worst)
+	}
+}
+
 // dcmtkArguments asks dcmtk for the same contrast as p asks us for, or that of the
 // instance.
 func dcmtkArguments(o *opened) (arguments []string, p Parameters) {
@@ -289,19 +330,29 @@ func compare(a, b image.Image) (worst, off, total int) {
 	if a.Bounds().Size() != b.Bounds().Size() {
 		return 999, -1, -1
 	}
+	note := func(d int) {
+		worst = max(worst, d)
+		if d > 1 {
+			off++
+		}
+		total++
+	}
+	first, ok1 := a.(*image.Gray)
+	second, ok2 := b.(*image.Gray)
 	for y := range a.Bounds().Dy() {
 		for x := range a.Bounds().Dx() {
+			if ok1 && ok2 {
+				v, w := int(first.Pix[first.PixOffset(x, y)]), int(second.Pix[second.PixOffset(x, y)])
+				note(max(v-w, w-v))
+				continue
+			}
 			r1, g1, b1, _ := a.At(x, y).RGBA()
 			r2, g2, b2, _ := b.At(x, y).RGBA()
 			d := 0
 			for _, pair := range [][2]uint32{{r1, r2}, {g1, g2}, {b1, b2}} {
 				d = max(d, int(pair[0]>>8)-int(pair[1]>>8), int(pair[1]>>8)-int(pair[0]>>8))
 			}
-			worst = max(worst, d)
-			if d > 1 {
-				off++
-			}
-			total++
+			note(d)
 		}
 	}
 	return worst, off, total
