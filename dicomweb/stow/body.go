@@ -34,6 +34,7 @@ type body struct {
 	file    io.ReadCloser
 	read    bool
 	broken  error
+	reading part // or the last that was
 	closed  bool
 }
 
@@ -83,7 +84,8 @@ func (b *body) Read(p []byte) (int, error) {
 		}
 		switch {
 		case b.next < len(b.parts):
-			f := b.parts[b.next].file
+			b.reading = b.parts[b.next]
+			f := b.reading.file
 			file, err := f.Open(b.ctx, 0, f.Length)
 			if err != nil {
 				b.broken = err
@@ -123,9 +125,20 @@ func (b *body) begun() bool {
 	return b.read
 }
 
-// failure is why it could not be read to the end.
-func (b *body) failure() error {
+// unreadable is the part that could not be read, and why; nil when that is none.
+func (b *body) unreadable() *unreadablePart {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.broken
+	if b.broken == nil {
+		return nil
+	}
+	return &unreadablePart{b.reading.at, b.broken}
 }
+
+// unreadablePart says that an instance could not be read while it was sent.
+type unreadablePart struct {
+	at  int
+	err error
+}
+
+func (e *unreadablePart) Error() string { return "an instance could not be read: " + e.err.Error() }

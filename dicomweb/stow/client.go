@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -78,6 +79,12 @@ func (c *Client) store(ctx context.Context, node forward.Target, parts []part, o
 		return nil
 	}
 	answered, err := c.send(ctx, node, parts)
+	var unread *unreadablePart
+	if errors.As(err, &unread) {
+		// The others go without it.
+		out[unread.at] = &forward.Refusal{Text: "It could not be read: " + unread.err.Error()}
+		return c.store(ctx, node, slices.DeleteFunc(slices.Clone(parts), func(p part) bool { return p.at == unread.at }), out)
+	}
 	if err != nil {
 		return err
 	}
@@ -132,10 +139,10 @@ func (c *Client) send(ctx context.Context, node forward.Target, parts []part) (*
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
-		if body.failure() != nil {
-			err = fmt.Errorf("an instance could not be read here: %w", body.failure())
+		if unread := body.unreadable(); unread != nil && ctx.Err() == nil {
+			return nil, unread
 		}
-		// A node that has taken nothing of the request can't be reached.
+		// A node that has taken nothing of the request is down.
 		return nil, &forward.NodeError{Down: !body.begun(), Err: fmt.Errorf("sending to %s: %w", node.URL, bare(err))}
 	}
 	defer rsp.Body.Close()

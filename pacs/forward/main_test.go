@@ -188,9 +188,16 @@ func (a *forwarded) receive(images ...image) {
 		ds.SetString(dicom.TagModality, dicom.CS, i.modality).SetString(dicom.TagBodyPartExamined, dicom.CS, i.body)
 		ds.SetString(dicom.TagSeriesDescription, dicom.LO, "Series "+i.series).SetString(dicom.TagInstanceNumber, dicom.IS, strconv.Itoa(i.number))
 		ds.SetString(dicom.TagImageComments, dicom.LT, i.marker)
-		b, err := dicom.AppendDataset(nil, ds, i.syntax)
+		encoding := i.syntax
+		if i.syntax == dicom.JPEG2000Lossless {
+			encoding = dicom.ExplicitVRLittleEndian
+		}
+		b, err := dicom.AppendDataset(nil, ds, encoding)
 		if err != nil {
 			a.t.Fatal(err)
+		}
+		if i.syntax == dicom.JPEG2000Lossless { // a fragment that nobody decodes, PS3.5 A.4
+			b = append(b, "\xE0\x7F\x10\x00OB\x00\x00\xFF\xFF\xFF\xFF\xFE\xFF\x00\xE0\x00\x00\x00\x00\xFE\xFF\x00\xE0\x04\x00\x00\x00\xFF\x4F\xFF\x51\xFE\xFF\xDD\xE0\x00\x00\x00\x00"...)
 		}
 		receipt, err := a.journal.Receive(a.t.Context(), pacs.Incoming{
 			Data: bytes.NewReader(b), TransferSyntaxUID: i.syntax, SOPClassUID: dicom.CTImageStorage, SOPInstanceUID: i.sop(),

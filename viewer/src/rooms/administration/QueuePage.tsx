@@ -154,7 +154,6 @@ export function QueuePage() {
                     {item.held && item.state === 'waiting' && <small className="secondary"> {t('queue.held')}</small>}
                     {item.error && item.state !== 'sent' && (
                       <small className="secondary wrap" lang="en">
-                        <br />
                         {item.error}
                       </small>
                     )}
@@ -167,11 +166,14 @@ export function QueuePage() {
                     {item.next_at && (item.attempts > 0 || item.state === 'scheduled') && <small className="secondary"> {t('queue.next', { at: moment(item.next_at) })}</small>}
                   </td>
                   <td className="c-action">
-                    {acts[item.state].slice(0, 1).map((what) => (
-                      <button key={what} type="button" aria-label={`${t(`queue.acts.${what}`)}: ${nameOf(item)}`} onClick={() => void act(what, { items: [item.id] })}>
-                        {t(`queue.acts.${what}`)}
-                      </button>
-                    ))}{' '}
+                    {acts[item.state]
+                      .filter((what) => what !== 'replay')
+                      .slice(0, 1)
+                      .map((what) => (
+                        <button key={what} type="button" aria-label={`${t(`queue.acts.${what}`)}: ${nameOf(item)}`} onClick={() => void act(what, { items: [item.id] })}>
+                          {t(`queue.acts.${what}`)}
+                        </button>
+                      ))}{' '}
                     <button type="button" className="icon-button" aria-label={t('queue.details', { name: nameOf(item) })} title={t('do.open')} onClick={() => setChosen(item.id)}>
                       <Icon name="next" />
                     </button>
