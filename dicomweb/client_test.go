@@ -228,3 +228,23 @@ func TestCornerstoneLoader(t *testing.T) {
 	}
 	script(t, studies, "cornerstone.mjs", loader)
 }
+
+// dcmjs and dicom-parser, which viewers read metadata and files with.
+func TestDcmjsAndDicomParser(t *testing.T) {
+	needNode(t, clienttest, "dcmjs")
+	a := newArchive()
+	server := httptest.NewServer(serve(a))
+	defer server.Close()
+	studies := clientStudies(t)
+	for i := range studies {
+		for _, path := range studies[i].Store {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.put(t, b)
+		}
+		studies[i].URL = server.URL + "/dicom-web"
+	}
+	script(t, studies, "dcmjs.mjs")
+}

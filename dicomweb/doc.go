@@ -21,7 +21,11 @@
 //	9     WADO-URI    Retrieve (Rendered)         GET /wado                              TestWADOURI
 //	10.5  STOW-RS     Store Instances             POST /studies, /{s}                    TestStore…, TestHostileBodies, TestMemoryStaysFlat
 //
-// All of them are also run with npm dicomweb-client and the loader of
+//	8.9               Retrieve Capabilities       OPTIONS of all, GET /                  TestCapabilities…
+//	IHE RAD-66        Reject                      POST …/reject/CODE, DELETE …           TestReject…
+//
+// TRANSACTIONS.md goes through the standard's transactions and parameters one by
+// one. All of them are also run with npm dicomweb-client and the loader of
 // Cornerstone3D, unmodified, in clienttest: once over an archive in memory
 // (client_test.go) and once over journal, publisher, index and packs
 // (archive_real_test.go). GET routes answer HEAD, too.
@@ -30,7 +34,9 @@
 //
 //	register.go        what the service needs (Index, Packs, Options), routes, who calls
 //	accept.go          content negotiation that forgives what clients write
+//	models.go          data sets are sent as JSON or XML
 //	query.go           a query string becomes a filter; what can't be used is an error or a warning
+//	storedkey.go       keys that the index has no column for, and those within sequences
 //	fields.go          an index row becomes DICOM JSON
 //	search.go          QIDO-RS: pages, limits, Link and Warning
 //	body.go            answers made of byte ranges: length known beforehand, Range, ETag
@@ -40,7 +46,10 @@
 //	metadata.go        stored metadata, passed on
 //	frames.go, pixels.go, bulkdata.go   parts of instances
 //	rendered*.go, thumbnail.go, wadouri.go   pictures (package render), videos, documents
-//	stow.go            storing
+//	stow.go            storing: requests and their parts, what became of each
+//	stowmodel.go       instances that come as metadata and bulk data apart
+//	reject.go          rejection notes (IHE IOCM), written for callers
+//	capabilities.go    the service describes itself
 //	transfersyntax.go  which media types stand for which transfer syntax
 //
 // # Behaviour worth knowing
@@ -76,6 +85,10 @@
 // as one JPEG or PNG, an animation as GIF, and all frames as multipart; a study or
 // series is one picture of each image, as multipart. What no picture can be made
 // of, or whose pixels are damaged, is 406 with the reason.
+//
+// What a rejection note names is not shown, by whatever way the note came, and
+// is answered like what does not exist. It stays in its pack, and is shown again
+// when another note takes the first one back.
 //
 // A search that finds nothing is 200 with an empty list. Attributes that are
 // known but not matched are named in a Warning header (299), because an ignored

@@ -178,6 +178,14 @@ func (r *JSONReader) attribute(a *parsedAttribute, depth int) error {
 	if t != json.Delim('{') {
 		return parseErrorf(a.tag, "an attribute is a JSON object with vr and Value")
 	}
+	return r.members(a, depth)
+}
+
+// members reads what an attribute's object says.
+func (r *JSONReader) members(a *parsedAttribute, depth int) error {
+	if depth > r.b.opt.MaxDepth {
+		return parseErrorf(a.tag, "values are nested deeper than %d", r.b.opt.MaxDepth)
+	}
 	for r.d.More() {
 		name, err := r.token()
 		if err != nil {
@@ -209,7 +217,7 @@ func (r *JSONReader) attribute(a *parsedAttribute, depth int) error {
 			}
 			a.hasData = true
 		case "Value":
-			if err := r.values(a, depth); err != nil {
+			if err := r.values(a, depth+1); err != nil {
 				return err
 			}
 		default:
@@ -218,7 +226,7 @@ func (r *JSONReader) attribute(a *parsedAttribute, depth int) error {
 			}
 		}
 	}
-	_, err = r.token()
+	_, err := r.token()
 	return err
 }
 
@@ -288,7 +296,14 @@ func (r *JSONReader) values(a *parsedAttribute, depth int) error {
 				a.values = append(a.values, name)
 				continue
 			}
-			item, err := r.dataset(depth + 1)
+			if a.vr.is(vrOpaque) && a.vr != UN {
+				// dcmjs puts InlineBinary and BulkDataURI into Value.
+				if err := r.members(a, depth+1); err != nil {
+					return err
+				}
+				continue
+			}
+			item, err := r.dataset(depth)
 			if err != nil {
 				return err
 			}
