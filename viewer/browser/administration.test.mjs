@@ -209,6 +209,9 @@ describe('forwarding', () => {
     await page.getByText('Bajarildi: 1').waitFor();
     await page.getByLabel('Holati').selectOption('cancelled');
     await page.locator('tbody tr', { hasText: 'Rahimova' }).getByText('Bekor qilingan').waitFor();
+  });
+});
+
 describe('storage commitments', () => {
   test('show what was asked and why it is not told; one is answered again', async () => {
     await openAdministration();
