@@ -21,12 +21,16 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs/index"
 	"github.com/tasvir-pacs/tasvir/pacs/index/indextest"
 	"github.com/tasvir-pacs/tasvir/pacs/journal"
+	"github.com/tasvir-pacs/tasvir/pacs/pixel/pixeltest"
 	"github.com/tasvir-pacs/tasvir/pacs/publish"
 	"github.com/tasvir-pacs/tasvir/pacs/ul"
 	"github.com/tasvir-pacs/tasvir/storage/file"
 )
 
 func TestMain(m *testing.M) {
+	if pixeltest.Serve() {
+		return
+	}
 	// indextest keeps its cluster until the process ends.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/tasvir-pacs/tasvir/pacs/index/cluster.startBound.func1"))
 }

@@ -103,6 +103,16 @@ func (o *Orthanc) Upload(file []byte) {
 	}
 }
 
+// Get returns what a path answers, as it is.
+func (o *Orthanc) Get(path string) []byte {
+	o.t.Helper()
+	raw, err := o.call(http.MethodGet, path, nil)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return raw
+}
+
 func (o *Orthanc) call(method, path string, body []byte) ([]byte, error) {
 	rq, err := http.NewRequestWithContext(o.t.Context(), method, o.Web+path, bytes.NewReader(body))
 	if err != nil {
