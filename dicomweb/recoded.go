@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -179,7 +180,7 @@ func (s *service) recodedInstance(ctx context.Context, i pacs.Instance, forms []
 			body, err := file.Open(ctx, 0, file.Length)
 			return recodedPart{contentType, file.Length, body}, err
 		}
-		made, err := s.transcoder().Instance(ctx, source, form.transferSyntax)
+		made, end, err := s.made(ctx, source, form)
 		if err != nil {
 			if failed = err; pacs.CodeOf(err) == pacs.Unsupported {
 				continue
@@ -188,19 +189,43 @@ func (s *service) recodedInstance(ctx context.Context, i pacs.Instance, forms []
 		}
 		head, err := made.Head()
 		if err != nil {
+			_ = end()
 			return recodedPart{}, err
 		}
 		body, length := made.Dataset(ctx), made.Length()
 		if length >= 0 {
 			length += int64(len(head))
 		}
-		return recodedPart{contentType, length, struct {
-			io.Reader
-			io.Closer
-		}{io.MultiReader(bytes.NewReader(head), body), body}}, nil
+		return recodedPart{contentType, length, &recodedFile{io.MultiReader(bytes.NewReader(head), body), body, end}}, nil
 	}
 	return recodedPart{}, notRecoded(i, failed)
 }
+
+// made prepares an instance to be read; end is called when it has been. A file by
+// itself is made before it is sent, if it is compressed, and so is what loses:
+// then its length is known, it has an offset table, and the ratio is that of all
+// frames.
+func (s *service) made(ctx context.Context, source transcode.Source, form offer) (made *transcode.Instance, end func() error, err error) {
+	ts, _ := dicom.LookupTransferSyntax(form.transferSyntax)
+	if ts.Encapsulated && source.Header.PixelData != nil && (ts.Lossy || !form.multipart) {
+		spooled, err := s.transcoder().Spool(ctx, source, form.transferSyntax, s.TempDir)
+		if err != nil {
+			return nil, nil, err
+		}
+		return &spooled.Instance, spooled.Close, nil
+	}
+	made, err = s.transcoder().Instance(ctx, source, form.transferSyntax)
+	return made, func() error { return nil }, err
+}
+
+// recodedFile reads an instance and lets go of what it was made from.
+type recodedFile struct {
+	io.Reader
+	body io.Closer
+	end  func() error
+}
+
+func (f *recodedFile) Close() error { return errors.Join(f.body.Close(), f.end()) }
 
 // notRecoded says that pixel data can be had as they are stored only.
 func notRecoded(i pacs.Instance, err error) error {

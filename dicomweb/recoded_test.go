@@ -68,6 +68,12 @@ func TestRecoded(t *testing.T) {
 				t.Errorf("%s: %d frames, %v", ts, len(cuts), err)
 				continue
 			}
+			if spooled := !strings.HasPrefix(accept, "multipart") || ts == dicom.JPEG2000; got.PixelData.Encapsulated && spooled != (len(got.PixelData.BasicOffsetTable) == frames) {
+				t.Errorf("%s: an offset table of %d", accept, len(got.PixelData.BasicOffsetTable))
+			}
+			if n := w.Header().Get("Content-Length"); (n == "") != strings.HasPrefix(accept, "multipart") {
+				t.Errorf("%s: Content-Length %q", accept, n)
+			}
 			if lossy := got.Dataset.String(dicom.TagLossyImageCompression) == "01"; lossy != (ts == dicom.JPEG2000) {
 				t.Errorf("%s: lossy is %v", ts, lossy)
 			}

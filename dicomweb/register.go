@@ -102,8 +102,9 @@ type Options struct {
 	// there are no routes for that.
 	Rejections Rejections
 	Rejecting  Rejecting
-	// TempDir is where bulk data waits that STOW-RS gets apart from its metadata;
-	// that of the system when "".
+	// TempDir is where bulk data waits that STOW-RS gets apart from its metadata,
+	// and frames that are compressed before they are sent; that of the system when
+	// "".
 	TempDir string
 }
 

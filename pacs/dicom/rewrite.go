@@ -29,6 +29,7 @@ type rewrittenPiece struct {
 type PixelValue struct {
 	VR     VR    // OB or OW
 	Length int64 // -1 when encapsulated
+	Known  int64 // bytes that Open reads of encapsulated ones; 0 when not known beforehand
 	Open   func(ctx context.Context) (io.ReadCloser, error)
 }
 
@@ -168,8 +169,10 @@ func (r *Rewritten) Length() (n int64) {
 			n += int64(len(p.bytes))
 		case p.pixels == nil:
 			n += p.from.Length
-		case p.pixels.Length < 0:
+		case p.pixels.Length < 0 && p.pixels.Known == 0:
 			return -1
+		case p.pixels.Length < 0:
+			n += p.pixels.Known
 		default:
 			n += p.pixels.Length
 		}

@@ -45,13 +45,20 @@ func (f *frames) describe(ds *dicom.Dataset) {
 // tagEncapsulatedLength is Encapsulated Pixel Data Value Total Length.
 const tagEncapsulatedLength dicom.Tag = 0x7FE00003
 
+// method is the term for what the target loses by, "" for nothing.
+func (f *frames) method() string {
+	if f.target == dicom.JPEG2000 {
+		return "ISO_15444_1"
+	}
+	return methods[f.target]
+}
+
+func (f *frames) loses() bool { return f.method() != "" }
+
 // describeLoss says what encoding has lost; and what the source had lost, where
 // it does not say so itself. The ratio is that of the first frame.
 func (f *frames) describeLoss(ds *dicom.Dataset) {
-	method := methods[f.target]
-	if f.target == dicom.JPEG2000 {
-		method = "ISO_15444_1"
-	}
+	method := f.method()
 	if method == "" {
 		if _, lost := methods[f.source.Header.TransferSyntax]; lost && ds.String(dicom.TagLossyImageCompression) != "01" {
 			ds.SetString(dicom.TagLossyImageCompression, dicom.CS, "01")

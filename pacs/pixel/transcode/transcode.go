@@ -75,34 +75,59 @@ type Instance struct {
 	open           dicom.OpenRange
 }
 
-// Instance prepares an instance to be read in a transfer syntax, once. Errors
-// have the codes of pixel.Codecs.Decode and Encode.
+// Instance prepares an instance to be read in a transfer syntax. Errors have the
+// codes of pixel.Codecs.Decode and Encode.
 func (t *Transcoder) Instance(ctx context.Context, s Source, transferSyntax string) (*Instance, error) {
-	h := s.Header
-	ts, known := dicom.LookupTransferSyntax(transferSyntax)
-	if !known || !t.codecs().Encodes(transferSyntax) {
-		return nil, pacs.Errorf(pacs.Unsupported, "Instances can't be given in %s", transferSyntax)
+	f, ds, err := t.prepare(ctx, s, transferSyntax)
+	if err != nil {
+		return nil, err
 	}
-	copied := *h
-	copied.Dataset = t.withoutCodedIcons(ctx, s, h.Dataset)
 	var value *dicom.PixelValue
-	var err error
-	switch {
-	case h.PixelData == nil:
-	case h.PixelData.Tag != dicom.TagPixelData:
-		if ts.Encapsulated {
-			return nil, pacs.Errorf(pacs.Unsupported, "Floating point pixel data are not compressed")
-		}
-	case ts.Encapsulated || h.PixelData.Encapsulated || !rewritable(h):
-		if value, err = t.pixels(ctx, s, transferSyntax, copied.Dataset); err != nil {
+	if f != nil {
+		if value, err = f.value(); err != nil {
 			return nil, err
 		}
 	}
+	copied := *s.Header
+	copied.Dataset = ds
 	dataset, err := copied.Rewrite(transferSyntax, value)
 	if err != nil {
 		return nil, pacs.Wrap(pacs.Unsupported, err, "The instance can't be given in "+transferSyntax)
 	}
-	return &Instance{TransferSyntax: transferSyntax, meta: h.Meta, dataset: dataset, open: s.Open}, nil
+	return &Instance{TransferSyntax: transferSyntax, meta: s.Header.Meta, dataset: dataset, open: s.Open}, nil
+}
+
+// prepare copies the data set of an instance for the target. Where its pixel data
+// have to be made anew, it decodes the first frame and describes them.
+func (t *Transcoder) prepare(ctx context.Context, s Source, transferSyntax string) (*frames, *dicom.Dataset, error) {
+	h := s.Header
+	ts, known := dicom.LookupTransferSyntax(transferSyntax)
+	if !known || !t.codecs().Encodes(transferSyntax) {
+		return nil, nil, pacs.Errorf(pacs.Unsupported, "Instances can't be given in %s", transferSyntax)
+	}
+	ds := t.withoutCodedIcons(ctx, s, h.Dataset)
+	switch {
+	case h.PixelData == nil:
+	case h.PixelData.Tag != dicom.TagPixelData:
+		if ts.Encapsulated {
+			return nil, nil, pacs.Errorf(pacs.Unsupported, "Floating point pixel data are not compressed")
+		}
+	case ts.Encapsulated || h.PixelData.Encapsulated || !rewritable(h):
+		f := &frames{t: t, source: s, target: transferSyntax}
+		var err error
+		if f.format, err = pixel.FormatOf(h.Dataset); err != nil {
+			return nil, nil, err
+		}
+		if f.ranges, err = h.Frames(); err != nil || len(f.ranges) == 0 {
+			return nil, nil, pacs.Wrap(pacs.Unsupported, err, "The frames of the pixel data can't be told apart")
+		}
+		if err := f.begin(ctx); err != nil {
+			return nil, nil, err
+		}
+		f.describe(ds)
+		return f, ds, nil
+	}
+	return nil, ds, nil
 }
 
 // rewritable says whether native pixel data need no codec: they are little
@@ -116,21 +141,9 @@ func rewritable(h *dicom.Header) bool {
 // gePrivateSyntax has big endian pixels in a little endian data set.
 const gePrivateSyntax = "1.2.840.113619.5.2"
 
-// pixels prepares pixel data to be decoded, and says in ds how they are kept.
-func (t *Transcoder) pixels(ctx context.Context, s Source, transferSyntax string, ds *dicom.Dataset) (*dicom.PixelValue, error) {
-	f := &frames{t: t, source: s, target: transferSyntax}
-	var err error
-	if f.format, err = pixel.FormatOf(s.Header.Dataset); err != nil {
-		return nil, err
-	}
-	if f.ranges, err = s.Header.Frames(); err != nil || len(f.ranges) == 0 {
-		return nil, pacs.Wrap(pacs.Unsupported, err, "The frames of the pixel data can't be told apart")
-	}
-	if err := f.begin(ctx); err != nil {
-		return nil, err
-	}
-	f.describe(ds)
-	if ts, _ := dicom.LookupTransferSyntax(transferSyntax); ts.Encapsulated {
+// value is the pixel data, made while they are read.
+func (f *frames) value() (*dicom.PixelValue, error) {
+	if ts, _ := dicom.LookupTransferSyntax(f.target); ts.Encapsulated {
 		return &dicom.PixelValue{VR: dicom.OB, Length: -1, Open: f.open(true)}, nil
 	}
 	bits := int64(f.native.Columns) * int64(f.native.Rows) * int64(f.native.Samples) * int64(f.native.BitsAllocated)

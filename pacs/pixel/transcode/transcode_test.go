@@ -423,3 +423,56 @@ func TestIcons(t *testing.T) {
 		}
 	}
 }
+
+// Frames made beforehand have an offset table, a length, and the ratio of all.
+func TestSpool(t *testing.T) {
+	c := &Transcoder{Codecs: pixeltest.Codecs(t)}
+	plain := build(t, 32, 5, nil)
+	want, _ := picture(t, c.Codecs, plain)
+	s, err := sourceOf(t, plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, target := range []string{dicom.JPEGLSLossless, dicom.JPEG2000} {
+		i, err := c.Spool(t.Context(), s, target, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := i.File(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(file)
+		if err := errors.Join(err, file.Close(), i.Close()); err != nil {
+			t.Fatal(err)
+		}
+		head, _ := i.Head()
+		h, err := dicom.Scan(bytes.NewReader(data), dicom.ScanOptions{})
+		if err != nil || i.Length() != int64(len(data)-len(head)) {
+			t.Fatalf("%d bytes, %d promised: %v", len(data)-len(head), i.Length(), err)
+		}
+		table := h.PixelData.BasicOffsetTable
+		for n, f := range h.PixelData.Fragments {
+			if len(table) != 5 || int64(table[n]) != f.Offset-h.PixelData.Fragments[0].Offset {
+				t.Errorf("%s: frame %d is not where the table %v says", target, n+1, table)
+			}
+		}
+		if got, _ := picture(t, c.Codecs, data); bytes.Equal(got, want) == (target == dicom.JPEG2000) {
+			t.Errorf("%s: %d bytes of samples", target, len(got))
+		}
+		if ratios := h.Dataset.Floats(dicom.TagLossyImageCompressionRatio); (len(ratios) == 1) != (target == dicom.JPEG2000) {
+			t.Errorf("%s: %v", target, ratios)
+		}
+	}
+	if list, err := os.ReadDir(dir); err != nil || len(list) != 0 {
+		t.Errorf("%v is left, %v", list, err)
+	}
+	// More than 4 GiB of frames.
+	ds := &dicom.Dataset{}
+	item := (&frames{}).table(ds, []int64{0, 5 << 30}, []int64{5<<30 - 8, 100})
+	e, ok := ds.Get(dicom.TagExtendedOffsetTable)
+	if !ok || !bytes.Equal(item, appendItem(nil, 0)) || !bytes.Equal(e.Value, []byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 1, 0, 0, 0}) || !ds.Has(dicom.TagExtendedOffsetTableLengths) {
+		t.Errorf("% x", item)
+	}
+}
