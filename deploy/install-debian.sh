@@ -41,6 +41,7 @@ test)
 	need dcmtk has storescu
 	need libgdcm-tools has gdcmconv
 	need orthanc has_orthanc
+	need orthanc-dicomweb has_orthanc_plugin OrthancDicomWeb
 	need chromium has_chromium
 	need fonts-dejavu-core has_font
 	need poppler-utils has pdftotext

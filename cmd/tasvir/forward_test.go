@@ -146,6 +146,46 @@ func TestForwarding(t *testing.T) {
 	other.stop()
 }
 
+// An order is entered, and the patient's earlier study goes to the workstation
+// before anybody is examined.
+func TestPrefetchForOrder(t *testing.T) {
+	station := &storeNode{}
+	address := startNode(t, &dimse.Server{}, station)
+	a := startArchive(t, nil)
+	a.tasvir("", "facility", "add", "URGUT", "Urgut hospital")
+	a.tasvir("", "device", "add", "CT1", "URGUT")
+	a.tasvir("", "device", "add", "NODE", "URGUT", "--address", address, "--destination")
+	a.tasvir(password, "user", "add", "qabul", "--name", "Saidova Lola", "--role", "registrar", "--facility", "URGUT")
+	eventually(t, "the device is known", func() bool { return a.echo("CT1") == nil })
+	files := t.TempDir()
+	writeStudy(t, files, "1.2.826.0.1.3680043.10.96.3", "K-1", "KARIMOV^ALI", 2)
+	writeStudy(t, files, "1.2.826.0.1.3680043.10.96.4", "K-2", "SOMEBODY^ELSE", 1)
+	storeFrom(a, "CT1", files)
+	admin := a.signIn("admin", adminPassword)
+	eventually(t, "the studies are there", func() bool {
+		var list []any
+		admin.must(http.StatusOK, admin.call("GET", "/dicom-web/instances", nil, &list))
+		return len(list) == 6
+	})
+	rule := forwardRule("Priors", "device", "NODE")
+	rule["occasion"], rule["priors"] = "order", map[string]any{"count": 3, "years": 5, "same_modality": true}
+	admin.must(http.StatusCreated, admin.call("POST", "/api/admin/forwarding/rules", rule, nil))
+	clerk := a.signIn("qabul", password)
+	clerk.must(http.StatusCreated, clerk.call("POST", "/api/orders", map[string]any{
+		"facility": "URGUT", "priority": "routine", "patient": map[string]string{"name": "Karimov^Ali", "patient_id": "K-1", "sex": "M", "birth_date": "19580512"},
+		"steps": []any{map[string]any{"modality": "CT", "stations": []string{"CT1"}, "start": "2026-11-22T09:30", "description": "CT head"}},
+	}, nil))
+	eventually(t, "the earlier study is sent", func() bool {
+		list := forwarded(admin)
+		return len(list) == 1 && list[0].State == "sent" && list[0].Sent == 4
+	})
+	station.mu.Lock()
+	defer station.mu.Unlock()
+	if len(station.got) != 4 {
+		t.Errorf("the workstation has %d instances", len(station.got))
+	}
+}
+
 // kill -9 while a study is sent: all of it arrives, and what had arrived and was
 // written down is not sent again.
 func TestForwardingKilled(t *testing.T) {

@@ -49,6 +49,8 @@ func (s *Source) around(p *page) {
 	}
 	p.table([]string{"Method", "Resource"}, rows)
 
+	p.text("As user agent, the Store transaction with multipart/related; type=\"application/dicom\", to nodes that rules of forwarding name, with basic or bearer authorization where it is set. Answers are taken in application/dicom+json; redirections are not followed.")
+
 	p.heading(2, "9 Extensions, specialisations, privatisations")
 	p.item("No private attributes are added to objects.")
 	p.item("A list of values matches any of them, also in keys that are no UID, where section 3 names it.")

@@ -77,6 +77,7 @@ func (s *Source) queryRetrieve(p *page, offered []dimse.Offer) {
 	}
 	p.table([]string{"Attribute", "Tag", "Level", "Kind", "Matching", "Returned"}, rows)
 	p.text("C-MOVE and C-GET send an instance as it is kept where the receiver takes its transfer syntax, else uncompressed. C-MOVE sends to registered destinations; one that is not known is %s.", dimse.MoveDestinationUnknown.Of(dimse.CMoveRQ))
+	p.text("Rules send studies, series or a patient's earlier studies to registered destinations by C-STORE in the same way. An instance counts as sent when it is answered with success or a warning; one that is refused with A9xxH, CxxxH, 0117H, 0118H, 0119H or 0122H is not tried again, others are for as long as the rule says.")
 }
 
 // worklist is the modality worklist and the performed procedure step.
