@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -261,6 +260,6 @@ func TestForwardingKilled(t *testing.T) {
 	if twice > 3*200 {
 		t.Errorf("%d instances were sent again", twice)
 	}
-	t.Log(fmt.Sprintf("%d instances were sent twice", twice))
+	t.Logf("%d instances were sent twice", twice)
 	a.stop()
 }

@@ -160,8 +160,15 @@ func (i image) withDefaults() image {
 		to    *string
 		value string
 	}{
-		{&i.facility, "URGUT"}, {&i.patient, "P1"}, {&i.study, "1.2.3"}, {&i.modality, "CT"}, {&i.date, "20260302"}, {&i.body, "HEAD"},
-		{&i.sender, "CT1"}, {&i.syntax, dicom.ExplicitVRLittleEndian}, {&i.marker, "A"},
+		{&i.facility, "URGUT"},
+		{&i.patient, "P1"},
+		{&i.study, "1.2.3"},
+		{&i.modality, "CT"},
+		{&i.date, "20260302"},
+		{&i.body, "HEAD"},
+		{&i.sender, "CT1"},
+		{&i.syntax, dicom.ExplicitVRLittleEndian},
+		{&i.marker, "A"},
 	} {
 		if *d.to == "" {
 			*d.to = d.value
