@@ -45,6 +45,7 @@
 //	recoded.go         instances and frames in other transfer syntaxes than stored
 //	metadata.go        stored metadata, passed on
 //	frames.go, pixels.go, bulkdata.go   parts of instances
+//	framecache.go      what is kept in memory because it takes long to come by
 //	rendered*.go, thumbnail.go, wadouri.go   pictures (package render), videos, documents
 //	stow.go            storing: requests and their parts, what became of each
 //	stowmodel.go       instances that come as metadata and bulk data apart

@@ -10,6 +10,8 @@
 //     the client's lists. How a page is found among millions of studies says
 //     search.go: by walking a list's index, after a glance at its beginning
 //     (glance.go), or by whom it is about. Conditions are made in condition.go.
+//   - FrameMap says where the frames of a long instance are; that is kept beside
+//     its row, so that only who asks for frames reads it (framemap.go).
 //
 // Whose an image is says patient.go: it knows what administrators have done to
 // patients (package patients), so that images go on finding their patient.
