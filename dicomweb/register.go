@@ -73,6 +73,9 @@ type Options struct {
 	// Codecs decode what pictures are made of; nil for those that need no worker.
 	Codecs *pixel.Codecs
 
+	// Workitems, when not nil, are what UPS-RS serves.
+	Workitems Workitems
+
 	// Identity says who makes a request: what they may see, the name under
 	// which what they store is recorded, the code of the facility that owns it
 	// ("" when the caller may not store), and the fallback character set for
@@ -113,6 +116,7 @@ type Options struct {
 type service struct {
 	Options
 	renderings *semaphore.Weighted
+	channels   *semaphore.Weighted // of events of work items
 }
 
 // Register mounts the DICOMweb routes on r.
@@ -130,7 +134,7 @@ func Register(r gin.IRouter, o Options) {
 	if o.Codecs == nil {
 		o.Codecs = &pixel.Codecs{}
 	}
-	s := &service{Options: o, renderings: newRenderings()}
+	s := &service{Options: o, renderings: newRenderings(), channels: semaphore.NewWeighted(maxChannels)}
 	var table routeTable
 	get := func(path string, h handler) {
 		r.GET(path, s.handle(h))
@@ -183,6 +187,14 @@ func Register(r gin.IRouter, o Options) {
 			r.DELETE(resource, s.handle(s.remove))
 			table.add(resource, http.MethodDelete)
 		}
+	}
+
+	// Work items, PS3.18 11.
+	if s.Workitems != nil {
+		s.workitemRoutes(func(method, path string, h handler) {
+			r.Handle(method, path, s.handle(h))
+			table.add(path, method)
+		})
 	}
 
 	// Capabilities, PS3.18 8.9: last, of all that is there.

@@ -154,7 +154,7 @@ func stepDemands() []conformance.Demand {
 func dicomwebRoutes() (list []conformance.Route) {
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()
-	dicomweb.Register(engine.Group("/dicom-web"), dicomweb.Options{})
+	dicomweb.Register(engine.Group("/dicom-web"), dicomweb.Options{Workitems: new(workitems)})
 	for _, r := range engine.Routes() {
 		list = append(list, conformance.Route{Method: r.Method, Path: r.Path})
 	}

@@ -418,6 +418,7 @@ func (n *Node) startWeb(registry *prometheus.Registry) error {
 		Cache:          n.frameCache(registry),
 		Remote:         n.remote,
 		Thumbnails:     n.previews,
+		Workitems:      n.workitems(),
 		Problem:        web.Problem,
 		TrustForwarded: len(proxies) > 0,
 		Identity: func(c *gin.Context) (pacs.Scope, string, string, string, bool) {

@@ -36,6 +36,8 @@ const (
 	DICOMwebRead    Action = "dicomweb.read"    // QIDO-RS, WADO-RS
 	DICOMwebWrite   Action = "dicomweb.write"   // STOW-RS
 	StudyReject     Action = "study.reject"     // hide instances, and show them again
+	UPSRead         Action = "ups.read"         // UPS-RS: look at work items, hear of them
+	UPSWrite        Action = "ups.write"        // UPS-RS: create, claim, change, cancel
 )
 
 // Scopes of tokens.
@@ -44,10 +46,11 @@ const (
 	ScopeDICOMwebWrite = "dicomweb:write"
 	ScopeAPI           = "api"
 	ScopeOrders        = "orders" // what enters orders: a hospital's information system
+	ScopeUPS           = "ups"    // what performs or pushes procedure steps over HTTP
 )
 
 // TokenScopes lists the scopes a token can have.
-var TokenScopes = []string{ScopeDICOMwebRead, ScopeDICOMwebWrite, ScopeAPI, ScopeOrders}
+var TokenScopes = []string{ScopeDICOMwebRead, ScopeDICOMwebWrite, ScopeAPI, ScopeOrders, ScopeUPS}
 
 // grants is the one table of who may do what. Rows are roles and, for
 // machines, the scopes of tokens. A person with several roles may do what any
@@ -58,6 +61,7 @@ var TokenScopes = []string{ScopeDICOMwebRead, ScopeDICOMwebWrite, ScopeAPI, Scop
 var grants = map[string][]Action{
 	string(pacs.Radiologist): {
 		StudyRead, TaskRead, TaskClaim, ReportRead, ReportReadDraft, ReportWrite, ReportSign, DeliveryRead, OrderRead, DICOMwebRead,
+		UPSRead, UPSWrite,
 	},
 	string(pacs.Clinician):  {StudyRead, ReportRead, OrderRead, OrderWrite, DICOMwebRead},
 	string(pacs.Technician): {StudyRead, OrderRead, OrderWrite, DICOMwebRead, DICOMwebWrite, StudyReject},
@@ -74,6 +78,7 @@ var grants = map[string][]Action{
 	ScopeDICOMwebWrite: {DICOMwebWrite},
 	ScopeAPI:           {StudyRead, TaskRead, ReportRead, DeliveryRead, DeliveryRetry, OrderRead, AdminStatus, ChangesRead},
 	ScopeOrders:        {OrderRead, OrderWrite},
+	ScopeUPS:           {UPSRead, UPSWrite},
 }
 
 // RoleCan reports whether a role allows an action.

@@ -78,7 +78,7 @@ func System(part string) *Identity {
 func Loopback() *Identity {
 	return &Identity{
 		Scope: pacs.System("loopback"),
-		rows:  []string{ScopeDICOMwebRead, ScopeDICOMwebWrite},
+		rows:  []string{ScopeDICOMwebRead, ScopeDICOMwebWrite, ScopeUPS},
 	}
 }
 

@@ -155,11 +155,17 @@ func requireAPI(c *gin.Context) {
 }
 
 func requireDICOMweb(c *gin.Context) {
-	action := access.DICOMwebWrite
-	if safeMethod(c.Request.Method) {
-		action = access.DICOMwebRead
+	read, write := access.DICOMwebRead, access.DICOMwebWrite
+	path := strings.TrimPrefix(c.FullPath(), "/dicom-web")
+	if strings.HasPrefix(path, "/workitems") || strings.HasPrefix(path, "/subscribers") {
+		read, write = access.UPSRead, access.UPSWrite
 	}
-	Require(action)(c)
+	// To subscribe changes nothing but what one hears.
+	if safeMethod(c.Request.Method) || strings.Contains(path, "/subscribers/") {
+		Require(read)(c)
+		return
+	}
+	Require(write)(c)
 }
 
 // remote is the caller's network address without port; behind a trusted proxy,

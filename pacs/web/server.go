@@ -181,7 +181,8 @@ func (s *Server) API() *gin.RouterGroup { return s.api }
 
 // DICOMweb is the group /dicom-web. Callers come with a session, a bearer
 // token or, where the server is told so, from this machine. GET, HEAD and
-// OPTIONS need access.DICOMwebRead, everything else access.DICOMwebWrite.
+// OPTIONS need access.DICOMwebRead, everything else access.DICOMwebWrite; of work
+// items access.UPSRead and access.UPSWrite.
 func (s *Server) DICOMweb() *gin.RouterGroup { return s.dicomweb }
 
 // Hub is where events for the clients are published.

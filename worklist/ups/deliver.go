@@ -107,17 +107,19 @@ func (s *Steps) Run(ctx context.Context) error {
 			Gap: s.wake.give,
 		})
 	})
+	var bringing sync.WaitGroup
 	if s.o.Alone {
 		s.announce(ctx, "RESTARTED")
 		defer s.goingDown(ctx)
 	}
+	defer bringing.Wait()
 	running.Go(func() { s.tidyUp(ctx) })
 	room := make(chan struct{}, atOnce)
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	for {
 		woken := s.wake.wait() // before looking: what comes meanwhile is seen next
-		if err := s.deliver(ctx, room, &running); err != nil && ctx.Err() == nil {
+		if err := s.deliver(ctx, room, &bringing); err != nil && ctx.Err() == nil {
 			s.log.Error("events of unified procedure steps could not be looked for", "error", err)
 		}
 		select {
@@ -177,7 +179,7 @@ func (s *Steps) bring(ctx context.Context, id int64, ae string) {
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	message := ""
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		message = err.Error()
 	}
 	_, err = s.pool.Exec(end, `UPDATE ups_subscriber SET claimed_by = NULL, claimed_until = '-infinity', last_error = left($3, 500),
