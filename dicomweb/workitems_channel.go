@@ -100,11 +100,16 @@ func (e WorkitemEvent) message() []byte {
 // pace) has nothing to do with it any more.
 type upgraded struct{ gin.ResponseWriter }
 
-// Hijack implements http.Hijacker.
+// Hijack implements http.Hijacker. Gin's own takes what it wraps for a hijacker,
+// which it need not be.
 func (u upgraded) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	inner, ok := u.ResponseWriter.(interface{ Unwrap() http.ResponseWriter })
-	if !ok {
-		return u.ResponseWriter.Hijack()
+	var w http.ResponseWriter = u.ResponseWriter
+	for {
+		_, gins := w.(gin.ResponseWriter)
+		inner, wraps := w.(interface{ Unwrap() http.ResponseWriter })
+		if !gins || !wraps {
+			return http.NewResponseController(w).Hijack()
+		}
+		w = inner.Unwrap()
 	}
-	return http.NewResponseController(inner.Unwrap()).Hijack()
 }

@@ -112,7 +112,7 @@ export interface StudyDetail extends Study {
   reports: ReportVersion[];
 }
 
-export type TaskState = 'open' | 'claimed' | 'signed';
+export type TaskState = 'open' | 'claimed' | 'signed' | 'cancelled';
 
 export interface Task {
   id: string;
