@@ -37,7 +37,7 @@ func TestCapabilitiesAreTheRoutes(t *testing.T) {
 		if strings.Contains(path, "*") {
 			path = strings.Replace(path, "*path", "7FE00010", 1)
 		}
-		for _, p := range []string{":study", ":series", ":instance", ":frames"} {
+		for _, p := range []string{":study", ":series", ":instance", ":frames", ":workitem", ":aet", ":requester"} {
 			path = strings.Replace(path, p, "1", 1)
 		}
 		w := call(t, h, "OPTIONS", path, nil)
