@@ -348,7 +348,7 @@ func serve(a *archive, edit ...func(*Options)) http.Handler {
 	gin.SetMode(gin.ReleaseMode)
 	o := Options{
 		Workitems: struct{ Workitems }{}, // routes without anything behind them
-		Index: a, Packs: a, Receiver: a, Problem: problemDetails,
+		Index:     a, Packs: a, Receiver: a, Problem: problemDetails,
 		Identity: func(c *gin.Context) (pacs.Scope, string, string, string, bool) {
 			return testScope, "test", "HOSPITAL", "windows-1251", c.GetHeader("Authorization") != "none"
 		},
