@@ -102,6 +102,18 @@ async function check(expected) {
     }
     await refused(client.retrieveInstanceFrames({ ...address, frameNumbers: [instance.frames.length + 1] }), 404);
 
+    // Pictures, unless the codec is one that only some builds have
+    if (!/^1\.2\.840\.10008\.1\.2\.4\.(8|9|20)/.test(instance.transferSyntax)) {
+      const mediaTypes = [{ mediaType: 'image/png' }];
+      const bytes = (answer) => Buffer.from(new Uint8Array([answer].flat()[0])); // the client wraps a single part in a list
+      const isPNG = (picture) => assert.equal(bytes(picture).toString('latin1', 1, 4), 'PNG');
+      isPNG(await client.retrieveInstanceRendered({ ...address, mediaTypes, queryParams: { viewport: '64,64', window: '40,400,linear' } }));
+      isPNG(await client.retrieveInstanceThumbnail({ ...address, mediaTypes }));
+      isPNG(await client.retrieveInstanceFramesRendered({ ...address, frameNumbers: [1], mediaTypes }));
+      const jpeg = bytes(await client.retrieveInstanceRendered(address));
+      assert.deepEqual([jpeg[0], jpeg[1]], [0xff, 0xd8]);
+    }
+
     // What the metadata point at
     const uri = one[0]['7FE00010']?.BulkDataURI;
     if (uri) {
