@@ -330,6 +330,9 @@ func (f *Forwarding) PauseRule(ctx context.Context, by *access.Identity, id int6
 		if _, err := tx.Exec(ctx, `UPDATE forward_rule SET paused = $2 WHERE id = $1`, id, paused); err != nil {
 			return err
 		}
+		if err := patience(ctx, tx, `rule_row = $1`, id); err != nil {
+			return err
+		}
 		if r, err = ruleByID(ctx, tx, id); err != nil {
 			return err
 		}
@@ -337,6 +340,13 @@ func (f *Forwarding) PauseRule(ctx context.Context, by *access.Identity, id int6
 	})
 	f.Nudge()
 	return r, err
+}
+
+// patience has the time anew in which items are tried again: that of a pause does
+// not count.
+func patience(ctx context.Context, tx pgx.Tx, where string, id int64) error {
+	_, err := tx.Exec(ctx, `UPDATE forward_item SET give_up_at = NULL WHERE `+where+` AND ended_at IS NULL AND give_up_at IS NOT NULL`, id)
+	return err
 }
 
 func pausing(what string, paused bool) string {

@@ -239,17 +239,18 @@ func (f *Forwarding) settle(ctx context.Context, c claimed, r *record, why error
 	if c.giveUpAt != nil {
 		giveUpAt = *c.giveUpAt
 	}
+	keep := false // the time at which it is given up: it counts from the first attempt
 	var unreached *queryretrieve.UnreachedError
 	switch {
 	case errors.Is(why, context.Canceled), errors.Is(why, errTakenAway):
 		attempts-- // nobody's fault
-		giveUpAt = later(giveUpAt, now)
+		keep = true
 	case errors.Is(why, errClosed):
 		attempts--
 		if open, opens := c.rule.Window.At(now); !open {
 			state, next = Scheduled, opens
 		}
-		giveUpAt = now.Add(c.rule.Retries)
+		keep = true
 	case errors.As(why, &unreached):
 		message = plain(why)
 		rest, err := f.rest(ctx, c.rule.Target, now, message)
@@ -285,6 +286,10 @@ func (f *Forwarding) settle(ctx context.Context, c claimed, r *record, why error
 	if state == Sent || state == Failed || state == Cancelled {
 		ended = &now
 	}
+	giveUp := &giveUpAt
+	if keep {
+		giveUp = c.giveUpAt
+	}
 	// What was queued again meanwhile goes on; what was paused or cancelled
 	// meanwhile stays so.
 	err := f.pool.QueryRow(ctx, `
@@ -293,18 +298,11 @@ func (f *Forwarding) settle(ctx context.Context, c claimed, r *record, why error
 			ended_at        = CASE WHEN state <> 'sending' THEN ended_at WHEN asked <> $4 THEN NULL ELSE $5::timestamptz END,
 			next_attempt_at = $6, attempts = $7, give_up_at = $8, last_error = CASE WHEN state = 'cancelled' THEN last_error ELSE left($11, 500) END
 		WHERE id = $1 AND claims = $2 RETURNING state`,
-		c.id, c.claims, state, c.asked, ended, next, attempts, giveUpAt, r.before+r.sent, r.failed, message).Scan(&state)
+		c.id, c.claims, state, c.asked, ended, next, attempts, giveUp, r.before+r.sent, r.failed, message).Scan(&state)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Waiting, nil // another node's, or replayed
 	}
 	return state, err
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 // rest keeps a target that can't be reached from being tried for a while.

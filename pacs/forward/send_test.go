@@ -151,3 +151,29 @@ func TestForwardGivesUp(t *testing.T) {
 	}
 	a.comes("1.2.3", Sent)
 }
+
+// The time that a window is closed does not put off giving up.
+func TestForwardGivesUpByNight(t *testing.T) {
+	a := newArchive(t)
+	off := newStation(t, nil)
+	off.stop()
+	a.device("OFF", off.address)
+	a.rule("OFF", func(r *Rule) {
+		r.Retries, r.Window = 30*time.Hour, &Window{From: 20 * time.Hour, Until: 22 * time.Hour}
+	})
+	a.receive(images("1.2.3", 1)...)
+	a.completed("1.2.3")
+	a.comes("1.2.3", Scheduled)
+	a.pass(8 * time.Hour) // eight in the evening
+	a.until("it was tried", func() bool { return a.item("1.2.3").Attempts == 1 })
+	a.pass(3 * time.Hour)
+	a.comes("1.2.3", Scheduled)
+	a.pass(21 * time.Hour) // the next evening
+	a.until("it was tried again", func() bool { return a.item("1.2.3").Attempts == 2 })
+	a.pass(3 * time.Hour)
+	a.comes("1.2.3", Scheduled)
+	a.pass(21 * time.Hour)
+	if i := a.comes("1.2.3", Failed); i.Attempts != 3 {
+		t.Errorf("%+v", i)
+	}
+}

@@ -257,6 +257,9 @@ func (f *Forwarding) PauseTarget(ctx context.Context, by *access.Identity, id in
 		if _, err := tx.Exec(ctx, `UPDATE forward_target SET paused = $2, resting_until = '-infinity' WHERE id = $1`, id, paused); err != nil {
 			return err
 		}
+		if err := patience(ctx, tx, `target_row = $1`, id); err != nil {
+			return err
+		}
 		if t, err = targetByID(ctx, tx, id); err != nil {
 			return err
 		}
