@@ -40,6 +40,7 @@ type API struct {
 // Register adds the routes to /api.
 func (a *API) Register(r gin.IRouter) {
 	(&feed{index: a.Index, closing: a.Closing}).register(r)
+	(&rejected{index: a.Index}).register(r)
 	if a.Files != nil {
 		(&versions{index: a.Index, files: a.Files}).register(r)
 	}
