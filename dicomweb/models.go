@@ -27,8 +27,10 @@ type modelForm struct {
 // plain JSON that they can read after all (OHIF issue 3726).
 func negotiateModel(r *http.Request) (modelForm, error) {
 	offers := []offer{
-		{media: mediaDICOMJSON}, {media: mediaJSON},
-		{multipart: true, media: mediaDICOMXML}, {media: mediaDICOMXML},
+		{media: mediaDICOMJSON},
+		{media: mediaJSON},
+		{multipart: true, media: mediaDICOMXML},
+		{media: mediaDICOMXML},
 	}
 	o, err := negotiate(r, offers)
 	if err != nil {

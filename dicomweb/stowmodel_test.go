@@ -137,17 +137,23 @@ func TestStoreOfModelsFailsInPart(t *testing.T) {
 		status            int
 		want              outcome
 	}{
-		{"one of two lacks its pixels", stowJSON, body(jsonPart("[" + model("1.2.3.4.1", "") + "," + missing + "]")), 202,
-			outcome{Stored: []string{"1.2.3.4.1"}, Failed: map[string]int{"1.2.3.4.2": 0xC000}}},
-		{"bulk data nobody asks for", stowJSON, body(jsonPart(model("1.2.3.4.1", "")), bulkPart("application/octet-stream", "x", []byte{1})), 202,
-			outcome{Stored: []string{"1.2.3.4.1"}, Other: []int{0xC000}}},
+		{
+			"one of two lacks its pixels", stowJSON, body(jsonPart("[" + model("1.2.3.4.1", "") + "," + missing + "]")), 202,
+			outcome{Stored: []string{"1.2.3.4.1"}, Failed: map[string]int{"1.2.3.4.2": 0xC000}},
+		},
+		{
+			"bulk data nobody asks for", stowJSON, body(jsonPart(model("1.2.3.4.1", "")), bulkPart("application/octet-stream", "x", []byte{1})), 202,
+			outcome{Stored: []string{"1.2.3.4.1"}, Other: []int{0xC000}},
+		},
 		{"no UIDs", stowJSON, body(jsonPart("[{}]")), 409, outcome{Other: []int{0xC000}}},
 		{"XML, a part each", stowXML, body(doc("1.2.3.4.1"), doc("1.2.3.4.2")), 200, outcome{Stored: []string{"1.2.3.4.1", "1.2.3.4.2"}}},
 		{"no type, JSON first", "multipart/related; boundary=XX", body(jsonPart(model("1.2.3.4.1", ""))), 200, outcome{Stored: []string{"1.2.3.4.1"}}},
 		{"metadata alone", "application/dicom+json", strings.NewReader(model("1.2.3.4.1", "")), 200, outcome{Stored: []string{"1.2.3.4.1"}}},
 		{"a document alone", "application/dicom+xml", bytes.NewReader(doc("1.2.3.4.1").body), 200, outcome{Stored: []string{"1.2.3.4.1"}}},
-		{"cut off behind the metadata", stowJSON, strings.NewReader(strings.TrimSuffix(body(jsonPart(model("1.2.3.4.1", "")), bulkPart("image/jpeg", "x", nil)).String(), "\r\n--XX--")), 202,
-			outcome{Stored: []string{"1.2.3.4.1"}, Other: []int{0xC000}}},
+		{
+			"cut off behind the metadata", stowJSON, strings.NewReader(strings.TrimSuffix(body(jsonPart(model("1.2.3.4.1", "")), bulkPart("image/jpeg", "x", nil)).String(), "\r\n--XX--")), 202,
+			outcome{Stored: []string{"1.2.3.4.1"}, Other: []int{0xC000}},
+		},
 		{"not JSON", stowJSON, body(jsonPart("[{")), 400, outcome{}},
 		{"not XML", stowXML, body(partOf{"application/dicom+xml", []byte("<x/>")}), 400, outcome{}},
 		{"bulk data without an address", stowJSON, body(partOf{"image/jpeg", nil}), 400, outcome{}},

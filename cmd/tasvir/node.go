@@ -412,7 +412,7 @@ func (n *Node) startWeb(registry *prometheus.Registry) error {
 		Commitments:  n.commitments,
 	}).Register(server.API())
 	dicomweb.Register(server.DICOMweb(), dicomweb.Options{
-		Rejections: n.Index, Rejecting: n.rejecting,
+		Rejections: n.Index, Rejecting: n.rejecting, TempDir: n.flags.dir(),
 		Index: n.Index, Packs: &publish.Packs{Index: n.Index, Store: n.store}, Receiver: n.Journal,
 		Codecs:         n.codecs(),
 		Cache:          n.frameCache(registry),

@@ -2,7 +2,6 @@ package dicom
 
 import (
 	"encoding/base64"
-	"encoding/binary"
 	"slices"
 	"strconv"
 	"strings"
@@ -148,7 +147,7 @@ func (w *xmlWriter) numbers(ds *Dataset, e *Element) {
 	if e.VR == AT {
 		unit = 4
 	}
-	var order binary.ByteOrder = ds.order()
+	order := ds.order()
 	for i, b := 0, e.Value; len(b) >= unit; i, b = i+1, b[unit:] {
 		w.number("Value", i)
 		w.dst = appendNumber(w.dst, e.VR, b, order)
