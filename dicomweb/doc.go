@@ -29,13 +29,12 @@
 //	11.10 to 11.12    Subscribe, Unsubscribe,     POST, DELETE /workitems/UID/subscribers/AET, "
 //	                  Suspend                     …/suspend
 //	11.13 and 8.10    Notification channel        GET /subscribers/AET (WebSocket)       TestNotificationChannel (cmd/tasvir)
-//
 //	8.9               Retrieve Capabilities       OPTIONS of all, GET /                  TestCapabilities…
 //	IHE RAD-66        Reject                      POST …/reject/CODE, DELETE …           TestReject…
 //
 // TRANSACTIONS.md goes through the standard's transactions and parameters one by
-// one. All of them are also run with npm dicomweb-client and the loader of
-// All of them but those of section 11 are also run with npm dicomweb-client and the loader of
+// one. All of them but those of section 11 are also run with npm dicomweb-client
+// and the loader of
 // Cornerstone3D, unmodified, in clienttest: once over an archive in memory
 // (client_test.go) and once over journal, publisher, index and packs
 // (archive_real_test.go). GET routes answer HEAD, too.
@@ -61,7 +60,6 @@
 //	stowmodel.go       instances that come as metadata and bulk data apart
 //	reject.go          rejection notes (IHE IOCM), written for callers
 //	capabilities.go    the service describes itself
-//	stow.go            storing
 //	workitems*.go      UPS-RS over the steps that package worklist/ups keeps; its WebSocket
 //	transfersyntax.go  which media types stand for which transfer syntax
 //
