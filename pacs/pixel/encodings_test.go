@@ -105,8 +105,18 @@ func TestOneInstanceInAllEncodings(t *testing.T) {
 	for _, name := range []string{"pydicom/test_files/MR_small.dcm", "pydicom/test_files/CT_small.dcm", "pydicom-data/SC_rgb.dcm"} {
 		want := decode(filepath.Join(root, name))
 		for _, command := range [][]string{
-			{"dcmconv", "+ti"}, {"dcmconv", "+tb"}, {"dcmconv", "+td"}, {"dcmcrle"}, {"dcmcjpls"}, {"dcmcjpls", "+il"}, {"dcmcjpls", "+is"}, {"dcmcjpeg"},
-			{"gdcmconv", "--j2k"}, {"gdcmconv", "--jpegls"}, {"gdcmconv", "--jpeg"}, {"gdcmconv", "--rle"},
+			{"dcmconv", "+ti"},
+			{"dcmconv", "+tb"},
+			{"dcmconv", "+td"},
+			{"dcmcrle"},
+			{"dcmcjpls"},
+			{"dcmcjpls", "+il"},
+			{"dcmcjpls", "+is"},
+			{"dcmcjpeg"},
+			{"gdcmconv", "--j2k"},
+			{"gdcmconv", "--jpegls"},
+			{"gdcmconv", "--jpeg"},
+			{"gdcmconv", "--rle"},
 		} {
 			out := filepath.Join(t.TempDir(), "out.dcm")
 			if text, err := exec.CommandContext(t.Context(), tool(t, command[0]), append(command[1:], filepath.Join(root, name), out)...).CombinedOutput(); err != nil {
