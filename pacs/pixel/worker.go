@@ -30,7 +30,7 @@ type Worker struct {
 	// Default 1024.
 	Queue int
 	// Timeout bounds one frame, from when a process begins with it. Default one
-	// minute.
+	// minute, and two seconds more for each MiB of samples.
 	Timeout time.Duration
 	// Idle is after what time without work a process ends. Default one minute.
 	Idle time.Duration
@@ -82,7 +82,8 @@ func (w *Worker) Close() {
 func (w *Worker) do(ctx context.Context, request message) (samples, error) {
 	timeout := w.Timeout
 	if timeout == 0 {
-		timeout = time.Minute
+		mebibytes := request.Columns * request.Rows * request.Components * request.sampleBytes() >> 20
+		timeout = time.Minute + time.Duration(mebibytes)*2*time.Second
 	}
 	for first := true; ; first = false {
 		p, err := w.acquire(ctx)
