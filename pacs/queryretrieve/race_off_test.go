@@ -1,0 +1,5 @@
+//go:build !race
+
+package queryretrieve
+
+const raceEnabled = false
