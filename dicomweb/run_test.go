@@ -55,8 +55,12 @@ func TestNeighboursAreReadAtOnce(t *testing.T) {
 		{"twice the same", []piece{p.piece("a", 100, 50), p.piece("a", 100, 50)}, 0, 0, []string{"a 100+50", "a 100+50"}},
 		{"two packs", []piece{p.piece("a", 0, 50), p.piece("a", 60, 50), p.piece("b", 110, 50), p.piece("b", 160, 9)}, 0, 0, []string{"a 0+110", "b 110+59"}},
 		{"a large gap", []piece{p.piece("a", 0, 50), p.piece("a", 51+maxGap, 50)}, 0, 0, []string{"a 0+50", fmt.Sprintf("a %d+50", 51+maxGap)}},
-		{"not more than a run holds", []piece{p.piece("a", 0, maxRun/2), p.piece("a", maxRun/2, maxRun/2), p.piece("a", maxRun, 10), p.piece("a", maxRun+10, 10)}, 0, 0,
-			[]string{fmt.Sprintf("a 0+%d", maxRun), fmt.Sprintf("a %d+20", maxRun)}},
+		{
+			"not more than a run holds",
+			[]piece{p.piece("a", 0, maxRun/2), p.piece("a", maxRun/2, maxRun/2), p.piece("a", maxRun, 10), p.piece("a", maxRun+10, 10)},
+			0, 0,
+			[]string{fmt.Sprintf("a 0+%d", maxRun), fmt.Sprintf("a %d+20", maxRun)},
+		},
 		{"a range from within the first to within the last", []piece{p.piece("a", 100, 50), p.piece("a", 200, 50), p.piece("a", 300, 50)}, 25, 100, []string{"a 120+190"}},
 		{"what is not kept like that stands alone", []piece{p.piece("", 100, 50), p.piece("", 150, 50)}, 0, 0, []string{" 100+50", " 150+50"}},
 	} {

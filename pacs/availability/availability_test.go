@@ -154,6 +154,11 @@ func TestTold(t *testing.T) {
 	s.work()
 	want(t, "moved, and without pixels", own.told(), "1.5 1.5.1: 1=NEARLINE@TASVIR 2=NEARLINE@TASVIR 1.5.2: 1=UNAVAILABLE@TASVIR")
 
+	s.exec(`UPDATE instance SET rejected = '113001' WHERE sop_uid = '1.5.1.2'`)
+	s.changed(study)
+	s.work()
+	want(t, "rejected", own.told(), "1.5 1.5.1: 1=NEARLINE@TASVIR 2=UNAVAILABLE@TASVIR 1.5.2: 1=UNAVAILABLE@TASVIR")
+
 	s.inTx(func(tx pgx.Tx) error {
 		if err := s.Deleted(t.Context(), tx, study); err != nil {
 			return err

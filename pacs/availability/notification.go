@@ -40,7 +40,7 @@ func (n *Notices) instances(ctx context.Context, d access.Device, studyID int64)
 			return nil
 		}
 		rows, err := tx.Query(ctx, `
-			SELECT e.series_uid, i.sop_class, i.sop_uid, k.key, i.pixels_deleted IS NOT NULL
+			SELECT e.series_uid, i.sop_class, i.sop_uid, k.key, i.pixels_deleted IS NOT NULL OR i.rejected IS NOT NULL
 			FROM instance i JOIN series e ON e.id = i.series_row JOIN pack k ON k.id = i.pack_row
 			WHERE i.study_row = $1 AND i.current ORDER BY e.number NULLS LAST, e.series_uid, i.number NULLS LAST, i.sop_uid`, studyID)
 		if err != nil {
@@ -48,10 +48,10 @@ func (n *Notices) instances(ctx context.Context, d access.Device, studyID int64)
 		}
 		list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (i instance, err error) {
 			var key string
-			var deleted bool
-			err = row.Scan(&i.series, &i.class, &i.uid, &key, &deleted)
+			var gone bool
+			err = row.Scan(&i.series, &i.class, &i.uid, &key, &gone)
 			switch {
-			case deleted:
+			case gone: // deleted, or rejected by a note (IHE IOCM)
 				i.availability = unavailable
 			case tiered.IsCold(key):
 				i.availability = nearline

@@ -49,30 +49,66 @@ func TestEveryCellOfTheStateTable(t *testing.T) {
 		want  [5]dimse.Code
 		after [5]State
 	}{
-		{"N-CREATE", func(uid string) dimse.Code { return p.create(uid, pushable()).Code },
-			[5]dimse.Code{0, 0x0111, 0x0111, 0x0111, 0x0111}, [5]State{Scheduled}},
-		{"to IN PROGRESS", changed(InProgress, right),
-			[5]dimse.Code{0xC307, 0, 0xC302, 0xC300, 0xC300}, [5]State{none, InProgress}},
-		{"to IN PROGRESS, wrong UID", changed(InProgress, wrong),
-			[5]dimse.Code{0xC307, 0, 0xC301, 0xC301, 0xC301}, [5]State{none, InProgress}}, // there is no wrong one yet
-		{"to IN PROGRESS, no UID", changed(InProgress, ""),
-			[5]dimse.Code{0xC307, 0xC301, 0xC301, 0xC301, 0xC301}, [5]State{}},
-		{"to SCHEDULED", changed(Scheduled, right),
-			[5]dimse.Code{0xC307, 0xC303, 0xC303, 0xC303, 0xC303}, [5]State{}},
-		{"to COMPLETED", changed(Completed, right),
-			[5]dimse.Code{0xC307, 0xC310, 0, 0xB306, 0xC300}, [5]State{none, none, Completed}},
-		{"to COMPLETED, wrong UID", changed(Completed, wrong),
-			[5]dimse.Code{0xC307, 0xC310, 0xC301, 0xC301, 0xC301}, [5]State{}},
-		{"to COMPLETED, no UID", changed(Completed, ""),
-			[5]dimse.Code{0xC307, 0xC301, 0xC301, 0xC301, 0xC301}, [5]State{}},
-		{"request cancel", func(uid string) dimse.Code { return p.cancel(uid, nil) },
-			[5]dimse.Code{0xC307, 0, 0, 0xC311, 0xB304}, [5]State{none, Canceled, InProgress}},
-		{"to CANCELED", changed(Canceled, right),
-			[5]dimse.Code{0xC307, 0xC310, 0, 0xC300, 0xB304}, [5]State{none, none, Canceled}},
-		{"to CANCELED, wrong UID", changed(Canceled, wrong),
-			[5]dimse.Code{0xC307, 0xC310, 0xC301, 0xC301, 0xC301}, [5]State{}},
-		{"to CANCELED, no UID", changed(Canceled, ""),
-			[5]dimse.Code{0xC307, 0xC301, 0xC301, 0xC301, 0xC301}, [5]State{}},
+		{
+			"N-CREATE", func(uid string) dimse.Code { return p.create(uid, pushable()).Code },
+			[5]dimse.Code{0, 0x0111, 0x0111, 0x0111, 0x0111},
+			[5]State{Scheduled},
+		},
+		{
+			"to IN PROGRESS", changed(InProgress, right),
+			[5]dimse.Code{0xC307, 0, 0xC302, 0xC300, 0xC300},
+			[5]State{none, InProgress},
+		},
+		{
+			"to IN PROGRESS, wrong UID", changed(InProgress, wrong),
+			[5]dimse.Code{0xC307, 0, 0xC301, 0xC301, 0xC301},
+			[5]State{none, InProgress},
+		}, // there is no wrong one yet
+		{
+			"to IN PROGRESS, no UID", changed(InProgress, ""),
+			[5]dimse.Code{0xC307, 0xC301, 0xC301, 0xC301, 0xC301},
+			[5]State{},
+		},
+		{
+			"to SCHEDULED", changed(Scheduled, right),
+			[5]dimse.Code{0xC307, 0xC303, 0xC303, 0xC303, 0xC303},
+			[5]State{},
+		},
+		{
+			"to COMPLETED", changed(Completed, right),
+			[5]dimse.Code{0xC307, 0xC310, 0, 0xB306, 0xC300},
+			[5]State{none, none, Completed},
+		},
+		{
+			"to COMPLETED, wrong UID", changed(Completed, wrong),
+			[5]dimse.Code{0xC307, 0xC310, 0xC301, 0xC301, 0xC301},
+			[5]State{},
+		},
+		{
+			"to COMPLETED, no UID", changed(Completed, ""),
+			[5]dimse.Code{0xC307, 0xC301, 0xC301, 0xC301, 0xC301},
+			[5]State{},
+		},
+		{
+			"request cancel", func(uid string) dimse.Code { return p.cancel(uid, nil) },
+			[5]dimse.Code{0xC307, 0, 0, 0xC311, 0xB304},
+			[5]State{none, Canceled, InProgress},
+		},
+		{
+			"to CANCELED", changed(Canceled, right),
+			[5]dimse.Code{0xC307, 0xC310, 0, 0xC300, 0xB304},
+			[5]State{none, none, Canceled},
+		},
+		{
+			"to CANCELED, wrong UID", changed(Canceled, wrong),
+			[5]dimse.Code{0xC307, 0xC310, 0xC301, 0xC301, 0xC301},
+			[5]State{},
+		},
+		{
+			"to CANCELED, no UID", changed(Canceled, ""),
+			[5]dimse.Code{0xC307, 0xC301, 0xC301, 0xC301, 0xC301},
+			[5]State{},
+		},
 	} {
 		for i, state := range []State{none, Scheduled, InProgress, Completed, Canceled} {
 			uid := in(state)
