@@ -6,7 +6,7 @@ import { FacilitySelect } from '../../parts/facility';
 import { Icon } from '../../parts/icons';
 import { ProblemNote } from '../../parts/problem';
 import { useUser } from '../../parts/session';
-import { TableScroll } from '../../parts/table';
+import { ActionsHead, More, TableScroll } from '../../parts/table';
 import { useWords } from '../../words';
 import { bytes, moment, number } from '../../words/dates';
 import { Fact } from './Fact';
@@ -67,9 +67,7 @@ export function AssociationsPage() {
                     {t(`associations.${column}`)}
                   </th>
                 ))}
-                <th scope="col">
-                  <span className="hidden">{t('do.actions')}</span>
-                </th>
+                <ActionsHead />
               </tr>
             </thead>
             <tbody>
@@ -107,11 +105,7 @@ export function AssociationsPage() {
           </table>
           {page.data && page.items.length === 0 && <p className="empty">{t('associations.empty')}</p>}
         </TableScroll>
-        {page.more && (
-          <button type="button" onClick={() => void page.more?.()}>
-            {t('do.more')}
-          </button>
-        )}
+        <More page={page} />
       </div>
       {chosen && <Panel key={chosen} id={chosen} onClose={() => setChosen('')} />}
     </>

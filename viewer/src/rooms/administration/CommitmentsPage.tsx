@@ -4,7 +4,7 @@ import { usePages, useSettled } from '../../api/resource';
 import { type Commitment, commitmentStates } from '../../api/schema';
 import { Icon } from '../../parts/icons';
 import { ProblemNote } from '../../parts/problem';
-import { TableScroll } from '../../parts/table';
+import { ActionsHead, More, TableScroll } from '../../parts/table';
 import { useWords } from '../../words';
 import { moment, number } from '../../words/dates';
 
@@ -63,9 +63,7 @@ export function CommitmentsPage() {
               <th scope="col">{t('commitments.safe')}</th>
               <th scope="col">{t('commitments.answered')}</th>
               <th scope="col">{t('commitments.transaction')}</th>
-              <th scope="col">
-                <span className="hidden">{t('do.actions')}</span>
-              </th>
+              <ActionsHead />
             </tr>
           </thead>
           <tbody>
@@ -106,11 +104,7 @@ export function CommitmentsPage() {
         </table>
         {page.data && page.items.length === 0 && <p className="empty">{t('commitments.empty')}</p>}
       </TableScroll>
-      {page.more && (
-        <button type="button" onClick={() => void page.more?.()}>
-          {t('do.more')}
-        </button>
-      )}
+      <More page={page} />
     </div>
   );
 }

@@ -6,7 +6,7 @@ import { FacilitySelect } from '../../parts/facility';
 import { Icon } from '../../parts/icons';
 import { explain, ProblemNote } from '../../parts/problem';
 import { useUser } from '../../parts/session';
-import { TableScroll } from '../../parts/table';
+import { More, TableScroll } from '../../parts/table';
 import { useWords } from '../../words';
 import { bytes, dicomDate, moment, number } from '../../words/dates';
 import { Ask } from './Ask';
@@ -125,11 +125,7 @@ export function QuarantinePage() {
           </table>
           {page.data && items.length === 0 && <p className="empty">{t('quarantine.empty')}</p>}
         </TableScroll>
-        {page.more && (
-          <button type="button" onClick={() => void page.more?.()}>
-            {t('do.more')}
-          </button>
-        )}
+        <More page={page} />
       </div>
       {selected.length > 0 && <ReleasePanel key={selected.map((item) => item.id).join()} items={selected} onDone={restart} onClose={() => setChosen([])} />}
     </>

@@ -7,7 +7,7 @@ import { Icon, type IconName } from '../../parts/icons';
 import { ProblemNote } from '../../parts/problem';
 import { href } from '../../parts/route';
 import { useUser } from '../../parts/session';
-import { TableScroll } from '../../parts/table';
+import { ActionsHead, More, TableScroll } from '../../parts/table';
 import { useWords } from '../../words';
 import { dicomDate, moment, number } from '../../words/dates';
 import { personName } from './demographics';
@@ -129,9 +129,7 @@ export function QueuePage() {
                     {t(`queue.${column}`)}
                   </th>
                 ))}
-                <th scope="col">
-                  <span className="hidden">{t('do.actions')}</span>
-                </th>
+                <ActionsHead />
               </tr>
             </thead>
             <tbody>
@@ -184,11 +182,7 @@ export function QueuePage() {
           </table>
           {page.data && page.items.length === 0 && <p className="empty">{t('queue.empty')}</p>}
         </TableScroll>
-        {page.more && (
-          <button type="button" onClick={() => void page.more?.()}>
-            {t('do.more')}
-          </button>
-        )}
+        <More page={page} />
       </div>
       {chosen && <Panel key={chosen} id={chosen} shown={page.items.find((item) => item.id === chosen)} act={act} onClose={() => setChosen('')} />}
       {asking && (

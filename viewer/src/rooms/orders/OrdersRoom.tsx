@@ -1,6 +1,6 @@
-import { useEffect, useRef, useState } from 'react';
+import { useRef, useState } from 'react';
 import { api } from '../../api/client';
-import { listen } from '../../api/events';
+import { useReloadOn } from '../../api/live';
 import { usePages, useSettled } from '../../api/resource';
 import { type Order, type OrderState, orderStates } from '../../api/schema';
 import { FacilitySelect } from '../../parts/facility';
@@ -8,7 +8,7 @@ import { Icon } from '../../parts/icons';
 import { useKeys } from '../../parts/keys';
 import { ProblemNote } from '../../parts/problem';
 import { useUser } from '../../parts/session';
-import { TableScroll } from '../../parts/table';
+import { ActionsHead, More, TableScroll } from '../../parts/table';
 import { useWords } from '../../words';
 import { personName, Who } from '../administration/demographics';
 import { addDays, clockOf, dayOf, modalities, today } from './days';
@@ -16,6 +16,9 @@ import { OrderForm } from './OrderForm';
 import { OrderPanel } from './OrderPanel';
 
 type Beside = { kind: 'new' } | { kind: 'order'; id: string; justEntered?: boolean };
+
+/** What changes this list. */
+const changes = ['order'] as const;
 
 /** Who is examined today, with what and when; a new order is entered without leaving the keyboard. */
 export default function OrdersRoom() {
@@ -39,20 +42,7 @@ export default function OrdersRoom() {
   );
   const { items: orders, reload } = page;
 
-  useEffect(() => {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const stop = listen((event) => {
-      if (event.kind !== 'order' && event.kind !== 'hello') return;
-      timer ??= setTimeout(() => {
-        timer = undefined;
-        void reload();
-      }, 1000);
-    });
-    return () => {
-      clearTimeout(timer);
-      stop();
-    };
-  }, [reload]);
+  useReloadOn(changes, 1000, reload);
 
   const enterNew = () => setBeside({ kind: 'new' });
   useKeys(
@@ -122,9 +112,7 @@ export default function OrdersRoom() {
                 <th scope="col">{t('orders.station')}</th>
                 <th scope="col">{t('worklist.priority')}</th>
                 <th scope="col">{t('orders.state')}</th>
-                <th scope="col">
-                  <span className="hidden">{t('do.actions')}</span>
-                </th>
+                <ActionsHead />
               </tr>
             </thead>
             <tbody>
@@ -135,11 +123,7 @@ export default function OrdersRoom() {
           </table>
           {page.data && orders.length === 0 && <p className="empty">{t(q ? 'orders.notFound' : 'orders.none')}</p>}
         </TableScroll>
-        {page.more && (
-          <button type="button" onClick={() => void page.more?.()}>
-            {t('do.more')}
-          </button>
-        )}
+        <More page={page} />
       </div>
       {beside?.kind === 'new' && (
         <aside className="side-panel wide" aria-label={t('orders.new')}>

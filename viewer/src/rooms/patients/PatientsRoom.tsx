@@ -1,6 +1,6 @@
-import { useEffect, useState } from 'react';
+import { useState } from 'react';
 import { api } from '../../api/client';
-import { listen } from '../../api/events';
+import { useReloadOn } from '../../api/live';
 import { usePages, useSettled } from '../../api/resource';
 import { FacilitySelect } from '../../parts/facility';
 import { Icon } from '../../parts/icons';
@@ -8,9 +8,13 @@ import { describe, Sex } from '../../parts/patient';
 import { ProblemNote } from '../../parts/problem';
 import { href } from '../../parts/route';
 import { useUser } from '../../parts/session';
+import { More } from '../../parts/table';
 import { StudyThumbnail } from '../../parts/thumbnail';
 import { useWords } from '../../words';
 import { dicomDate, dicomTime } from '../../words/dates';
+
+/** What changes this list. */
+const changes = ['task', 'report', 'delivery', 'study', 'order'] as const;
 
 /** The studies of the facilities that one may see, the newest first. Works on a phone. */
 export function PatientsRoom() {
@@ -26,19 +30,7 @@ export function PatientsRoom() {
   );
   const { items: studies, reload } = page;
 
-  useEffect(() => {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const stop = listen(() => {
-      timer ??= setTimeout(() => {
-        timer = undefined;
-        void reload();
-      }, 2000);
-    });
-    return () => {
-      clearTimeout(timer);
-      stop();
-    };
-  }, [reload]);
+  useReloadOn(changes, 2000, reload);
 
   return (
     <main className="room patients">
@@ -90,11 +82,7 @@ export function PatientsRoom() {
         ))}
       </ul>
       {page.data && studies.length === 0 && <p className="empty">{t(q ? 'patients.notFound' : 'patients.empty')}</p>}
-      {page.more && (
-        <button type="button" onClick={() => void page.more?.()}>
-          {t('do.more')}
-        </button>
-      )}
+      <More page={page} />
     </main>
   );
 }

@@ -1,6 +1,6 @@
-import { useEffect, useState } from 'react';
+import { useState } from 'react';
 import { api } from '../../api/client';
-import { listen } from '../../api/events';
+import { useReloadOn } from '../../api/live';
 import { useResource, useSettled } from '../../api/resource';
 import type { DeliveryRow, DeliveryState } from '../../api/schema';
 import { DeliveryWords } from '../../parts/delivery';
@@ -14,6 +14,9 @@ import { dicomDate, moment } from '../../words/dates';
 
 const states: DeliveryState[] = ['failed', 'retrying', 'queued', 'delivered'];
 
+/** What changes this list. */
+const changes = ['delivery', 'report'] as const;
+
 /** Signed reports on their way to the platform: what waits, what failed and why, "send again". */
 export function ReportsRoom() {
   const { t } = useWords();
@@ -24,20 +27,7 @@ export function ReportsRoom() {
   const page = useResource(`deliveries ${state} ${q}`, () => api.deliveries({ state, q, limit: 200 }));
   const { reload } = page;
 
-  useEffect(() => {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const stop = listen((event) => {
-      if (event.kind !== 'delivery' && event.kind !== 'report') return;
-      timer ??= setTimeout(() => {
-        timer = undefined;
-        void reload();
-      }, 400);
-    });
-    return () => {
-      clearTimeout(timer);
-      stop();
-    };
-  }, [reload]);
+  useReloadOn(changes, 400, reload);
 
   const retry = async (row: DeliveryRow) => {
     setProblem(undefined);

@@ -1,6 +1,6 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
 import { api, serverNow } from '../../api/client';
-import { listen } from '../../api/events';
+import { useReloadOn } from '../../api/live';
 import { prime, useResource } from '../../api/resource';
 import type { Priority, Task, TaskPage, View } from '../../api/schema';
 import { Icon } from '../../parts/icons';
@@ -68,6 +68,9 @@ async function loadPages(filter: Filter, pages: number): Promise<TaskPage> {
   return { ...page, tasks };
 }
 
+/** What changes this list. */
+const changes = ['task', 'report', 'study', 'order'] as const;
+
 /** The list of what is to be read. */
 export function WorklistRoom({ warmUp, onSignOut }: { warmUp: () => Promise<unknown>; onSignOut: () => void }) {
   const { t } = useWords();
@@ -108,21 +111,7 @@ export function WorklistRoom({ warmUp, onSignOut }: { warmUp: () => Promise<unkn
     setShown((now) => merge(now.tasks, fresh, another || !over.current));
   }, [page.data, key]);
 
-  useEffect(() => {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const stop = listen((event) => {
-      if (event.kind === 'delivery') return;
-      // Events come in swarms while a study arrives; one request answers for all.
-      timer ??= setTimeout(() => {
-        timer = undefined;
-        void reload();
-      }, 400);
-    });
-    return () => {
-      clearTimeout(timer);
-      stop();
-    };
-  }, [reload]);
+  useReloadOn(changes, 400, reload);
 
   // The viewer is fetched while nobody waits for it.
   useEffect(() => {
