@@ -69,6 +69,10 @@
 // --compress): it is stored in, and offered as, JPEG-LS Lossless then. BulkDataURIs
 // stay what they were (TestCompressedInstance).
 //
+// Instance Availability is that of the index: NEARLINE in the cold store,
+// UNAVAILABLE where a retention policy has deleted the pixel data, and of a series
+// or study the worst of what is shown of it (pacs.Availability, of C-FIND too).
+//
 // Everything is scoped: what lies outside the caller's scope is answered like
 // what does not exist, 404, or an empty search result.
 //

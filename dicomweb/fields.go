@@ -79,7 +79,7 @@ var studyFields = []field[pacs.Study]{
 	{dicom.TagStudyDate, true, func(s *pacs.Study) attribute { return text("DA", s.Date) }},
 	{dicom.TagStudyTime, true, func(s *pacs.Study) attribute { return text("TM", s.Time) }},
 	{dicom.TagAccessionNumber, true, func(s *pacs.Study) attribute { return text("SH", s.AccessionNumber) }},
-	{dicom.TagInstanceAvailability, true, func(s *pacs.Study) attribute { return text("CS", "ONLINE") }},
+	{dicom.TagInstanceAvailability, true, func(s *pacs.Study) attribute { return text("CS", s.Availability.String()) }},
 	{dicom.TagModalitiesInStudy, true, func(s *pacs.Study) attribute { return texts("CS", s.Modalities) }},
 	{dicom.TagReferringPhysicianName, true, func(s *pacs.Study) attribute { return personName(s.ReferringPhysician) }},
 	{dicom.TagStudyDescription, true, func(s *pacs.Study) attribute { return text("LO", s.Description) }},
@@ -94,8 +94,10 @@ var studyFields = []field[pacs.Study]{
 	{dicom.TagNumberOfStudyRelatedInstances, true, func(s *pacs.Study) attribute { return number("IS", s.InstanceCount) }},
 }
 
-// seriesFields are the series attributes of PS3.18 table 10.6.3-4.
+// seriesFields are the series attributes of PS3.18 table 10.6.3-4, and how soon
+// the series can be had.
 var seriesFields = []field[pacs.Series]{
+	{dicom.TagInstanceAvailability, true, func(s *pacs.Series) attribute { return text("CS", s.Availability.String()) }},
 	{dicom.TagModality, true, func(s *pacs.Series) attribute { return text("CS", s.Modality) }},
 	{dicom.TagSeriesDescription, true, func(s *pacs.Series) attribute { return text("LO", s.Description) }},
 	{dicom.TagBodyPartExamined, true, func(s *pacs.Series) attribute { return text("CS", s.BodyPart) }},
@@ -109,7 +111,7 @@ var seriesFields = []field[pacs.Series]{
 var instanceFields = []field[pacs.Instance]{
 	{dicom.TagSOPClassUID, true, func(i *pacs.Instance) attribute { return text("UI", i.SOPClassUID) }},
 	{dicom.TagSOPInstanceUID, true, func(i *pacs.Instance) attribute { return text("UI", i.SOPInstanceUID) }},
-	{dicom.TagInstanceAvailability, true, func(i *pacs.Instance) attribute { return text("CS", "ONLINE") }},
+	{dicom.TagInstanceAvailability, true, func(i *pacs.Instance) attribute { return text("CS", i.Availability().String()) }},
 	{dicom.TagAvailableTransferSyntaxUID, true, func(i *pacs.Instance) attribute { return text("UI", i.TransferSyntaxUID) }},
 	{dicom.TagStudyInstanceUID, true, func(i *pacs.Instance) attribute { return text("UI", i.StudyInstanceUID) }},
 	{dicom.TagSeriesInstanceUID, true, func(i *pacs.Instance) attribute { return text("UI", i.SeriesInstanceUID) }},

@@ -19,7 +19,7 @@ var maxRows = map[level]int{studyLevel: 1000, seriesLevel: 5000, imageLevel: 10_
 func (s *service) searchStudies(r *request) error {
 	return search(s, r, studyLevel, func(q *query, page pacs.Page) ([]dataset, string, error) {
 		f := q.filter.Series.Study
-		f.Page = page
+		f.Page, f.Availability = page, true
 		rows, next, err := s.Index.Studies(r.Request.Context(), r.scope, f)
 		service := s.serviceURL(r.Request)
 		out := make([]dataset, len(rows))
@@ -36,7 +36,7 @@ func (s *service) searchStudies(r *request) error {
 func (s *service) searchSeries(r *request) error {
 	return search(s, r, seriesLevel, func(q *query, page pacs.Page) ([]dataset, string, error) {
 		f := q.filter.Series
-		f.Page = page
+		f.Page, f.Availability = page, true
 		rows, next, err := s.Index.Series(r.Request.Context(), r.scope, f)
 		if err != nil {
 			return nil, "", err

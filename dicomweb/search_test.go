@@ -38,6 +38,7 @@ const goldenStudy = `[{
 // Table 10.6.3-4, of a search within a study.
 const goldenSeries = `[{
 	"00080005":{"vr":"CS","Value":["ISO_IR 192"]},
+	"00080056":{"vr":"CS","Value":["ONLINE"]},
 	"00080060":{"vr":"CS","Value":["CT"]},
 	"0008103E":{"vr":"LO","Value":["Axial 5mm"]},
 	"00081190":{"vr":"UR","Value":["http://pacs.test/dicom-web/studies/1.2.3/series/1.2.3.1"]},
@@ -257,10 +258,10 @@ func TestMatchKeysReachTheFilter(t *testing.T) {
 		switch c.at {
 		case studyLevel:
 			got = study(a.lastStudy)
-			got.Series.Study.Page = pacs.Page{}
+			got.Series.Study.Page, got.Series.Study.Availability = pacs.Page{}, false // asked of all
 		case seriesLevel:
 			got = pacs.InstanceFilter{Series: a.lastSeries}
-			got.Series.Page = pacs.Page{}
+			got.Series.Page, got.Series.Availability = pacs.Page{}, false
 		}
 		got.Page = pacs.Page{}
 		if diff := cmp.Diff(c.want, got); diff != "" {

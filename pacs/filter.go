@@ -37,6 +37,8 @@ type StudyFilter struct {
 	ExcludeStudyInstanceUID string
 	// Sort is the order of the list; "" is ByDate.
 	Sort StudyOrder
+	// Availability asks for Study.Availability to be filled in, too.
+	Availability bool
 
 	Page
 }
@@ -61,6 +63,8 @@ type SeriesFilter struct {
 	BodyPart           string // wildcards
 	// Attributes match by what Series.Attributes holds.
 	Attributes []AttributeKey
+	// Availability asks for Series.Availability to be filled in, too.
+	Availability bool
 	Page
 }
 

@@ -50,6 +50,8 @@ type Study struct {
 	ReceivedAt         time.Time // first instance indexed
 	UpdatedAt          time.Time // last instance indexed
 	CompletedAt        time.Time // zero while images still arrive
+	// Availability is the worst of its instances, when StudyFilter asked for it.
+	Availability Availability
 	// Amendment is nil when the instances are served as they are kept.
 	Amendment *Amendment
 	// Attributes are further study-level attributes as DICOM JSON
@@ -69,7 +71,9 @@ type Series struct {
 	BodyPart          string
 	InstanceCount     int
 	HasPixels         bool
-	Attributes        json.RawMessage
+	// Availability is the worst of its instances, when SeriesFilter asked for it.
+	Availability Availability
+	Attributes   json.RawMessage
 }
 
 // Instance is a row of the index and the place of its bytes.

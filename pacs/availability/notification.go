@@ -8,24 +8,27 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/access"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
-	"github.com/tasvir-pacs/tasvir/storage/tiered"
 )
 
 // Values of Instance Availability (0008,0056). PS3.3 C.4.23.1.1.
 const (
-	online      = "ONLINE"
-	nearline    = "NEARLINE"
-	unavailable = "UNAVAILABLE"
+	online      = pacs.Online
+	nearline    = pacs.Nearline
+	unavailable = pacs.Gone
 )
 
 // MaxInstances is how many instances one N-CREATE names: some 3 MB.
 const MaxInstances = 10_000
 
 // instance is one that a device is told of.
-type instance struct{ series, class, uid, availability string }
+type instance struct {
+	series, class, uid string
+	availability       pacs.Availability
+}
 
 // instances are all of a study, in the order of series and numbers, as they are
 // now; none when the study is out of the device's sight.
@@ -50,14 +53,7 @@ func (n *Notices) instances(ctx context.Context, d access.Device, studyID int64)
 			var key string
 			var gone bool
 			err = row.Scan(&i.series, &i.class, &i.uid, &key, &gone)
-			switch {
-			case gone: // deleted, or rejected by a note (IHE IOCM)
-				i.availability = unavailable
-			case tiered.IsCold(key):
-				i.availability = nearline
-			default:
-				i.availability = online
-			}
+			i.availability = pacs.AvailabilityOf(key, gone) // deleted, or rejected by a note (IHE IOCM)
 			return i, err
 		})
 		if err != nil {
@@ -133,7 +129,7 @@ func (n *Notices) notification(studyUID string, list []instance, step *Step) (rq
 		items = append(items, new(dicom.Dataset).
 			SetString(dicom.TagReferencedSOPClassUID, dicom.UI, one.class).
 			SetString(dicom.TagReferencedSOPInstanceUID, dicom.UI, one.uid).
-			SetString(dicom.TagInstanceAvailability, dicom.CS, one.availability).
+			SetString(dicom.TagInstanceAvailability, dicom.CS, one.availability.String()).
 			SetString(dicom.TagRetrieveAETitle, dicom.AE, n.o.AETitle))
 		if i+1 == len(list) || list[i+1].series != one.series {
 			series = append(series, new(dicom.Dataset).

@@ -13,6 +13,8 @@ import (
 type PatientMatch struct {
 	pacs.Patient
 	Studies, Series, Instances int
+	// Availability is the worst of their instances, when the filter asked for it.
+	Availability pacs.Availability
 }
 
 // PatientsWithStudies returns the patients of whom the scope sees studies and who
@@ -46,5 +48,8 @@ func (ix *Index) PatientsWithStudies(ctx context.Context, scope pacs.Scope, f pa
 		return nil, "", err
 	}
 	rows, next := cut(rows, f.Page, func(m PatientMatch) cursor { return cursor{ID: m.ID} })
-	return rows, next, nil
+	if f.Availability {
+		err = ix.patientAvailability(ctx, scope, rows)
+	}
+	return rows, next, err
 }

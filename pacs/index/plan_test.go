@@ -160,6 +160,24 @@ func TestPlans(t *testing.T) {
 	scans("instances of a study", plan("instances", err), "study", "patient", "series", "instance", "pack")
 	_, _, err = spy.Instances(t.Context(), scope, pacs.InstanceFilter{SOPInstanceUIDs: []string{"1.2.782.1.1"}})
 	scans("instance by UID", plan("instances", err), "study", "patient", "series", "instance", "pack")
+	// How soon studies can be had, of a page: by the small indexes of what is not
+	// online, also where much is in the cold store.
+	for _, cold := range []string{
+		"", `UPDATE pack SET key = 'cold/' || key WHERE id % 1000 = 0; UPDATE instance SET pixels_deleted = '{}' WHERE study_row % 1000 = 1; ANALYZE pack, instance`,
+		`UPDATE pack SET key = 'cold/' || key WHERE id % 2 = 1; ANALYZE pack`,
+	} {
+		if _, err := ix.pool.Exec(t.Context(), cold); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = spy.Studies(t.Context(), system, pacs.StudyFilter{Page: page, Availability: true})
+		plan := plan("availability", err)
+		scans("availability", plan, "study", "series", "instance", "pack")
+		for _, index := range []string{"pack_cold", "study_row_series_row_idx"} { // the latter of deleted pixels, in each partition
+			if !strings.Contains(plan, index) && !strings.Contains(cold, "% 2") {
+				t.Errorf("availability: does not use %s\n%s", index, plan)
+			}
+		}
+	}
 	_, err = spy.PacksOf(t.Context(), scope, "1.2.782", "1.2.782.1")
 	scans("packs of a series", plan("packs", err), "study", "series", "instance", "pack")
 }

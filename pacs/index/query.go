@@ -78,7 +78,10 @@ func (ix *Index) Studies(ctx context.Context, scope pacs.Scope, f pacs.StudyFilt
 		return nil, "", err
 	}
 	studies, next := cut(studies, f.Page, sorted.cursor)
-	return studies, next, nil
+	if f.Availability {
+		err = ix.studyAvailability(ctx, studies)
+	}
+	return studies, next, err
 }
 
 // Study returns one study. NotFound when it is absent or out of scope.
@@ -142,7 +145,10 @@ func (ix *Index) Series(ctx context.Context, scope pacs.Scope, f pacs.SeriesFilt
 	series, next := cut(series, f.Page, func(e pacs.Series) cursor {
 		return cursor{ID: e.StudyID, Number: orZero(e.Number), UID: e.SeriesInstanceUID}
 	})
-	return series, next, nil
+	if f.Availability {
+		err = ix.seriesAvailability(ctx, series)
+	}
+	return series, next, err
 }
 
 // Instances returns the current versions of the instances that match, by

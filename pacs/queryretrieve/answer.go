@@ -102,8 +102,8 @@ var answers = map[dicom.Tag]answer{
 		}
 	}},
 
-	// Everything that is found can be had at once.
-	dicom.TagInstanceAvailability: str(dicom.CS, patientLevel, func(*match) string { return "ONLINE" }),
+	// Of the level that is asked: the row furthest down.
+	dicom.TagInstanceAvailability: str(dicom.CS, patientLevel, func(m *match) string { return m.availability().String() }),
 	// Always there; see render.
 	dicom.TagRetrieveAETitle: {patientLevel, func(*dicom.Dataset, dicom.Tag, *match) {}},
 }
@@ -163,6 +163,19 @@ func (q *query) render(m *match, aeTitle string) *dicom.Dataset {
 		}
 	}
 	return ds
+}
+
+// availability is the worst of what the match stands for. PS3.3 C.4.23.1.1.
+func (m *match) availability() pacs.Availability {
+	switch {
+	case m.instance != nil:
+		return m.instance.Availability()
+	case m.series != nil:
+		return m.series.Availability
+	case m.study != nil:
+		return m.study.Availability
+	}
+	return m.patient.Availability
 }
 
 // knows says whether the match has the row of a level.

@@ -3,6 +3,7 @@ package queryretrieve
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
@@ -69,7 +70,7 @@ func (p *Provider) search(ctx context.Context, scope pacs.Scope, q *query, send 
 
 func (p *Provider) patients(ctx context.Context, scope pacs.Scope, q *query, page pacs.Page, send func(*match) error) (string, error) {
 	f := q.filter.Series.Study
-	f.Page = page
+	f.Page, f.Availability = page, slices.Contains(q.wanted, dicom.TagInstanceAvailability)
 	rows, next, err := p.Index.PatientsWithStudies(ctx, scope, f)
 	if err != nil {
 		return "", err
@@ -84,7 +85,7 @@ func (p *Provider) patients(ctx context.Context, scope pacs.Scope, q *query, pag
 
 func (p *Provider) studies(ctx context.Context, scope pacs.Scope, q *query, page pacs.Page, send func(*match) error) (string, error) {
 	f := q.filter.Series.Study
-	f.Page = page
+	f.Page, f.Availability = page, slices.Contains(q.wanted, dicom.TagInstanceAvailability)
 	rows, next, err := p.Index.Studies(ctx, scope, f)
 	if err != nil {
 		return "", err
@@ -99,7 +100,7 @@ func (p *Provider) studies(ctx context.Context, scope pacs.Scope, q *query, page
 
 func (p *Provider) series(ctx context.Context, scope pacs.Scope, q *query, page pacs.Page, send func(*match) error) (string, error) {
 	f := q.filter.Series
-	f.Page = page
+	f.Page, f.Availability = page, slices.Contains(q.wanted, dicom.TagInstanceAvailability)
 	rows, next, err := p.Index.Series(ctx, scope, f)
 	if err != nil {
 		return "", err

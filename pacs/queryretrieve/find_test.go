@@ -279,3 +279,38 @@ func FuzzQuery(f *testing.F) {
 		}
 	})
 }
+
+// How soon what is found can be had is told at each level: the worst of what the
+// match stands for.
+func TestFindAvailability(t *testing.T) {
+	a := queried(t)
+	for _, sql := range []string{
+		`UPDATE pack SET key = 'cold/' || key WHERE series_row = (SELECT id FROM series WHERE series_uid = '1.2.3.2')`,
+		`UPDATE instance SET pixels_deleted = '{}' WHERE sop_uid = '1.2.3.1.2'`,
+	} {
+		if tag, err := a.index.Pool().Exec(t.Context(), sql); err != nil || tag.RowsAffected() != 1 {
+			t.Fatal(tag, err)
+		}
+	}
+	for _, tt := range []struct {
+		class, want string
+		query       *dicom.Dataset
+	}{
+		{patientFind, "UNAVAILABLE", identifier("PATIENT", dicom.TagPatientID, "P1")},
+		{studyFind, "UNAVAILABLE", identifier("STUDY", dicom.TagStudyInstanceUID, "1.2.3")},
+		{studyFind, "ONLINE", identifier("STUDY", dicom.TagStudyInstanceUID, "1.2.4")},
+		{studyFind, "UNAVAILABLE NEARLINE", identifier("SERIES", dicom.TagStudyInstanceUID, "1.2.3", dicom.TagSeriesInstanceUID, "")},
+		{studyFind, "ONLINE UNAVAILABLE", identifier("IMAGE", dicom.TagStudyInstanceUID, "1.2.3", dicom.TagSeriesInstanceUID, "1.2.3.1")},
+		{studyFind, "NEARLINE", identifier("IMAGE", dicom.TagStudyInstanceUID, "1.2.3", dicom.TagSeriesInstanceUID, "1.2.3.2")},
+	} {
+		tt.query.SetString(dicom.TagInstanceAvailability, dicom.CS)
+		var got []string
+		status, err := a.dial("WS1", nil, tt.class).Find(t.Context(), tt.class, tt.query, func(match *dicom.Dataset, _ bool) error {
+			got = append(got, match.String(dicom.TagInstanceAvailability))
+			return nil
+		})
+		if err != nil || !status.OK() || strings.Join(got, " ") != tt.want {
+			t.Errorf("%s, %v: %v, want %s", status, err, got, tt.want)
+		}
+	}
+}
