@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/access"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
@@ -97,8 +99,7 @@ func archive(t *testing.T, ln net.Listener, server *dimse.Server) {
 var takesAll = dimse.StoreHandlerFunc(func(context.Context, *dimse.StoreRequest) dimse.Status { return dimse.Status{} })
 
 func TestPlainWords(t *testing.T) {
-	closed := listen(t)
-	_ = closed.Close()
+	closed := bound(t)
 	silent := listen(t) // the kernel connects; nobody answers
 	hangsUp, speaks, aborts, good, verification, limited, picky := listen(t), listen(t), listen(t), listen(t), listen(t), listen(t), listen(t)
 	serving(t, hangsUp, func(nc net.Conn) { _, _ = nc.Read(make([]byte, 1)) })
@@ -133,7 +134,7 @@ func TestPlainWords(t *testing.T) {
 		{"echo alone", at(good.Addr()), &Tester{NoTrial: true}, "resolve:ok connect:ok associate:ok echo:ok", true},
 		{"no address", access.Device{AETitle: "PEER"}, &Tester{}, "resolve:no_address", false},
 		{"no such host", access.Device{AETitle: "PEER", Host: "nobody.invalid", Port: 104}, &Tester{}, "resolve:no_such_host", false},
-		{"closed port", at(closed.Addr()), &Tester{}, "resolve:ok connect:refused", false},
+		{"closed port", at(closed), &Tester{}, "resolve:ok connect:refused", false},
 		{"silent port", at(silent.Addr()), &Tester{}, "resolve:ok connect:ok associate:silent", false},
 		{"hangs up", at(hangsUp.Addr()), &Tester{}, "resolve:ok connect:ok associate:closed", false},
 		{"another protocol", at(speaks.Addr()), &Tester{}, "resolve:ok connect:ok associate:not_dicom", false},
@@ -444,4 +445,22 @@ func TestDcmtkOverTLS(t *testing.T) {
 	if report, got := tested(t, &Tester{TLS: always(config), Patience: 3 * time.Second}, d); got != "resolve:ok connect:ok tls:peer_not_tls" {
 		t.Errorf("%s: %+v", got, report.Steps)
 	}
+}
+
+// bound is a port at which nobody listens, and that nobody else gets meanwhile.
+func bound(t *testing.T) net.Addr {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: name.(*unix.SockaddrInet4).Port}
 }
