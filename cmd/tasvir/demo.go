@@ -94,6 +94,8 @@ func (c *DemoCmd) server(dir, platform string) ServerFlags {
 		RetentionFlags:   RetentionFlags{RetentionLimit: retention.DefaultLimit},
 		AssociationFlags: AssociationFlags{KeepAssociations: associations.DefaultKeep},
 		CompressFlags:    CompressFlags{Compress: "none"},
+		FrameCacheFlags:  FrameCacheFlags{FrameCache: 128},
+		WebFlags:         WebFlags{RateLimitBurst: 10 * time.Second},
 		VerifyFlags:      VerifyFlags{VerifyRate: 20, VerifyInterval: 30 * 24 * time.Hour},
 		CommitmentFlags:  CommitmentFlags{CommitmentPatience: 10 * time.Minute},
 		KeepChanges:      365 * 24 * time.Hour,
