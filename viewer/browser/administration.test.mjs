@@ -53,11 +53,11 @@ describe('administration', () => {
     await assertAccessible(page, 'status');
   });
 
-  test('a facility’s administrator sees devices, people, records and quarantine only', async () => {
+  test('a facility’s administrator sees devices, their connections and commitments, people, records and quarantine only', async () => {
     await open('mudir');
     await page.click('nav a[href="#/administration"]');
     await page.locator('tbody tr').first().waitFor();
-    assert.deepEqual(await page.locator('.administration nav a').allInnerTexts(), ['Qurilmalar', 'Ulanishlar', 'Foydalanuvchilar', 'Bemor yozuvlari', 'Karantin']);
+    assert.deepEqual(await page.locator('.administration nav a').allInnerTexts(), ['Qurilmalar', 'Ulanishlar', 'Saqlash tasdiqlari', 'Foydalanuvchilar', 'Bemor yozuvlari', 'Karantin']);
   });
 });
 
