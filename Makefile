@@ -38,6 +38,10 @@ test: ## install what is missing, build, and run every test and linter
 build: tools viewer/dist/index.html ## build the web client and bin/tasvir
 	@go build -ldflags '-X main.version=$(VERSION)' -o bin/tasvir ./cmd/tasvir
 
+.PHONY: ohif
+ohif: tools ## fetch OHIF, the optional second viewer, and print its folder for --ohif-dist
+	@deploy/ohif.sh
+
 .PHONY: lint
 lint: tools ## run the linters: Go, the web client, the shell scripts
 	@deploy/test.sh lint viewer-types viewer-lint

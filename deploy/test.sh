@@ -44,7 +44,7 @@ codecs() { # what was just installed is built in, and tested
 	[[ $flags =~ ^(.*)-tags=[a-z,]*(.*)$ ]] && flags=${BASH_REMATCH[1]}${BASH_REMATCH[2]}
 	export GOFLAGS="$flags $(deploy/codec-tags.sh)"
 }
-tools() { deploy/minio.sh && deploy/golangci-lint.sh; }
+tools() { deploy/minio.sh && deploy/golangci-lint.sh && deploy/ohif.sh; }
 build() { make --no-print-directory build deploy/fhir-sandbox/node_modules; }
 
 lint() {

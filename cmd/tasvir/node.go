@@ -67,6 +67,7 @@ type Node struct {
 
 	HTTPAddr, DICOMAddr net.Addr
 	DICOMTLSAddr        net.Addr // nil without
+	OHIFAddr            net.Addr // nil without
 	security            dicomSecurity
 	// GeneratedPassword is the first administrator's, when this start made it.
 	GeneratedPassword string
@@ -380,8 +381,12 @@ func (n *Node) startWeb(registry *prometheus.Registry) error {
 	if err != nil {
 		return err
 	}
+	second, others, err := n.openViewers()
+	if err != nil {
+		return err
+	}
 	server, err := web.New(web.Options{
-		CORS: cors, Limit: n.flags.rateLimit(), HSTS: n.flags.HSTS,
+		CORS: cors, Viewers: others.Names(), Limit: n.flags.rateLimit(), HSTS: n.flags.HSTS,
 		Access: n.Access, Pool: n.Index.Pool(), Logger: n.log.With("part", "web"), Registry: registry, Version: version,
 		TrustedLoopback: n.flags.TrustedLoopback, TrustedProxies: proxies,
 		Status:       n.status,
@@ -411,6 +416,8 @@ func (n *Node) startWeb(registry *prometheus.Registry) error {
 		Associations: n.talk,
 		Commitments:  n.commitments,
 	}).Register(server.API())
+	others.Origin = server.Origin
+	others.Register(server.API())
 	dicomweb.Register(server.DICOMweb(), dicomweb.Options{
 		Rejections: n.Index, Rejecting: n.rejecting, TempDir: n.flags.dir(),
 		Index: n.Index, Packs: &publish.Packs{Index: n.Index, Store: n.store}, Receiver: n.Journal,
@@ -445,7 +452,7 @@ func (n *Node) startWeb(registry *prometheus.Registry) error {
 		return pacs.Wrap(pacs.Unavailable, err, "The web port can't be opened; choose another with --http")
 	}
 	n.HTTPAddr = listener.Addr()
-	return n.serveWeb(server, listener, registry)
+	return n.serveWeb(server, listener, second, registry)
 }
 
 func prefixes(texts []string) ([]netip.Prefix, error) {

@@ -20,6 +20,7 @@ type ServerFlags struct {
 	DICOMTLSFlags
 	WebFlags
 	FrameCacheFlags
+	ViewerFlags
 	HTTP  string `name:"http" default:":8080" env:"TASVIR_HTTP" placeholder:"ADDR" help:"Address of the web client, the API and DICOMweb (${default})."`
 	DICOM string `name:"dicom" default:":11112" env:"TASVIR_DICOM" placeholder:"ADDR" help:"Address of the DICOM port (${default})."`
 	AET   string `name:"aet" default:"TASVIR" env:"TASVIR_AET" help:"Our application entity title (${default})."`
@@ -86,6 +87,9 @@ func (f ServerFlags) check() error {
 	if err := f.WebFlags.check(); err != nil {
 		return err
 	}
+	if err := f.ViewerFlags.check(); err != nil {
+		return err
+	}
 	if err := f.FrameCacheFlags.check(); err != nil {
 		return err
 	}
@@ -140,6 +144,9 @@ func (c *ServeCmd) Run(ctx context.Context) error {
 	ready := []any{"web", n.WebURL(), "dicom", n.DICOMAddr.String(), "aet", c.AET, "version", version}
 	if n.DICOMTLSAddr != nil {
 		ready = append(ready, "dicom_tls", n.DICOMTLSAddr.String())
+	}
+	if n.OHIFAddr != nil {
+		ready = append(ready, "ohif", n.OHIFAddr.String())
 	}
 	log.Info("ready", ready...)
 	return n.Wait(ctx)

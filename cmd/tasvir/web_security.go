@@ -47,9 +47,10 @@ func (f WebFlags) rateLimit() web.RateLimit {
 	return web.RateLimit{Requests: f.RateLimit, Bytes: f.RateLimitBytes * (1 << 20), Burst: f.RateLimitBurst}
 }
 
-// serveWeb runs the web port, with TLS where there is a certificate.
-func (n *Node) serveWeb(server *web.Server, listener net.Listener, registry prometheus.Registerer) error {
+// serveWeb runs the web port, and OHIF's, with TLS where there is a certificate.
+func (n *Node) serveWeb(server *web.Server, listener net.Listener, second *secondViewer, registry prometheus.Registerer) error {
 	if n.flags.TLSCert == "" {
+		n.serveSecondViewer(second, server, nil)
 		n.spawn(&n.doors, "the web server", func(ctx context.Context) error { return server.Serve(ctx, listener) })
 		return nil
 	}
@@ -68,6 +69,7 @@ func (n *Node) serveWeb(server *web.Server, listener net.Listener, registry prom
 		credentials.Watch(ctx, tlsReread, hangup, n.log.With("part", "web"))
 		return nil
 	})
+	n.serveSecondViewer(second, server, credentials.Certificate)
 	n.spawn(&n.doors, "the web server", func(ctx context.Context) error {
 		return server.ServeTLS(ctx, listener, credentials.Certificate)
 	})

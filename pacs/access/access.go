@@ -41,6 +41,7 @@ type Access struct {
 	// which needs no CSRF header.
 	recentSessions *recentIdentities
 	recentTokens   *recentIdentities
+	recentViewers  *recentIdentities
 }
 
 // Open migrates the tables of access control in the index's database.
@@ -68,6 +69,7 @@ func Open(ctx context.Context, ix *index.Index, settings Settings) (*Access, err
 
 		recentSessions: newRecentIdentities(),
 		recentTokens:   newRecentIdentities(),
+		recentViewers:  newRecentIdentities(),
 	}
 	// An unknown login is checked against this hash, so that it costs what a
 	// known one costs.
@@ -90,6 +92,7 @@ func (a *Access) inTx(ctx context.Context, fn func(pgx.Tx) error) error {
 func (a *Access) forgetRecent() {
 	a.recentSessions.forgetAll()
 	a.recentTokens.forgetAll()
+	a.recentViewers.forgetAll()
 }
 
 // failure turns what the database driver says into a pacs.Error: Unavailable

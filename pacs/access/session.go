@@ -21,6 +21,7 @@ type Session struct {
 	ID         [32]byte // SHA-256 of the browser's token
 	UserID     int64
 	CSRF       string // what unsafe requests must repeat in a header
+	Viewer     Viewer // "" for a person's own session
 	CreatedAt  time.Time
 	LastUsedAt time.Time
 	ExpiresAt  time.Time
@@ -115,8 +116,8 @@ func (a *Access) StartSession(ctx context.Context, user *User, remote string) (t
 			SELECT id FROM session WHERE expires_at < now() OR last_used_at < now() - $1::interval LIMIT 100)`, a.settings.SessionIdle); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `DELETE FROM session WHERE user_row = $1 AND id NOT IN (
-			SELECT id FROM session WHERE user_row = $1 ORDER BY created_at DESC LIMIT $2)`, user.ID, maxSessions-1); err != nil {
+		if _, err := tx.Exec(ctx, `DELETE FROM session WHERE user_row = $1 AND viewer = '' AND id NOT IN (
+			SELECT id FROM session WHERE user_row = $1 AND viewer = '' ORDER BY created_at DESC LIMIT $2)`, user.ID, maxSessions-1); err != nil {
 			return err
 		}
 		return tx.QueryRow(ctx, `INSERT INTO session (id, user_row, csrf, remote, expires_at) VALUES ($1, $2, $3, $4, now() + $5::interval)
@@ -147,6 +148,8 @@ func (a *Access) Renew(ctx context.Context, id *Identity) (*Identity, error) {
 	var renewed *Identity
 	var err error
 	switch {
+	case id.Session != nil && id.Session.Viewer != "":
+		renewed, err = a.viewerByID(ctx, id.Session.ID, false)
 	case id.Session != nil:
 		renewed, err = a.sessionByID(ctx, id.Session.ID, false)
 	case id.Token != nil:
@@ -166,7 +169,7 @@ func (a *Access) sessionByID(ctx context.Context, id [32]byte, use bool) (*Ident
 	user, err := scanUser(a.pool.QueryRow(ctx, `SELECT `+userColumns+`, s.user_row, s.csrf, s.created_at, s.last_used_at, s.expires_at,
 			s.last_used_at < now() - least('1 minute', $2::interval / 10)
 		FROM session s JOIN user_account u ON u.id = s.user_row
-		WHERE s.id = $1 AND u.active AND s.expires_at > now() AND s.last_used_at > now() - $2::interval`, id[:], a.settings.SessionIdle),
+		WHERE s.id = $1 AND s.viewer = '' AND u.active AND s.expires_at > now() AND s.last_used_at > now() - $2::interval`, id[:], a.settings.SessionIdle),
 		&session.UserID, &session.CSRF, &session.CreatedAt, &session.LastUsedAt, &session.ExpiresAt, &stale)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, pacs.Errorf(pacs.Unauthenticated, "Your session has ended. Sign in again")

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -58,12 +59,18 @@ func (s *Server) identify(loopback bool) gin.HandlerFunc {
 
 func (s *Server) caller(c *gin.Context, loopback bool) (*access.Identity, error) {
 	ctx := c.Request.Context()
+	if identity, ok := ctx.Value(actingKey{}).(*access.Identity); ok {
+		return identity, nil
+	}
 	if header := c.GetHeader("Authorization"); header != "" {
 		scheme, value, _ := strings.Cut(header, " ")
 		if !strings.EqualFold(scheme, "Bearer") {
 			return nil, pacs.Errorf(pacs.Unauthenticated, "Send a token as Authorization: Bearer (tasvir token create makes one)")
 		}
-		return s.access.TokenByValue(ctx, strings.TrimSpace(value))
+		if value = strings.TrimSpace(value); access.IsViewerToken(value) {
+			return s.access.ViewerByToken(ctx, access.Weasis, value)
+		}
+		return s.access.TokenByValue(ctx, value)
 	}
 	if cookie, err := c.Request.Cookie(sessionCookie); err == nil && cookie.Value != "" {
 		identity, err := s.access.SessionByToken(ctx, cookie.Value)
@@ -180,19 +187,17 @@ func remote(c *gin.Context) string {
 // overTLS reports whether the browser's connection is encrypted, here or at a
 // trusted proxy.
 func (s *Server) overTLS(r *http.Request) bool {
-	if r.TLS != nil {
-		return true
-	}
+	return r.TLS != nil || s.proxied(r) && strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
+}
+
+// proxied reports whether a request comes from a trusted proxy.
+func (s *Server) proxied(r *http.Request) bool {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil || !strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") {
-		return false
-	}
-	for _, prefix := range s.options.TrustedProxies {
-		if prefix.Contains(peer.Addr().Unmap()) {
-			return true
-		}
-	}
-	return false
+	return err == nil && s.trusted(peer.Addr())
+}
+
+func (s *Server) trusted(address netip.Addr) bool {
+	return slices.ContainsFunc(s.options.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(address.Unmap()) })
 }
 
 // renew looks again at who has a long request running.

@@ -176,7 +176,7 @@ func (s *Server) callerName(c *gin.Context) (who string, limited bool) {
 	switch identity := Identity(c); {
 	case identity == nil:
 		return "address " + remote(c), true
-	case identity.Token == nil && identity.User == nil: // trusted loopback
+	case identity.Token == nil && identity.Session == nil: // trusted loopback
 		return "", false
 	default:
 		return identity.Who(), true

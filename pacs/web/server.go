@@ -79,6 +79,9 @@ type Options struct {
 	Status func(ctx context.Context) (any, error)
 	// Groups gives a person's reading groups; nil: none.
 	Groups func(ctx context.Context, userID int64) ([]Named, error)
+	// Viewers are the viewers of others that studies can be opened in: what
+	// package viewers serves.
+	Viewers []string
 	// Connectivity tests devices; nil: as TASVIR, without certificates.
 	Connectivity *connectivity.Tester
 }
@@ -213,12 +216,12 @@ func (s *Server) ServeTLS(ctx context.Context, ln net.Listener, certificate Cert
 
 // httpServer is how we speak HTTP. There is no limit on the whole of a request
 // (pace.go).
-func (s *Server) httpServer() *http.Server {
+func (s *Server) httpServer(handler http.Handler) *http.Server {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true) // over TLS only
 	return &http.Server{
-		Handler:           s,
+		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
@@ -236,23 +239,28 @@ func (s *Server) httpServer() *http.Server {
 }
 
 func (s *Server) serve(ctx context.Context, run func(*http.Server) error) error {
-	server := s.httpServer()
 	var background sync.WaitGroup
 	listening, stop := context.WithCancel(ctx)
 	defer background.Wait()
 	defer stop()
 	background.Go(func() { s.hub.Run(listening, s.options.Pool, s.log) })
+	// Streams end first, so that Shutdown need not wait for them.
+	return serveUntil(ctx, s.httpServer(s), run, func() { _ = s.hub.Close() })
+}
 
+// serveUntil runs a server until ctx ends, calls ending, and lets running
+// requests finish for a while.
+func serveUntil(ctx context.Context, server *http.Server, run func(*http.Server) error, ending func()) error {
 	failed := make(chan error, 1)
-	background.Go(func() { failed <- run(server) })
+	go func() { failed <- run(server) }()
 	select {
 	case err := <-failed:
-		_ = s.hub.Close()
+		ending()
 		_ = server.Close()
 		return pacs.Wrap(pacs.Unavailable, err, "The HTTP server stopped")
 	case <-ctx.Done():
 	}
-	_ = s.hub.Close() // streams end, so that Shutdown need not wait for them
+	ending()
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if err := server.Shutdown(grace); err != nil {

@@ -18,6 +18,7 @@ type (
 		User    userRecord `json:"user"`
 		CSRF    string     `json:"csrf"`
 		Version string     `json:"version"`
+		Viewers []string   `json:"viewers"`
 	}
 	userRecord struct {
 		ID            string           `json:"id"`
@@ -92,7 +93,7 @@ func (s *Server) showSession(c *gin.Context) error {
 }
 
 func (s *Server) describe(c *gin.Context, identity *access.Identity) (*sessionRecord, error) {
-	if identity.Session == nil {
+	if identity.Session == nil || identity.User == nil {
 		return nil, pacs.Errorf(pacs.Unauthenticated, "A token is no session. Sign in")
 	}
 	facilities, err := s.access.Facilities(c.Request.Context(), identity.Scope)
@@ -114,7 +115,16 @@ func (s *Server) describe(c *gin.Context, identity *access.Identity) (*sessionRe
 			AllFacilities: identity.Scope.All, Facilities: facilityRecords(facilities), Groups: groups, Language: user.Language,
 		},
 		CSRF: identity.Session.CSRF, Version: s.options.Version,
+		Viewers: s.viewersFor(identity),
 	}, nil
+}
+
+// viewersFor lists the viewers of others that a person can open studies in.
+func (s *Server) viewersFor(identity *access.Identity) []string {
+	if !identity.Can(access.DICOMwebRead) {
+		return []string{}
+	}
+	return append([]string{}, s.options.Viewers...)
 }
 
 func (s *Server) signOut(c *gin.Context) error {

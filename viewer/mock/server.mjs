@@ -101,7 +101,7 @@ export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
   const routes = [];
   const on = (method, path, handle) => routes.push({ method, pattern: new RegExp(`^${path.replace(/\{\w+\}/g, '([^/]+)')}$`), handle });
 
-  on('GET', '/api/session', ({ session }) => ({ user: showUser(session.user), csrf: session.csrf, version: 'mock' }));
+  on('GET', '/api/session', ({ session }) => ({ user: showUser(session.user), csrf: session.csrf, version: 'mock', viewers: [] }));
   on('DELETE', '/api/session', ({ res, sid }) => {
     sessions.delete(sid);
     res.setHeader('Set-Cookie', 'tasvir_session=; Path=/; Max-Age=0');

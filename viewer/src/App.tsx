@@ -3,7 +3,7 @@ import { ApiError, api, whenSessionEnds } from './api/client';
 import type { Language, Session } from './api/schema';
 import { ProblemNote } from './parts/problem';
 import { goTo, useRoute } from './parts/route';
-import { type Room, roomsFor, SessionProvider } from './parts/session';
+import { type Room, roomsFor, SessionProvider, ViewersProvider } from './parts/session';
 import { chosenBefore, TopBar } from './parts/topbar';
 import { PatientsRoom } from './rooms/patients/PatientsRoom';
 import { ReportsRoom } from './rooms/reports/ReportsRoom';
@@ -59,7 +59,7 @@ export function App() {
     );
   }
 
-  const { user } = state.session;
+  const { user, viewers = [] } = state.session;
   const rooms = roomsFor(user.roles);
   const signOut = () => {
     api.signOut().catch(() => {});
@@ -105,8 +105,10 @@ export function App() {
   }
   return (
     <SessionProvider value={user}>
-      {barRoom && barRoom !== 'worklist' && <TopBar room={barRoom} onSignOut={signOut} />}
-      {content}
+      <ViewersProvider value={viewers}>
+        {barRoom && barRoom !== 'worklist' && <TopBar room={barRoom} onSignOut={signOut} />}
+        {content}
+      </ViewersProvider>
     </SessionProvider>
   );
 }

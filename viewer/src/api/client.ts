@@ -138,6 +138,7 @@ export const api = {
 
   studies: (query: Query) => send<s.StudyPage>('GET', withQuery('/api/studies', query)),
   study: (uid: string) => send<s.StudyDetail>('GET', `/api/studies/${id(uid)}`),
+  launch: (viewer: s.OtherViewer, study: string) => send<{ url: string }>('POST', `/api/${viewer}/launch`, { study_uid: study }),
   pdfPath: (report: string, version: number) => `/api/reports/${id(report)}/versions/${version}/pdf`,
 
   deliveries: (query: Query) => send<s.DeliveryPage>('GET', withQuery('/api/deliveries', query)),

@@ -44,7 +44,11 @@ export interface Session {
   user: User;
   csrf: string;
   version?: string;
+  /** Viewers of others that this person can open studies in. */
+  viewers?: OtherViewer[];
 }
+
+export type OtherViewer = 'ohif' | 'weasis';
 
 export interface Patient {
   name: string;

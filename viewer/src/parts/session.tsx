@@ -1,5 +1,5 @@
 import { createContext, useContext } from 'react';
-import type { Role, User } from '../api/schema';
+import type { OtherViewer, Role, User } from '../api/schema';
 
 export type Room = 'worklist' | 'reports' | 'patients' | 'orders' | 'administration';
 
@@ -29,3 +29,9 @@ export function useUser(): User {
   if (!user) throw new Error('nobody is signed in here');
   return user;
 }
+
+const Viewers = createContext<OtherViewer[]>([]);
+export const ViewersProvider = Viewers.Provider;
+
+/** The viewers of others that the person can open studies in. */
+export const useViewers = () => useContext(Viewers);

@@ -5,6 +5,7 @@ import { useResource } from '../../api/resource';
 import { type ReportVersion, type Series, type StudyDetail, sectionNames } from '../../api/schema';
 import { type Desk, installHook, noteFirstPicture, type Pane, presetsFor } from '../../engine';
 import { Icon } from '../../parts/icons';
+import { OtherViewers } from '../../parts/otherviewers';
 import { describe, PatientBanner } from '../../parts/patient';
 import { Overlay, Picture, usePane } from '../../parts/picture';
 import { ProblemNote } from '../../parts/problem';
@@ -59,11 +60,14 @@ function StudyPage({ study }: { study: StudyDetail }) {
           </a>
         }
         after={
-          study.task_id && user.roles.includes('radiologist') ? (
-            <a className="button" href={href('read', study.task_id)}>
-              {t('study.openReading')}
-            </a>
-          ) : undefined
+          <>
+            <OtherViewers studyUID={study.study_uid} />
+            {study.task_id && user.roles.includes('radiologist') && (
+              <a className="button" href={href('read', study.task_id)}>
+                {t('study.openReading')}
+              </a>
+            )}
+          </>
         }
       />
       <div className="study-columns">

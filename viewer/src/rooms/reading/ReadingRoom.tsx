@@ -5,6 +5,7 @@ import type { Series, Study, StudyDetail, Task } from '../../api/schema';
 import { type Desk, fetchAhead, installHook, keepOnly, loadStack, noteFirstPicture, type Pane, presetsFor, type ToolName, toolNames } from '../../engine';
 import { Icon, type IconName } from '../../parts/icons';
 import { type KeyHelp, KeyList, type KeyMap, useKeys } from '../../parts/keys';
+import { OtherViewers } from '../../parts/otherviewers';
 import { describe, PatientBanner } from '../../parts/patient';
 import { Overlay, Picture, usePane } from '../../parts/picture';
 import { explain, ProblemNote } from '../../parts/problem';
@@ -229,7 +230,12 @@ function Reading({ task, study, onTask }: { task: Task; study: StudyDetail; onTa
             <Icon name="back" size={20} />
           </button>
         }
-        after={<Deadline task={task} />}
+        after={
+          <>
+            <OtherViewers studyUID={study.study_uid} />
+            <Deadline task={task} />
+          </>
+        }
       />
       {problem !== undefined && (
         <div className="note problem" role="alert">
