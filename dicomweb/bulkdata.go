@@ -1,8 +1,10 @@
 package dicomweb
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,7 +24,10 @@ func shortHash(s string) string {
 // had. length=-1 is encapsulated pixel data, sent frame by frame.
 func (s *service) bulkdata(r *request) error {
 	path := strings.Trim(r.Param("path"), "/")
-	offset, length, err := bulkRange(r)
+	if path == "" {
+		return s.allBulkdata(r)
+	}
+	offset, length, err := bulkRange(r.Request.URL.Query())
 	if err != nil {
 		return err
 	}
@@ -30,11 +35,6 @@ func (s *service) bulkdata(r *request) error {
 	if err != nil {
 		return err
 	}
-	if i.Compressed != nil {
-		offset = i.Compressed.Kept(i.Location, offset)
-	}
-	loc := i.Location
-	loc.PixelData = nil
 	// Also of an icon: its path leads through a sequence.
 	if strings.Contains("/"+strings.ToUpper(path), "/7FE0") || strings.EqualFold(path, "PixelData") {
 		if err := pixelsDeleted(i); err != nil {
@@ -42,7 +42,7 @@ func (s *service) bulkdata(r *request) error {
 		}
 	}
 	px := i.Location.PixelData
-	isPixels := strings.EqualFold(path, "7FE00010") || strings.EqualFold(path, "PixelData")
+	isPixels := isPixelData(path)
 
 	if length < 0 || isPixels && px != nil && px.Encapsulated {
 		if px == nil || !isPixels {
@@ -52,7 +52,6 @@ func (s *service) bulkdata(r *request) error {
 	}
 
 	chosen := offer{}
-	var p piece
 	tag := instanceTag(i) + "-b" + strconv.FormatInt(offset, 36) + "_" + strconv.FormatInt(length, 36)
 	switch {
 	case isPixels && px != nil:
@@ -66,13 +65,9 @@ func (s *service) bulkdata(r *request) error {
 	if err != nil {
 		return err
 	}
-	if isDeflated(i) {
-		p = s.inflated(loc, offset, length)
-	} else {
-		if offset < 0 || offset >= loc.Length {
-			return pacs.Errorf(pacs.NotFound, "Offset %d lies behind the end of the instance, which has %d bytes.", offset, loc.Length)
-		}
-		p = s.stored(loc, offset, min(length, loc.Length-offset))
+	p, err := s.bulkPiece(i, path, offset, length)
+	if err != nil {
+		return err
 	}
 	a := answer{immutable: true, etag: tag, content: &content{}}
 	if chosen.multipart {
@@ -87,18 +82,34 @@ func (s *service) bulkdata(r *request) error {
 	return s.send(r, a)
 }
 
+// isPixelData tells whether the path of a BulkDataURI leads to the pixel data of
+// the instance itself.
+func isPixelData(path string) bool {
+	return strings.EqualFold(path, dicom.TagPixelData.String()) || strings.EqualFold(path, "PixelData")
+}
+
+// bulkPiece is a value in an instance's file, where its BulkDataURI has it; pixel
+// data where the index does.
+func (s *service) bulkPiece(i pacs.Instance, path string, offset, length int64) (piece, error) {
+	if i.Compressed != nil && !(isPixelData(path) && i.Location.PixelData != nil) {
+		offset = i.Compressed.Kept(i.Location, offset)
+	}
+	loc := i.Location
+	loc.PixelData = nil
+	if isDeflated(i) {
+		return s.inflated(loc, offset, length), nil
+	}
+	if offset < 0 || offset >= loc.Length || length < 0 {
+		return piece{}, pacs.Errorf(pacs.NotFound, "Offset %d lies behind the end of the instance, which has %d bytes.", offset, loc.Length)
+	}
+	return s.stored(loc, offset, min(length, loc.Length-offset)), nil
+}
+
 // encapsulated sends compressed pixel data: one part per frame, or the one
 // stream of a video.
 func (s *service) encapsulated(r *request, i pacs.Instance) error {
-	var frames frameSet
-	var err error
-	if ts, _ := dicom.LookupTransferSyntax(i.TransferSyntaxUID); ts.Video {
-		whole, err := s.stream(r.Request.Context(), i)
-		if err != nil {
-			return err
-		}
-		frames = frameSet{1, func(int) ([]piece, error) { return whole, nil }}
-	} else if frames, err = s.framesOf(r.Request.Context(), i); err != nil {
+	frames, err := s.wholeOrFrames(r.Request.Context(), i)
+	if err != nil {
 		return err
 	}
 	chosen, err := s.negotiatePixels(r.Request, i.TransferSyntaxUID, frames.count == 1, s.targets(i.TransferSyntaxUID))
@@ -136,12 +147,20 @@ func (s *service) encapsulated(r *request, i pacs.Instance) error {
 	return s.send(r, a)
 }
 
+// wholeOrFrames are the frames of an instance; a video is one.
+func (s *service) wholeOrFrames(ctx context.Context, i pacs.Instance) (frameSet, error) {
+	if ts, _ := dicom.LookupTransferSyntax(i.TransferSyntaxUID); !ts.Video {
+		return s.framesOf(ctx, i)
+	}
+	whole, err := s.stream(ctx, i)
+	return frameSet{1, func(int) ([]piece, error) { return whole, nil }}, err
+}
+
 // bulkRange reads the offset and length of a BulkDataURI. Without them it is
 // the pixel data that is meant.
-func bulkRange(r *request) (offset, length int64, err error) {
-	o, hasOffset := r.GetQuery("offset")
-	l, hasLength := r.GetQuery("length")
-	if !hasOffset && !hasLength {
+func bulkRange(query url.Values) (offset, length int64, err error) {
+	o, l := query.Get("offset"), query.Get("length")
+	if !query.Has("offset") && !query.Has("length") {
 		return 0, -1, nil
 	}
 	if offset, err = strconv.ParseInt(o, 10, 64); err != nil || offset < 0 {

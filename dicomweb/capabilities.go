@@ -54,6 +54,7 @@ var (
 	sendsPixels   = []string{`multipart/related; type="application/octet-stream"`, mediaOctets, `multipart/related; type="image/*"`, "image/*", "video/*"}
 	sendsPictures = pictureMedia
 	sendsBulk     = []string{`multipart/related; type="application/octet-stream"`, mediaOctets}
+	sendsAllBulk  = []string{`multipart/related; type="application/octet-stream"`, `multipart/related; type="image/*"`}
 	takesStore    = []string{
 		`multipart/related; type="application/dicom"`, mediaDICOM,
 		`multipart/related; type="application/dicom+json"`, mediaDICOMJSON,
@@ -89,6 +90,11 @@ func init() {
 	for _, path := range []string{"/studies/:study", "/studies/:study/series/:series", "/studies/:study/series/:series/instances/:instance"} {
 		transactions["POST "+path+"/reject/:code"] = transaction{name: "Reject", section: "(IHE RAD-66)"}
 		transactions["DELETE "+path] = transaction{name: "Reject", section: "(IHE RAD-66)"}
+	}
+	for path, name := range map[string]string{
+		"/studies/:study": "Study", "/studies/:study/series/:series": "Series", "/studies/:study/series/:series/instances/:instance": "Instance",
+	} {
+		transactions["GET "+path+"/bulkdata"] = transaction{name: "Retrieve" + name + "Bulkdata", section: "10.4.1.1.5", sends: sendsAllBulk}
 	}
 	// Pictures of each level.
 	for path, name := range map[string]string{

@@ -134,6 +134,7 @@ func TestHeadEverywhere(t *testing.T) {
 		"/studies", "/series", "/instances", "/studies/1.2.3", "/studies/1.2.3/series", "/studies/1.2.3/instances", "/studies/1.2.3/metadata", ctPath,
 		ctPath + "/instances", ctPath + "/metadata", ctPath + "/instances/1.2.3.1.1", ctPath + "/instances/1.2.3.1.1/metadata",
 		ctPath + "/instances/1.2.3.1.1/frames/1", ctPath + "/instances/1.2.3.1.1/bulkdata/7FE00010", "/",
+		"/studies/1.2.3/bulkdata", ctPath + "/bulkdata", ctPath + "/instances/1.2.3.1.1/bulkdata",
 	} {
 		g, w := get(t, h, target), call(t, h, "HEAD", target, nil)
 		if w.Code != g.Code || w.Body.Len() != 0 {

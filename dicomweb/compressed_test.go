@@ -129,6 +129,22 @@ func TestCompressedInstance(t *testing.T) {
 			t.Errorf("%s: %d %.300s", path, got.status, got.body)
 		}
 	}
+	// All of it in one answer, too.
+	for accept, want := range map[string][]byte{"*/*": []byte(coded), `multipart/related;type="application/octet-stream";transfer-syntax=1.2.840.10008.1.2.1`: pixels} {
+		got := fetch(t, server, study+"/bulkdata", "Accept", accept)
+		if got.status != 200 {
+			t.Fatalf("%s: %d %s", accept, got.status, got.body)
+		}
+		all, _ := bulkAnswered(t, got.header.Get("Content-Type"), got.body)
+		if len(all) != 3 || !bytes.Contains(all["/dicom-web"+after["7FE00010"]], want) {
+			t.Errorf("%s: %d parts, pixel data of %d bytes", accept, len(all), len(all["/dicom-web"+after["7FE00010"]]))
+		}
+		for tag, value := range values {
+			if !bytes.Equal(all["/dicom-web"+after[tag]], value) {
+				t.Errorf("%s: %s differs", accept, tag)
+			}
+		}
+	}
 	if got := fetch(t, server, one, "Accept", `application/dicom;transfer-syntax=1.2.840.10008.1.2.4.102`); got.status != 406 || !strings.Contains(string(got.body), dicom.JPEGLSLossless) {
 		t.Errorf("%d %s", got.status, got.body)
 	}

@@ -16,6 +16,7 @@
 //	                  Retrieve Metadata           GET …/metadata of all three            TestMetadata
 //	                  Retrieve Frames             GET /{s}/{e}/{i}/frames/1,2,5          TestFramesOf…
 //	                  Retrieve Bulkdata           GET /{s}/{e}/{i}/bulkdata/TAG          TestBulkdataIsARangeOfTheInstance, TestAVideoIsOneStream
+//	                                              GET …/bulkdata of all three            TestAllBulkdata…
 //	                  Retrieve Rendered           GET …/rendered of all three and frames TestRendered…
 //	                  Retrieve Thumbnail          GET …/thumbnail of the same            TestThumbnails
 //	9     WADO-URI    Retrieve (Rendered)         GET /wado                              TestWADOURI
@@ -53,7 +54,7 @@
 //	instances.go       whole instances
 //	recoded.go         instances and frames in other transfer syntaxes than stored
 //	metadata.go        stored metadata, passed on
-//	frames.go, pixels.go, bulkdata.go   parts of instances
+//	frames.go, pixels.go, bulkdata*.go   parts of instances
 //	framecache.go      what is kept in memory because it takes long to come by
 //	rendered*.go, thumbnail.go, wadouri.go   pictures (package render), videos, documents
 //	stow.go            storing: requests and their parts, what became of each

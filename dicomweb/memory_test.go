@@ -6,6 +6,8 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+	"mime"
+	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -149,4 +151,29 @@ func TestMemoryStaysFlat(t *testing.T) {
 		t.Error("other bytes were sent")
 	}
 	t.Logf("WADO-RS: %d MB retrieved, %d KB allocated", size>>20, used>>10)
+
+	got.Reset()
+	used = allocated(func() {
+		resp, err := http.Get(server.URL + "/dicom-web/studies/" + ctStudy + "/bulkdata")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		_, params, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+		if err != nil || resp.StatusCode != 200 {
+			t.Fatalf("%d, %v", resp.StatusCode, err)
+		}
+		part, err := multipart.NewReader(resp.Body, params["boundary"]).NextRawPart()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := io.Copy(got, part); err != nil || n != bigPixels {
+			t.Fatalf("%d bytes, %v", n, err)
+		}
+	})
+	want.Reset()
+	io.Copy(want, pixels(bigPixels))
+	if used > flat || !bytes.Equal(got.Sum(nil), want.Sum(nil)) {
+		t.Errorf("retrieving %d MB of bulk data allocated %d KB, or other bytes were sent", bigPixels>>20, used>>10)
+	}
 }

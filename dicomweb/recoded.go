@@ -239,18 +239,37 @@ func notRecoded(i pacs.Instance, err error) error {
 
 // sendRecodedFrames sends frames in a transfer syntax that they are not stored in.
 func (s *service) sendRecodedFrames(r *request, tag string, i pacs.Instance, numbers []int, chosen offer) error {
-	ctx := r.Request.Context()
-	src, err := s.source(ctx, i)
+	recode, err := s.recoder(r.Request.Context(), i, chosen)
 	if err != nil {
 		return err
-	}
-	format, err := pixel.FormatOf(src.header.Dataset)
-	if err != nil {
-		return notRecoded(i, err)
 	}
 	a := recodedAnswer{etag: tag + "-t" + shortHash(chosen.String()), immutable: true, multipart: chosen.media, count: len(numbers)}
 	if !chosen.multipart {
 		a.multipart = ""
+	}
+	a.part = func(ctx context.Context, n int) (recodedPart, error) {
+		data, err := recode(ctx, numbers[n])
+		if err != nil {
+			return recodedPart{}, err
+		}
+		return recodedPart{chosen.contentType(), int64(len(data)), io.NopCloser(bytes.NewReader(data))}, nil
+	}
+	return s.sendMade(r, a)
+}
+
+// recoder gives a frame, counted from 1, in another transfer syntax.
+type recoder func(ctx context.Context, number int) ([]byte, error)
+
+// recoder makes frames of an instance in the transfer syntax that was chosen, or
+// takes those that were made before.
+func (s *service) recoder(ctx context.Context, i pacs.Instance, chosen offer) (recoder, error) {
+	src, err := s.source(ctx, i)
+	if err != nil {
+		return nil, err
+	}
+	format, err := pixel.FormatOf(src.header.Dataset)
+	if err != nil {
+		return nil, notRecoded(i, err)
 	}
 	recode := func(ctx context.Context, number int) ([]byte, error) {
 		coded, err := s.coded(ctx, src, number)
@@ -270,14 +289,9 @@ func (s *service) sendRecodedFrames(r *request, tag string, i pacs.Instance, num
 		}
 		return data, nil
 	}
-	a.part = func(ctx context.Context, n int) (recodedPart, error) {
-		data, err := s.Cache.Get(ctx, frameKey("t "+chosen.transferSyntax, i, numbers[n]), func(ctx context.Context) ([]byte, error) {
-			return recode(ctx, numbers[n])
+	return func(ctx context.Context, number int) ([]byte, error) {
+		return s.Cache.Get(ctx, frameKey("t "+chosen.transferSyntax, i, number), func(ctx context.Context) ([]byte, error) {
+			return recode(ctx, number)
 		})
-		if err != nil {
-			return recodedPart{}, err
-		}
-		return recodedPart{chosen.contentType(), int64(len(data)), io.NopCloser(bytes.NewReader(data))}, nil
-	}
-	return s.sendMade(r, a)
+	}, nil
 }

@@ -167,6 +167,9 @@ func Register(r gin.IRouter, o Options) {
 	get(series+"/metadata", s.seriesMetadata)
 	get(instance+"/metadata", s.instanceMetadata)
 	get(instance+"/frames/:frames", s.frames)
+	get(study+"/bulkdata", s.allBulkdata)
+	get(series+"/bulkdata", s.allBulkdata)
+	get(instance+"/bulkdata", s.allBulkdata)
 	get(instance+"/bulkdata/*path", s.bulkdata)
 
 	// Pictures, PS3.18 10.4 and 9.
