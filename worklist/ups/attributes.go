@@ -39,20 +39,22 @@ type attribute struct {
 	match   bool // is a matching key, not only a return key
 }
 
-// attributes are the rows of PS3.4 Table CC.2.5-3 at the level of the step. An
-// attribute that is none of them is kept and returned like an optional one.
+// attributes are the rows of PS3.4 Table CC.2.5-3, edition 2026c, at the level of
+// the step; golden_test.go has them as the standard prints them. An attribute
+// that is none of them is kept and returned like an optional one. The Transaction
+// UID "shall be empty" in an N-CREATE, and there is no other way to look at it.
 var attributes = []attribute{
 	{dicom.TagTransactionUID, notAllowed, false, finalOpen, false, false},
 
 	// SOP Common
-	{dicom.TagSOPClassUID, notAllowed, false, finalOpen, false, true},
-	{dicom.TagSOPInstanceUID, notAllowed, false, finalOpen, false, true},
+	{dicom.TagSOPClassUID, notAllowed, false, finalBoth, false, true},
+	{dicom.TagSOPInstanceUID, notAllowed, false, finalBoth, false, true},
 
 	// Unified Procedure Step Scheduled Procedure Information
 	{dicom.TagScheduledProcedureStepPriority, mustValue, true, finalBoth, false, true},
 	{dicom.TagScheduledProcedureStepModificationDateTime, notAllowed, false, finalBoth, false, true},
-	{dicom.TagProcedureStepLabel, mustValue, true, finalBoth, false, true},
-	{dicom.TagWorklistLabel, mayBeEmpty, true, finalBoth, false, true},
+	{dicom.TagProcedureStepLabel, mustValue, true, finalOpen, false, true},
+	{dicom.TagWorklistLabel, mayBeEmpty, true, finalOpen, false, true},
 	{dicom.TagScheduledProcessingParametersSequence, mayBeEmpty, true, finalOpen, false, false},
 	{dicom.TagScheduledStationNameCodeSequence, mayBeEmpty, true, finalOpen, false, true},
 	{dicom.TagScheduledStationClassCodeSequence, mayBeEmpty, true, finalOpen, false, true},
@@ -65,21 +67,27 @@ var attributes = []attribute{
 	{dicom.TagCommentsOnTheScheduledProcedureStep, mayBeEmpty, true, finalOpen, false, true},
 	{dicom.TagInputReadinessState, mustValue, true, finalBoth, false, true},
 	{dicom.TagInputInformationSequence, mayBeEmpty, true, finalOpen, false, false},
-	{dicom.TagStudyInstanceUID, optional, false, finalOpen, false, true},
+	{dicom.TagStudyInstanceUID, optional, true, finalOpen, false, true},
+	{dicom.TagOutputDestinationSequence, optional, true, finalOpen, false, true},
 
 	// Unified Procedure Step Relationship
 	{dicom.TagPatientName, mayBeEmpty, false, finalOpen, false, true},
 	{dicom.TagPatientID, optional, false, finalOpen, false, true},
 	{dicom.TagIssuerOfPatientID, mayBeEmpty, false, finalOpen, false, true},
-	{dicom.TagOtherPatientIDsSequence, mayBeEmpty, false, finalOpen, false, true},
+	{dicom.TagIssuerOfPatientIDQualifiersSequence, mayBeEmpty, false, finalOpen, false, true},
+	{dicom.TagOtherPatientIDsSequence, mayBeEmpty, true, finalOpen, false, true},
 	{dicom.TagPatientBirthDate, mayBeEmpty, false, finalOpen, false, true},
 	{dicom.TagPatientSex, mayBeEmpty, false, finalOpen, false, true},
+	{dicom.TagReferencedPatientPhotoSequence, optional, true, finalOpen, false, false},
 	{dicom.TagAdmissionID, mayBeEmpty, false, finalOpen, false, true},
 	{dicom.TagIssuerOfAdmissionIDSequence, mayBeEmpty, false, finalOpen, false, true},
 	{dicom.TagAdmittingDiagnosesDescription, mayBeEmpty, false, finalOpen, false, true},
 	{dicom.TagAdmittingDiagnosesCodeSequence, mayBeEmpty, false, finalOpen, false, true},
 	{dicom.TagReferencedRequestSequence, mayBeEmpty, false, finalOpen, false, true},
 	{dicom.TagReplacedProcedureStepSequence, optional, false, finalOpen, false, true},
+	{dicom.TagMedicalAlerts, optional, true, finalOpen, false, true},
+	{dicom.TagPregnancyStatus, optional, true, finalOpen, false, false},
+	{dicom.TagSpecialNeeds, optional, true, finalOpen, false, true},
 
 	// Unified Procedure Step Progress Information
 	{dicom.TagProcedureStepState, mustValue, false, finalBoth, false, true},
@@ -102,6 +110,7 @@ var (
 	}
 	progress = []attribute{
 		{tag: dicom.TagProcedureStepCancellationDateTime, final: finalCancel},
+		{tag: dicom.TagProcedureStepDiscontinuationReasonCodeSequence, final: finalCancel},
 	}
 )
 

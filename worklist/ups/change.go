@@ -194,6 +194,9 @@ func (s *Steps) Update(ctx context.Context, by Caller, uid, transaction string, 
 		if status := checkSet(changes); !status.OK() {
 			return status, nil
 		}
+		if study := dicom.TagStudyInstanceUID; now.task != "" && changes.Has(study) && changes.String(study) != now.attributes.String(study) {
+			return offending(dimse.InvalidAttributeValue, "a reading is of one study", study), nil
+		}
 		before := *now
 		now.attributes = before.attributes.UTF8()
 		for i := range changes.Elements {

@@ -134,7 +134,7 @@ func (s *Steps) place(ctx context.Context, tx pgx.Tx, by Caller, made *step) err
 	if err != nil || own == nil {
 		return err
 	}
-	why := new(dicom.Dataset).SetString(dicom.TagReasonForCancellation, dicom.LT, "Replaced by "+made.uid)
+	why := because("Replaced by "+made.uid, rescheduled)
 	if err := s.passThrough(ctx, tx, own, "system", why); err != nil {
 		return err
 	}

@@ -112,10 +112,56 @@ func TestWhatIsRefused(t *testing.T) {
 		"the patient":   {keys(dicom.TagPatientName, "X"), dimse.InvalidAttributeValue},
 		"the state":     {keys(dicom.TagProcedureStepState, "COMPLETED"), OnlyByCreate},
 		"a value away":  {keys(dicom.TagProcedureStepLabel, ""), dimse.MissingAttributeValue},
+		"no worklist":   {keys(dicom.TagWorklistLabel, ""), dimse.MissingAttributeValue},
+		"the study":     {keys(dicom.TagStudyInstanceUID, "1.2.3.4.5"), 0},
+		"other IDs":     {new(dicom.Dataset).SetSequence(dicom.TagOtherPatientIDsSequence, keys(dicom.TagPatientID, "X7")), 0},
 		"what is done":  {performedAll(), NotInProgress},
 		"a transaction": {keys(dicom.TagTransactionUID, "1.2", dicom.TagWorklistLabel, "x"), NotInProgress},
 	} {
 		wantCode(t, what, p.set("1.20", "", row.ds).Code, row.want)
+	}
+	if found := p.find(keys(dicom.TagStudyInstanceUID, "1.2.3.4.5", dicom.TagSOPInstanceUID, "")); len(found) != 1 || found[0].String(dicom.TagSOPInstanceUID) != "1.20" {
+		t.Errorf("by its new study %v is found", found)
+	}
+
+	// A reading stays that of its study.
+	step := s.stepOf(s.Task("A").ID)
+	wantCode(t, "the study of a reading", p.set(step, "", keys(dicom.TagStudyInstanceUID, "1.2.3.4.5")).Code, dimse.InvalidAttributeValue)
+}
+
+// A performer that gives no reason has one put into its step, PS3.4 Table
+// CC.2.5-3: one that gives a reason keeps it.
+func TestReasonsOfDiscontinuation(t *testing.T) {
+	s := open(t)
+	p := s.dial("PULLER")
+	own := new(dicom.Dataset).SetSequence(dicom.TagProcedureStepProgressInformationSequence, new(dicom.Dataset).
+		SetSequence(dicom.TagProcedureStepDiscontinuationReasonCodeSequence, code("110501", "DCM", "Equipment failure")))
+	for uid, row := range map[string]struct {
+		set  *dicom.Dataset
+		want string
+	}{"1.2.1": {nil, "110513"}, "1.2.2": {own, "110501"}} {
+		wantCode(t, "create", p.create(uid, pushable()).Code, 0)
+		wantCode(t, "claim", p.state(uid, InProgress, "1.2.3"), 0)
+		if row.set != nil {
+			wantCode(t, "set", p.set(uid, "1.2.3", row.set).Code, 0)
+		}
+		wantCode(t, "cancel", p.state(uid, Canceled, "1.2.3"), 0)
+		item := p.get(uid).DataSet.Item(dicom.TagProcedureStepProgressInformationSequence)
+		if got := item.Item(dicom.TagProcedureStepDiscontinuationReasonCodeSequence).String(dicom.TagCodeValue); got != row.want || !valued(item, dicom.TagProcedureStepCancellationDateTime) {
+			t.Errorf("%s: reason %q, want %s", uid, got, row.want)
+		}
+	}
+	// A reading that is pushed takes the place of the archive's own step.
+	task := s.Task("A")
+	before := s.stepOf(task.ID)
+	var study string
+	if err := s.Index.Pool().QueryRow(t.Context(), `SELECT study_uid FROM study WHERE id = $1`, task.StudyID).Scan(&study); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, "push", p.create("1.2.4", pushable(ofStudy(study))).Code, 0)
+	item := p.get(before).DataSet.Item(dicom.TagProcedureStepProgressInformationSequence)
+	if got := item.Item(dicom.TagProcedureStepDiscontinuationReasonCodeSequence).String(dicom.TagCodeValue); got != "110528" {
+		t.Errorf("replaced: reason %q", got)
 	}
 }
 

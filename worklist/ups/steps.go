@@ -171,9 +171,9 @@ func (s *step) write(ctx context.Context, tx pgx.Tx) error {
 		task = &s.task
 	}
 	_, err = tx.Exec(ctx, `UPDATE ups SET state = $2, transaction_uid = $3, performer = $4, called_off = $5, attributes = $6, task_id = $7,
-			start_at = $8, updated_at = clock_timestamp(),
+			start_at = $8, study_uid = $9, updated_at = clock_timestamp(),
 			ended_at = CASE WHEN $2 IN ('COMPLETED', 'CANCELED') THEN coalesce(ended_at, clock_timestamp()) END
-		WHERE id = $1`, s.row, s.state, s.transaction, s.performer, s.calledOff, raw, task, start(s.attributes))
+		WHERE id = $1`, s.row, s.state, s.transaction, s.performer, s.calledOff, raw, task, start(s.attributes), s.attributes.String(dicom.TagStudyInstanceUID))
 	return err
 }
 

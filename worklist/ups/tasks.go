@@ -18,6 +18,18 @@ var interpretation = code("110005", "DCM", "Interpretation")
 // ownScheme is the coding scheme of this archive's people and stations.
 const ownScheme = "99TASVIR"
 
+// Reasons for a discontinuation, of PS3.16 CID 9300: no performer has given one,
+// and another step takes this one's place.
+var (
+	unspecified = code("110513", "DCM", "Discontinued for unspecified reason")
+	rescheduled = code("110528", "DCM", "Discontinued Procedure Step rescheduled")
+)
+
+// because is why a step is canceled.
+func because(text string, reason *dicom.Dataset) *dicom.Dataset {
+	return new(dicom.Dataset).SetString(dicom.TagReasonForCancellation, dicom.LT, text).SetSequence(dicom.TagProcedureStepDiscontinuationReasonCodeSequence, reason)
+}
+
 func code(value, scheme, meaning string) *dicom.Dataset {
 	tag, vr := dicom.TagCodeValue, dicom.SH
 	if len([]rune(value)) > 16 {
@@ -71,7 +83,7 @@ func (s *Steps) moved(ctx context.Context, tx pgx.Tx, id string) error {
 		return nil
 	}
 	if now != nil && now.state == InProgress && want == Scheduled {
-		if err := s.end(ctx, tx, now, Canceled, "Returned to the worklist"); err != nil {
+		if err := s.end(ctx, tx, now, Canceled, because("Returned to the worklist", rescheduled)); err != nil {
 			return err
 		}
 	}
@@ -88,7 +100,7 @@ func (s *Steps) moved(ctx context.Context, tx pgx.Tx, id string) error {
 	if !want.final() {
 		return nil
 	}
-	return s.end(ctx, tx, now, want, "")
+	return s.end(ctx, tx, now, want, new(dicom.Dataset))
 }
 
 // begin makes the step of a task: one that somebody has pushed for the study
@@ -184,10 +196,10 @@ func (s *Steps) hold(ctx context.Context, tx pgx.Tx, now *step, transaction stri
 }
 
 // end puts a step that is held here into a final state, with what is demanded of
-// that. why is the Reason For Cancellation.
-func (s *Steps) end(ctx context.Context, tx pgx.Tx, now *step, to State, why string) error {
+// that. why has the Reason For Cancellation.
+func (s *Steps) end(ctx context.Context, tx pgx.Tx, now *step, to State, why *dicom.Dataset) error {
 	if to == Canceled {
-		now.discontinue(new(dicom.Dataset).SetString(dicom.TagReasonForCancellation, dicom.LT, why))
+		now.discontinue(why)
 	} else {
 		item := new(dicom.Dataset)
 		if had := now.attributes.Item(dicom.TagUnifiedProcedureStepPerformedProcedureSequence); had != nil {
@@ -212,7 +224,8 @@ func (s *Steps) end(ctx context.Context, tx pgx.Tx, now *step, to State, why str
 	return s.report(ctx, tx, now)
 }
 
-// discontinue notes when and why a step was canceled, unless its performer has.
+// discontinue notes when and why a step was canceled, unless its performer has:
+// a CANCELED step has a time and a coded reason.
 func (s *step) discontinue(why *dicom.Dataset) {
 	item := new(dicom.Dataset)
 	if had := s.attributes.Item(dicom.TagProcedureStepProgressInformationSequence); had != nil {
@@ -227,8 +240,8 @@ func (s *step) discontinue(why *dicom.Dataset) {
 			put(item, e)
 		}
 	}
-	if !item.Has(dicom.TagProcedureStepDiscontinuationReasonCodeSequence) {
-		item.SetSequence(dicom.TagProcedureStepDiscontinuationReasonCodeSequence)
+	if !valued(item, dicom.TagProcedureStepDiscontinuationReasonCodeSequence) {
+		item.SetSequence(dicom.TagProcedureStepDiscontinuationReasonCodeSequence, unspecified)
 	}
 	if contact := contactOf(why); contact != nil && !valued(item, dicom.TagProcedureStepCommunicationsURISequence) {
 		item.SetSequence(dicom.TagProcedureStepCommunicationsURISequence, contact)

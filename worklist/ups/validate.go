@@ -202,7 +202,7 @@ func checkSet(changes *dicom.Dataset) dimse.Status {
 		default:
 			return offending(dimse.InvalidAttributeValue, keywords([]dicom.Tag{e.Tag})+" can't be changed", e.Tag)
 		}
-		if row.create == mustValue && empty(e) {
+		if (row.create == mustValue || e.Tag == dicom.TagWorklistLabel) && empty(e) {
 			return offending(dimse.MissingAttributeValue, "no value of "+keywords([]dicom.Tag{e.Tag}), e.Tag)
 		}
 	}
@@ -218,8 +218,8 @@ func lacking(ds *dicom.Dataset, to State) []dicom.Tag {
 	var list []dicom.Tag
 	look := func(ds *dicom.Dataset, rows []attribute) {
 		for _, a := range rows {
-			if a.final != finalBoth && a.final != code || a.tag == dicom.TagProcedureStepState {
-				continue // every step has a state
+			if a.final != finalBoth && a.final != code || a.tag == dicom.TagProcedureStepState || a.tag == dicom.TagSOPClassUID || a.tag == dicom.TagSOPInstanceUID {
+				continue // which every step has
 			}
 			if a.present && ds.Has(a.tag) || !a.present && valued(ds, a.tag) {
 				continue
