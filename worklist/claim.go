@@ -14,7 +14,8 @@ import (
 const mayClaim = `(t.group_row IS NULL OR EXISTS (
 	SELECT 1 FROM reading_group_member m WHERE m.group_row = t.group_row AND m.user_row = $2))`
 
-// Claim gives an open task to a radiologist, also one that was called off.
+// Claim gives an open task to a radiologist, also one that was called off, or
+// that an outside performer has read, so that there is no report of it here.
 // Claiming what one holds already is a success.
 //
 //	NotFound    no such task in scope
@@ -24,7 +25,14 @@ func (w *Worklist) Claim(ctx context.Context, scope pacs.Scope, id string, userI
 	return w.change(ctx, scope, id, func(tx pgx.Tx, task Task) error {
 		switch {
 		case task.State == Signed:
-			return alreadySigned()
+			// What was signed by nobody of this archive was read outside.
+			tag, err := tx.Exec(ctx, `UPDATE reading_task SET signed_at = NULL WHERE id = $1 AND signed_by IS NULL`, task.ID)
+			if err != nil {
+				return err
+			}
+			if tag.RowsAffected() == 0 {
+				return alreadySigned()
+			}
 		case task.State == Claimed && task.ClaimedBy != userID:
 			return heldByOther(task)
 		case task.State == Claimed:

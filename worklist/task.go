@@ -56,17 +56,21 @@ const (
 	ViewOpen   View = "open"   // all open or claimed in scope
 	ViewDrafts View = "drafts" // I have an unsigned draft
 	ViewSigned View = "signed" // signed by me today
+	// ViewUnreported is what nobody waits for though there is no report here:
+	// called off, or read by an outside performer. Of the last 30 days.
+	ViewUnreported View = "unreported"
 )
 
 // viewConditions say in SQL what a view shows. $1 is the person, $2 the start
 // of the server's day. Each can be answered from an index: the signed tasks of
 // all times are not to be read through.
 var viewConditions = map[View]string{
-	ViewMine:   `t.state = 'claimed' AND t.claimed_by = $1`,
-	ViewGroups: `t.state IN ('open', 'claimed') AND t.group_row IN (SELECT group_row FROM reading_group_member WHERE user_row = $1)`,
-	ViewOpen:   `t.state IN ('open', 'claimed')`,
-	ViewDrafts: `t.id IN (SELECT r.task_id FROM report r JOIN report_draft d ON d.report_id = r.id WHERE d.author = $1)`,
-	ViewSigned: `t.id IN (SELECT r.task_id FROM report r JOIN report_version v ON v.report_id = r.id WHERE v.signer = $1 AND v.signed_at >= $2)`,
+	ViewMine:       `t.state = 'claimed' AND t.claimed_by = $1`,
+	ViewGroups:     `t.state IN ('open', 'claimed') AND t.group_row IN (SELECT group_row FROM reading_group_member WHERE user_row = $1)`,
+	ViewOpen:       `t.state IN ('open', 'claimed')`,
+	ViewDrafts:     `t.id IN (SELECT r.task_id FROM report r JOIN report_draft d ON d.report_id = r.id WHERE d.author = $1)`,
+	ViewSigned:     `t.id IN (SELECT r.task_id FROM report r JOIN report_version v ON v.report_id = r.id WHERE v.signer = $1 AND v.signed_at >= $2)`,
+	ViewUnreported: `(t.state = 'cancelled' OR t.state = 'signed' AND t.signed_by IS NULL) AND t.created_at >= $2::timestamptz - interval '30 days'`,
 }
 
 // Filter narrows a view.
@@ -228,7 +232,7 @@ func (w *Worklist) Tasks(ctx context.Context, scope pacs.Scope, f Filter) ([]Tas
 }
 
 // views in the order in which Counts asks for them.
-var views = []View{ViewMine, ViewGroups, ViewOpen, ViewDrafts, ViewSigned}
+var views = []View{ViewMine, ViewGroups, ViewOpen, ViewDrafts, ViewSigned, ViewUnreported}
 
 // Counts returns how many tasks each view has.
 func (w *Worklist) Counts(ctx context.Context, scope pacs.Scope, userID int64) (map[View]int, error) {

@@ -76,6 +76,10 @@ func TestViewsAndCounts(t *testing.T) {
 	sign(signed, me.ID, 0)
 	sign(signedLong, me.ID, 25*time.Hour)
 	sign(signedByOther, other.ID, 0)
+	calledOff, readOutside, longAgo := make("A", "mine"), make("B", "mine"), make("A", "mine")
+	exec(`UPDATE reading_task SET state = 'cancelled' WHERE id = ANY($1::uuid[])`, []string{calledOff.ID, longAgo.ID})
+	exec(`UPDATE reading_task SET state = 'signed', signed_at = now(), performer = 'ae:READER' WHERE id = $1`, readOutside.ID)
+	exec(`UPDATE reading_task SET created_at = now() - interval '32 days' WHERE id = $1`, longAgo.ID)
 
 	type want map[worklist.View][]worklist.Task
 	for what, c := range map[string]struct {
@@ -86,22 +90,22 @@ func TestViewsAndCounts(t *testing.T) {
 		"me": {me.ID, everywhere, want{
 			"mine": {claimedByMe, drafted}, "groups": {open, openB, claimedByMe, drafted, released},
 			"open":   {open, openB, claimedByMe, drafted, unrouted, theirOpen, theirClaimed, released},
-			"drafts": {drafted, released}, "signed": {signed},
+			"drafts": {drafted, released}, "signed": {signed}, "unreported": {calledOff, readOutside},
 		}},
 		"other": {other.ID, everywhere, want{
 			"mine": {theirClaimed}, "groups": {theirOpen, theirClaimed},
 			"open":   {open, openB, claimedByMe, drafted, unrouted, theirOpen, theirClaimed, released},
-			"drafts": {theirClaimed}, "signed": {signedByOther},
+			"drafts": {theirClaimed}, "signed": {signedByOther}, "unreported": {calledOff, readOutside},
 		}},
 		"me at A": {me.ID, only(s.A), want{
 			"mine": {claimedByMe, drafted}, "groups": {open, claimedByMe, drafted, released},
 			"open":   {open, claimedByMe, drafted, unrouted, theirOpen, released},
-			"drafts": {drafted, released}, "signed": {signed},
+			"drafts": {drafted, released}, "signed": {signed}, "unreported": {calledOff},
 		}},
-		"other at A":  {other.ID, only(s.A), want{"mine": nil, "groups": {theirOpen}, "open": {open, claimedByMe, drafted, unrouted, theirOpen, released}, "drafts": nil, "signed": {signedByOther}}},
-		"me nowhere":  {me.ID, pacs.Scope{}, want{"mine": nil, "groups": nil, "open": nil, "drafts": nil, "signed": nil}},
-		"a machine":   {0, only(s.B), want{"mine": nil, "groups": nil, "open": {openB, theirClaimed}, "drafts": nil, "signed": nil}},
-		"not in town": {me.ID, only(s.B), want{"mine": nil, "groups": {openB}, "open": {openB, theirClaimed}, "drafts": nil, "signed": nil}},
+		"other at A":  {other.ID, only(s.A), want{"mine": nil, "groups": {theirOpen}, "open": {open, claimedByMe, drafted, unrouted, theirOpen, released}, "drafts": nil, "signed": {signedByOther}, "unreported": {calledOff}}},
+		"me nowhere":  {me.ID, pacs.Scope{}, want{"mine": nil, "groups": nil, "open": nil, "drafts": nil, "signed": nil, "unreported": nil}},
+		"a machine":   {0, only(s.B), want{"mine": nil, "groups": nil, "open": {openB, theirClaimed}, "drafts": nil, "signed": nil, "unreported": {readOutside}}},
+		"not in town": {me.ID, only(s.B), want{"mine": nil, "groups": {openB}, "open": {openB, theirClaimed}, "drafts": nil, "signed": nil, "unreported": {readOutside}}},
 	} {
 		counts := map[worklist.View]int{}
 		for view, tasks := range c.want {

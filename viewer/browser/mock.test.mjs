@@ -116,6 +116,45 @@ describe('worklist', () => {
     assert.match(await page.locator('.report').innerText(), /Ким Виктория/);
     assert.equal(await page.locator('textarea').count(), 0);
   });
+
+  test('what was cancelled or read elsewhere is found, and can still be read here', async () => {
+    await steer({ close: { t2: { state: 'cancelled' }, t3: { state: 'signed', claimed_by: { id: 'ae:TELERAD', name: 'TELERAD' } } } });
+    await open('radiolog');
+    await rows().first().waitFor();
+    assert.equal(await rows().count(), 16);
+    await page.keyboard.press('6');
+    await page.locator('tr[data-task]', { hasText: 'oʻqigan: TELERAD' }).waitFor();
+    assert.equal(await rows().count(), 2);
+    assert.match(await page.locator('[aria-pressed=true]').first().innerText(), /Xulosasiz\s+2/);
+    assert.match(await rows().filter({ hasText: 'Yusupova' }).innerText(), /bekor qilingan/);
+    await rows().filter({ hasText: 'TELERAD' }).click();
+    await page.locator('.preview .thumbnail[data-state=drawn]').first().waitFor();
+    await shot('worklist-unreported');
+    await assertAccessible(page, 'without report');
+    await assertFits(page, 'without report');
+
+    // Looking at it takes nothing from anybody.
+    await page.keyboard.press('Enter');
+    await waitForPicture(page);
+    assert.match(await page.locator('.banner').innerText(), /oʻqigan: TELERAD/);
+    assert.match(await page.locator('.report').innerText(), /bu yerda xulosa yoʻq/);
+    assert.equal(await page.locator('textarea').count(), 0);
+    await shot('reading-outside');
+    await assertAccessible(page, 'read outside');
+    await page.getByRole('button', { name: 'Xulosani shu yerda yozish' }).click();
+    await page.locator('.section-findings textarea').fill('Oʻzgarishsiz.');
+    await page.locator('.save-state[data-state=saved]').waitFor();
+    await page.mouse.click(300, 400);
+    await page.keyboard.press('q');
+    await rows().first().waitFor();
+    await page.waitForFunction(() => document.querySelectorAll('tr[data-task]').length === 1);
+
+    await rows().first().click();
+    await page.keyboard.press('r');
+    await page.locator('[aria-pressed=true]', { hasText: /Xulosasiz\s+0/ }).waitFor();
+    await page.keyboard.press('1');
+    await page.waitForFunction(() => document.querySelectorAll('tr[data-task]').length === 2);
+  });
 });
 
 describe('reading room', () => {

@@ -89,12 +89,14 @@ export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
     };
   }
   const rank = { stat: 0, urgent: 1, routine: 2 };
+  const waits = (t) => t.state === 'open' || t.state === 'claimed';
   const inView = {
     mine: (t, u) => t.state === 'claimed' && heldBy(t, u),
-    groups: (t, u) => t.state !== 'signed' && (t.group?.members.includes(u.id) ?? false),
-    open: (t) => t.state !== 'signed',
+    groups: (t, u) => waits(t) && (t.group?.members.includes(u.id) ?? false),
+    open: waits,
     drafts: (t, u) => t.report.draft !== undefined && t.report.draftBy === u.id,
     signed: (t, u) => t.state === 'signed' && t.report.versions.some((v) => v.signed_by === u.name && Date.now() - Date.parse(v.signed_at) < 86_400_000),
+    unreported: (t) => t.state === 'cancelled' || (t.state === 'signed' && t.report.versions.length === 0),
   };
   const folded = (study) => JSON.stringify([study.patient, study.accession, study.description]).toLowerCase();
 
@@ -145,8 +147,9 @@ export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
     return task;
   };
   function claim(task, user) {
+    if (task.state !== 'claimed' && task.report.versions.length === 0) task.claimed_by = undefined;
     if (task.claimed_by && !heldBy(task, user)) throw new Refusal(409, 'conflict', `${task.claimed_by.name} holds this task.`, { reason: 'claimed_by_other', who: task.claimed_by.name });
-    if (task.state === 'signed') throw new Refusal(409, 'conflict', 'This task is signed.', { reason: 'already_signed' });
+    if (task.state === 'signed' && task.report.versions.length > 0) throw new Refusal(409, 'conflict', 'This task is signed.', { reason: 'already_signed' });
     task.state = 'claimed';
     task.claimed_by = { id: user.id, name: user.name };
     task.claimed_at = now();
@@ -452,6 +455,11 @@ export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
       };
       world.tasks.push(task);
       emit('task', { id: task.id, study_uid: task.study_uid });
+    }
+    for (const [id, closed] of Object.entries(body.close ?? {})) {
+      const task = world.tasks.find((t) => t.id === id);
+      Object.assign(task, closed);
+      emit('task', { id, study_uid: task.study_uid });
     }
     if (body.steal) {
       const task = world.tasks.find((t) => t.id === body.steal);

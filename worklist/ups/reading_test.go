@@ -103,3 +103,46 @@ func TestStepFollowsThePerson(t *testing.T) {
 	// An amendment marks it signed again; it stays what it is.
 	wantCode(t, "no more", p.set(second, "", keys(dicom.TagWorklistLabel, "x")).Code, NoLongerUpdated)
 }
+
+// What a device has read has no report here: a person can take it all the same,
+// with a step of its own that names the one before. What a person has signed can't
+// be taken.
+func TestReportOfWhatWasReadOutside(t *testing.T) {
+	s := open(t)
+	person := s.Person("karimova", pacs.Radiologist)
+	task := s.Task("A")
+	first := s.stepOf(task.ID)
+	p := s.dial("PULLER")
+	wantCode(t, "claim", p.state(first, InProgress, "1.2.3.4"), 0)
+	wantCode(t, "set", p.set(first, "1.2.3.4", performedAll()).Code, 0)
+	wantCode(t, "complete", p.state(first, Completed, "1.2.3.4"), 0)
+	everywhere := pacs.System("test")
+	if list, _, err := s.Worklist.Tasks(t.Context(), everywhere, worklist.Filter{View: worklist.ViewUnreported, UserID: person.ID}); err != nil || len(list) != 1 || list[0].ID != task.ID {
+		t.Errorf("without a report: %+v, %v", list, err)
+	}
+	held, err := s.Worklist.Claim(t.Context(), everywhere, task.ID, person.ID)
+	if err != nil || held.State != worklist.Claimed || held.ClaimedBy != person.ID || held.Performer != "" {
+		t.Fatalf("claimed: %+v, %v", held, err)
+	}
+	second := s.stepOf(task.ID)
+	ds := p.get(second).DataSet
+	if second == first || s.stateOf(first) != Completed || s.stateOf(second) != InProgress ||
+		ds.Item(dicom.TagReplacedProcedureStepSequence).String(dicom.TagReferencedSOPInstanceUID) != first {
+		t.Errorf("%s is %s, %s is %s: %v", first, s.stateOf(first), second, s.stateOf(second), ds)
+	}
+	tx, err := s.Index.Pool().Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Worklist.MarkSigned(t.Context(), tx, held, person.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s.stateOf(second) != Completed {
+		t.Errorf("signed, the step is %s", s.stateOf(second))
+	}
+	_, err = s.Worklist.Claim(t.Context(), everywhere, task.ID, person.ID)
+	worklisttest.WantCode(t, err, pacs.Conflict, "already_signed")
+}

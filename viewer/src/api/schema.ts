@@ -133,7 +133,10 @@ export interface Task {
   study: Study;
 }
 
-export type View = 'mine' | 'groups' | 'open' | 'drafts' | 'signed';
+/** Who has read a study outside of this archive, so that there is no report here. Performers that are no person have a scheme in their names: ae:TITLE. */
+export const readOutside = (task: Task): string | undefined => (task.state === 'signed' && task.claimed_by?.id.includes(':') ? task.claimed_by.name : undefined);
+
+export type View = 'mine' | 'groups' | 'open' | 'drafts' | 'signed' | 'unreported';
 
 export interface TaskPage {
   tasks: Task[];

@@ -1,7 +1,7 @@
 import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from 'react';
 import { api, serverNow } from '../../api/client';
 import { prime, useResource } from '../../api/resource';
-import type { Series, Study, StudyDetail, Task } from '../../api/schema';
+import { readOutside, type Series, type Study, type StudyDetail, type Task } from '../../api/schema';
 import { type Desk, fetchAhead, installHook, keepOnly, loadStack, noteFirstPicture, type Pane, presetsFor, type ToolName, toolNames } from '../../engine';
 import { Icon, type IconName } from '../../parts/icons';
 import { type KeyHelp, KeyList, type KeyMap, useKeys } from '../../parts/keys';
@@ -338,6 +338,10 @@ function Deadline({ task }: { task: Task }) {
     return () => clearInterval(timer);
   }, []);
   const left = countdown(task.deadline, now, t('units.d'));
+  const outside = readOutside(task);
+  if (outside !== undefined || task.state === 'cancelled') {
+    return <div className="banner-deadline secondary">{outside === undefined ? t('state.cancelled') : t('state.readBy', { who: outside })}</div>;
+  }
   if (task.state === 'signed') {
     return (
       <div className="banner-deadline fine">

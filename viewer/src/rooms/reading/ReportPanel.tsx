@@ -2,7 +2,7 @@ import { forwardRef, useEffect, useImperativeHandle, useRef, useState, useSyncEx
 import { api } from '../../api/client';
 import { listen } from '../../api/events';
 import { useResource } from '../../api/resource';
-import { type Language, type Report, type ReportVersion, type SectionName, type StudyDetail, sectionNames, type Task } from '../../api/schema';
+import { type Language, type Report, type ReportVersion, readOutside, type SectionName, type StudyDetail, sectionNames, type Task } from '../../api/schema';
 import { DeliveryWords } from '../../parts/delivery';
 import { Dialog } from '../../parts/dialog';
 import { Icon } from '../../parts/icons';
@@ -46,7 +46,9 @@ export const ReportPanel = forwardRef<ReportPanelHandle, Props>(function ReportP
   const nextButton = useRef<HTMLButtonElement>(null);
   const loaded = report.data;
   const mine = task.claimed_by?.me === true;
-  const writing = loaded !== undefined && (task.state === 'claimed' ? mine : loaded.draft !== undefined);
+  const outside = readOutside(task);
+  // A first report is written by whoever holds the study; what follows a signed one, by whoever began it.
+  const writing = loaded !== undefined && (task.state === 'claimed' ? mine : loaded.versions.length > 0 && loaded.draft !== undefined);
   const draftKind = loaded?.draft?.kind;
 
   // One keeper for each draft that is open here; not a new one for each answer about it.
@@ -93,8 +95,8 @@ export const ReportPanel = forwardRef<ReportPanelHandle, Props>(function ReportP
   );
 
   useEffect(() => {
-    if (task.state === 'signed' && !writing) nextButton.current?.focus();
-  }, [task.state, writing]);
+    if (task.state === 'signed' && !writing && outside === undefined) nextButton.current?.focus();
+  }, [task.state, writing, outside]);
 
   const askToSign = async () => {
     if (!keeper || busy) return;
@@ -174,12 +176,20 @@ export const ReportPanel = forwardRef<ReportPanelHandle, Props>(function ReportP
     <aside className="report" aria-label={t('report.title')}>
       <ProblemNote error={report.error} retry={() => void report.reload()} />
       {loaded && loaded.versions.length > 0 && !writing && <Signed report={loaded} onAmend={(kind) => void amend(kind)} />}
-      {loaded && !writing && task.state !== 'signed' && (
+      {loaded && !writing && (task.state !== 'signed' || outside !== undefined) && (
         <div className="report-body">
-          <p className="note">{task.claimed_by ? t('report.heldBy', { who: task.claimed_by.name }) : t('report.notClaimed')}</p>
-          {!task.claimed_by && (
+          <p className="note">
+            {outside !== undefined
+              ? t('report.readOutside', { who: outside })
+              : task.state === 'cancelled'
+                ? t('report.calledOff')
+                : task.claimed_by
+                  ? t('report.heldBy', { who: task.claimed_by.name })
+                  : t('report.notClaimed')}
+          </p>
+          {(!task.claimed_by || outside !== undefined) && (
             <button type="button" className="primary" onClick={() => void claim()}>
-              {t('report.claim')}
+              {t(outside !== undefined ? 'report.writeHere' : 'report.claim')}
             </button>
           )}
         </div>

@@ -1,7 +1,7 @@
 import { useEffect } from 'react';
 import { api } from '../../api/client';
 import { prime, useResource } from '../../api/resource';
-import type { Task } from '../../api/schema';
+import { readOutside, type Task } from '../../api/schema';
 import { Icon } from '../../parts/icons';
 import { describe } from '../../parts/patient';
 import Thumbnail from '../../parts/thumbnail';
@@ -72,7 +72,7 @@ export function Preview({ task, onOpen, onReserve, onClose }: { task: Task; onOp
         <button type="button" className="primary" onClick={onOpen}>
           {t('do.open')} <kbd>Enter</kbd>
         </button>
-        {onReserve && task.state !== 'signed' && (!task.claimed_by || task.claimed_by.me) && (
+        {onReserve && (readOutside(task) !== undefined || (task.state !== 'signed' && (!task.claimed_by || task.claimed_by.me))) && (
           <button type="button" onClick={onReserve}>
             {t(task.claimed_by?.me ? 'worklist.release' : 'worklist.reserve')} <kbd>R</kbd>
           </button>

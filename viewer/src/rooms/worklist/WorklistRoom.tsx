@@ -2,7 +2,7 @@ import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
 import { api, serverNow } from '../../api/client';
 import { useReloadOn } from '../../api/live';
 import { prime, useResource } from '../../api/resource';
-import type { Priority, Task, TaskPage, View } from '../../api/schema';
+import { type Priority, readOutside, type Task, type TaskPage, type View } from '../../api/schema';
 import { Icon } from '../../parts/icons';
 import { type KeyHelp, KeyList, useKeys } from '../../parts/keys';
 import { describe, Sex } from '../../parts/patient';
@@ -16,7 +16,7 @@ import { dicomDate, time } from '../../words/dates';
 import { merge } from './merge';
 import { Preview } from './Preview';
 
-const views: View[] = ['mine', 'groups', 'open', 'drafts', 'signed'];
+const views: View[] = ['mine', 'groups', 'open', 'drafts', 'signed', 'unreported'];
 const modalities = ['CT', 'MR', 'CR', 'DX', 'US', 'MG'];
 const priorities: Priority[] = ['stat', 'urgent', 'routine'];
 
@@ -26,7 +26,7 @@ const help: KeyHelp = [
   [['Space'], 'keys.preview'],
   [['R'], 'keys.reserve'],
   [['N'], 'keys.nextForMe'],
-  [['1', '…', '5'], 'keys.views'],
+  [['1', '…', '6'], 'keys.views'],
   [['/'], 'keys.search'],
   [['U'], 'keys.update'],
   [['?'], 'keys.help'],
@@ -43,7 +43,7 @@ interface Filter {
 const remembered = 'tasvir.worklist';
 
 /** Those who don't read see what waits; the other views would always be empty for them. */
-const viewsFor = (reads: boolean): View[] => (reads ? views : ['open']);
+const viewsFor = (reads: boolean): View[] => (reads ? views : ['open', 'unreported']);
 
 function firstFilter(reads: boolean): Filter {
   const allowed = viewsFor(reads);
@@ -197,6 +197,7 @@ export function WorklistRoom({ warmUp, onSignOut }: { warmUp: () => Promise<unkn
       '3': () => show('open'),
       '4': () => show('drafts'),
       '5': () => show('signed'),
+      '6': () => show('unreported'),
     },
     {},
   );
@@ -368,11 +369,11 @@ function Row({ task, now, selected, gone, onSelect, onOpen }: { task: Task; now:
   const { t } = useWords();
   const { study } = task;
   const left = countdown(task.deadline, now, t('units.d'));
-  const signed = task.state === 'signed';
+  const closed = task.state === 'signed' || task.state === 'cancelled';
   return (
     <tr data-task={task.id} data-selected={selected || undefined} data-gone={gone || undefined} aria-current={selected || undefined} onClick={onSelect} onDoubleClick={onOpen}>
-      <td className="c-due figures" data-pressure={signed ? undefined : left.pressure}>
-        {signed ? (
+      <td className="c-due figures" data-pressure={closed ? undefined : left.pressure}>
+        {closed ? (
           ''
         ) : (
           <span title={t(`pressure.${left.pressure}`)}>
@@ -431,6 +432,15 @@ function Row({ task, now, selected, gone, onSelect, onOpen }: { task: Task; now:
 
 function State({ task }: { task: Task }) {
   const { t } = useWords();
+  const outside = readOutside(task);
+  if (outside !== undefined) {
+    return (
+      <span className="line" title={outside}>
+        {t('state.readBy', { who: outside })}
+      </span>
+    );
+  }
+  if (task.state === 'cancelled') return <span className="line">{t('state.cancelled')}</span>;
   if (task.state === 'signed') {
     return (
       <span className="line fine">
