@@ -139,7 +139,12 @@ describe('forwarding', () => {
     await panel().getByLabel('Nima yuboriladi').selectOption('priors');
     await panel().getByLabel('Nechta, eng yangilari').fill('5');
     await panel().getByLabel('Qachon').selectOption('order');
+    // A DICOMweb node gets images as they are kept; for a device one can choose.
     await panel().getByLabel('Qayerga').selectOption('node Milliy arxiv');
+    assert.equal(await panel().getByLabel('JPEG-LS Lossless').count(), 0);
+    await panel().getByLabel('Qayerga').selectOption('device URGUT_WS');
+    await panel().getByText('Qoʻshimcha').press('Enter');
+    await panel().getByLabel('JPEG-LS Lossless').check();
     await panel().getByLabel('Shart').fill('!!');
     await panel().getByRole('button', { name: 'Sinash' }).click();
     await panel().getByText('Shartni oʻqib boʻlmadi').waitFor();
@@ -154,6 +159,9 @@ describe('forwarding', () => {
     const row = page.locator('tbody tr', { hasText: 'Avvalgi KT' });
     await row.getByText('Avvalgi tekshiruvlar: 5').waitFor();
     await row.getByText('22:30–06:00').waitFor();
+    await row.getByRole('button').click();
+    assert.equal(await panel().getByLabel('JPEG-LS Lossless').isChecked(), true);
+    assert.equal(await panel().getByLabel('RLE Lossless').isChecked(), false);
     await page.selectOption('.language', 'ru');
     await page.evaluate(() => {
       document.documentElement.dataset.theme = 'light';

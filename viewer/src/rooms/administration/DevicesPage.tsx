@@ -7,24 +7,8 @@ import { explain } from '../../parts/problem';
 import { useUser } from '../../parts/session';
 import { useWords } from '../../words';
 import { moment, number } from '../../words/dates';
+import { SyntaxChoices } from './SyntaxChoices';
 import { Choices, Field, TablePage } from './TablePage';
-
-/** Transfer syntaxes that a list is made of. The names are the standard's. */
-const transferSyntaxes: Record<string, string> = {
-  '1.2.840.10008.1.2': 'Implicit VR Little Endian',
-  '1.2.840.10008.1.2.1': 'Explicit VR Little Endian',
-  '1.2.840.10008.1.2.1.99': 'Deflated Explicit VR Little Endian',
-  '1.2.840.10008.1.2.4.50': 'JPEG Baseline',
-  '1.2.840.10008.1.2.4.51': 'JPEG Extended',
-  '1.2.840.10008.1.2.4.70': 'JPEG Lossless',
-  '1.2.840.10008.1.2.4.80': 'JPEG-LS Lossless',
-  '1.2.840.10008.1.2.4.81': 'JPEG-LS Near-Lossless',
-  '1.2.840.10008.1.2.4.90': 'JPEG 2000 Lossless',
-  '1.2.840.10008.1.2.4.91': 'JPEG 2000',
-  '1.2.840.10008.1.2.4.201': 'HTJ2K Lossless',
-  '1.2.840.10008.1.2.4.203': 'HTJ2K',
-  '1.2.840.10008.1.2.5': 'RLE Lossless',
-};
 
 /** Remote AEs: who may call the archive, and whom it calls. */
 export function DevicesPage() {
@@ -212,14 +196,7 @@ function Advanced({ device, change }: PartProps) {
         <Field label={t('devices.to')} hint={t('devices.limitHint')}>
           <input type="number" min={0} max={1000} value={device.max_associations_to} onChange={(e) => change({ max_associations_to: Number(e.target.value) })} />
         </Field>
-        <Choices
-          legend={t('devices.syntaxes')}
-          hint={t('devices.syntaxesHint')}
-          all={[...new Set([...Object.keys(transferSyntaxes), ...device.transfer_syntaxes])]}
-          chosen={device.transfer_syntaxes}
-          onChange={(chosen) => change({ transfer_syntaxes: chosen })}
-          nameOf={(uid) => transferSyntaxes[uid] ?? uid}
-        />
+        <SyntaxChoices legend={t('devices.syntaxes')} hint={t('devices.syntaxesHint')} chosen={device.transfer_syntaxes} onChange={(chosen) => change({ transfer_syntaxes: chosen })} />
       </div>
     </details>
   );

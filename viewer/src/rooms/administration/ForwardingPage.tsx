@@ -9,6 +9,7 @@ import { useWords } from '../../words';
 import { dicomDate, number } from '../../words/dates';
 import { personName } from './demographics';
 import { ForwardTargets } from './ForwardTargets';
+import { SyntaxChoices } from './SyntaxChoices';
 import { Choices, Field, TablePage } from './TablePage';
 
 const variables = {
@@ -114,7 +115,8 @@ export function ForwardingPage() {
               required
               onChange={(e) => {
                 const [kind, ...name] = e.target.value.split(' ');
-                change({ target: { kind: kind as 'device' | 'node', name: name.join(' ') } });
+                // A node gets images as they are kept.
+                change({ target: { kind: kind as 'device' | 'node', name: name.join(' ') }, ...(kind === 'node' && { transfer_syntaxes: [] }) });
               }}
             >
               <option value="" disabled>
@@ -161,6 +163,12 @@ export function ForwardingPage() {
           <Field label={t('forwarding.retries')} hint={t('forwarding.retriesHint')}>
             <input type="number" min={0} max={720} required value={r.retry_hours} onChange={(e) => change({ retry_hours: Number(e.target.value) })} />
           </Field>
+          {r.target.kind === 'device' && (
+            <details open={(r.transfer_syntaxes?.length ?? 0) > 0}>
+              <summary>{t('devices.advanced')}</summary>
+              <SyntaxChoices legend={t('forwarding.syntaxes')} hint={t('forwarding.syntaxesHint')} chosen={r.transfer_syntaxes ?? []} onChange={(chosen) => change({ transfer_syntaxes: chosen })} />
+            </details>
+          )}
           <label className="check">
             <input type="checkbox" checked={r.enabled} onChange={(e) => change({ enabled: e.target.checked })} />
             <span>{t('forwarding.enabled')}</span>

@@ -256,7 +256,7 @@ function Panel({ id, shown, act, onClose }: PanelProps) {
             <Fact label={t('queue.rule')} value={item.rule_name || t('queue.gone')} />
             <Fact label={t('queue.occasion')} value={t(`forwarding.occasions.${item.occasion}`)} />
             <Fact label={t('study.facility')} value={facilities.find((f) => f.code === item.facility)?.name ?? item.facility} />
-            <Fact label={t('queue.when')} value={moment(item.queued_at)} />
+            <Fact label={t('queue.queued')} value={moment(item.queued_at)} />
             {item.attempts > 0 && <Fact label={t('queue.state')} value={t('queue.retrying', { count: number(item.attempts, language) })} />}
           </dl>
           {item.error && (
