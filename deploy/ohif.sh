@@ -2,6 +2,8 @@
 # Fetches OHIF's web application, the second viewer that "tasvir serve --ohif"
 # offers, as its project publishes it on npm, and prints the folder it is in. It
 # is kept in the cache; what is there already is not fetched again.
+#
+#   ohif.sh [--where]     --where only prints the folder
 set -euo pipefail
 source "$(dirname "$0")/steps.sh"
 version=3.13.2
@@ -27,5 +29,5 @@ fetch() (
 	mv -T package/dist "$folder" 2>/dev/null || [[ -e $folder/index.html ]] # somebody else was faster
 )
 
-[[ -e $folder/index.html ]] || step "Fetching OHIF $version (once, 50 MB)" fetch >&2
+[[ ${1:-} == --where || -e $folder/index.html ]] || step "Fetching OHIF $version (once, 50 MB)" fetch >&2
 echo "$folder"

@@ -8,7 +8,7 @@ var (
 		"Исследования открываются здесь из Tasvir. Войдите в Tasvir, выберите исследование и нажмите «Открыть в OHIF».",
 		"Studies are opened here from Tasvir. Sign in to Tasvir, choose the study and press “Open in OHIF”.")
 	laterPage = page("Tasvir · OHIF",
-		"Arxiv hozir javob bermayapti. Birozdan soʻng qayta urinib ko‘ring.",
+		"Arxiv hozir javob bermayapti. Birozdan soʻng qayta urinib koʻring.",
 		"Архив ҳозир жавоб бермаяпти. Бироздан сўнг қайта уриниб кўринг.",
 		"Архив сейчас не отвечает. Повторите попытку чуть позже.",
 		"The archive does not answer now. Try again in a moment.")

@@ -8,9 +8,9 @@ import (
 )
 
 // WeasisURL is the address by which a browser starts Weasis (3.6 and later) with
-// a study: a command line of its own, percent-encoded as a whole. root is the
-// address of DICOMweb, token a bearer token for it. Invalid when one of them
-// could end its argument and begin another.
+// a study: its command dicom:rs, percent-encoded as a whole. root is the address
+// of DICOMweb, token a bearer token for it. Invalid when one of them could end
+// its argument and begin another.
 func WeasisURL(root, studyUID, token string) (string, error) {
 	for _, argument := range []string{root, studyUID, token} {
 		if argument == "" || strings.ContainsFunc(argument, func(r rune) bool {
@@ -20,7 +20,9 @@ func WeasisURL(root, studyUID, token string) (string, error) {
 		}
 	}
 	command := `$dicom:rs --url "` + strings.TrimSuffix(root, "/") + `" -r "studyUID=` + studyUID + `" -H "Authorization: Bearer ` + token + `"`
-	// Both + and %20 are read as a space; only %20 is one in every program that
-	// the address passes on its way.
-	return "weasis://" + strings.ReplaceAll(url.QueryEscape(command), "+", "%20"), nil
+	// Weasis looks for the first $ and no further back. The command is a query,
+	// as browsers since 2024 take what follows // for the name of a host. Both +
+	// and %20 are read as a space; only %20 is one in every program that the
+	// address passes on its way.
+	return "weasis://?" + strings.ReplaceAll(url.QueryEscape(command), "+", "%20"), nil
 }
