@@ -54,6 +54,7 @@ type (
 		Comment                     string
 		Pending                     int
 		Matches                     []js
+		Elements                    js // of an N-GET
 		Completed, Failed, Warnings int
 	}
 	// jsReceived is one request that was received.
@@ -72,13 +73,20 @@ type (
 func tlsOf(f tlstest.Files) js { return js{"ca": f.CA, "cert": f.Cert, "key": f.Key} }
 
 // request sends requests over one association, with TLS when there are files.
-func (d dcmjs) request(address, calling string, tls *tlstest.Files, linger time.Duration, requests ...js) (r jsResult) {
+func (d dcmjs) request(address, calling string, tls *tlstest.Files, linger time.Duration, requests ...js) jsResult {
+	d.t.Helper()
+	return d.converse(address, calling, tls, linger, nil, requests)
+}
+
+// converse is request over an association that also has contexts of SOP classes
+// which it takes event reports of.
+func (d dcmjs) converse(address, calling string, tls *tlstest.Files, linger time.Duration, listens []string, requests []js) (r jsResult) {
 	d.t.Helper()
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	in := js{"host": host, "port": json.Number(port), "calling": calling, "requests": requests, "linger": linger.Milliseconds()}
+	in := js{"host": host, "port": json.Number(port), "calling": calling, "requests": requests, "listens": listens, "linger": linger.Milliseconds()}
 	if tls != nil {
 		in["host"], in["tls"] = "localhost", tlsOf(*tls)
 	}

@@ -9,6 +9,7 @@ import { appendFileSync, readFileSync } from 'node:fs';
 import dcmjsDimse from 'dcmjs-dimse';
 
 const { Client, Dataset, Scp, Server, Transcoding, constants, requests, responses, log } = dcmjsDimse;
+const { PresentationContext } = dcmjsDimse.association;
 const { PresentationContextResult, Status } = constants;
 log.setLevel('silent');
 
@@ -33,7 +34,7 @@ function security({ ca, cert, key }, server) {
   return { ca: read(ca), cert: read(cert), key: read(key), requestCert: server, rejectUnauthorized: true };
 }
 
-/** A request of dcmjs-dimse from its description. */
+/** A request of dcmjs-dimse from its description; context is the class of its presentation context where that is another. */
 function make(rq) {
   const withData = (request) => {
     if (rq.elements) request.setDataset(new Dataset(rq.elements));
@@ -42,8 +43,12 @@ function make(rq) {
   switch (rq.operation) {
     case 'echo':
       return new requests.CEchoRequest();
-    case 'find':
-      return requests.CFindRequest.createStudyFindRequest(rq.elements);
+    case 'find': {
+      const request = requests.CFindRequest.createStudyFindRequest(rq.elements);
+      if (!rq.sopClass) return request;
+      request.setAffectedSopClassUid(rq.sopClass);
+      return withData(request);
+    }
     case 'worklist':
       return requests.CFindRequest.createWorklistFindRequest(rq.elements);
     case 'store': {
@@ -56,11 +61,13 @@ function make(rq) {
     case 'get':
       return requests.CGetRequest.createStudyGetRequest(rq.study);
     case 'create':
-      return withData(new requests.NCreateRequest(rq.sopClass, rq.sopInstance));
+      return withData(new requests.NCreateRequest(rq.sopClass, rq.sopInstance, rq.context));
     case 'set':
-      return withData(new requests.NSetRequest(rq.sopClass, rq.sopInstance));
+      return withData(new requests.NSetRequest(rq.sopClass, rq.sopInstance, rq.context));
     case 'action':
-      return withData(new requests.NActionRequest(rq.sopClass, rq.sopInstance, rq.action));
+      return withData(new requests.NActionRequest(rq.sopClass, rq.sopInstance, rq.action, rq.context));
+    case 'attributes':
+      return new requests.NGetRequest(rq.sopClass, rq.sopInstance, rq.attributes, rq.context);
     default:
       throw new Error(`no operation ${rq.operation}`);
   }
@@ -84,6 +91,7 @@ async function scu() {
       }
       answer.status = response.getStatus();
       answer.comment = response.getErrorComment?.() ?? '';
+      if (response.hasDataset()) answer.elements = shown(response.getDataset()).elements;
       if (response.getCompleted) {
         answer.completed = response.getCompleted();
         answer.failed = response.getFailures();
@@ -92,6 +100,11 @@ async function scu() {
     });
     client.addRequest(request);
   });
+  for (const sopClass of input.listens ?? []) {
+    const context = new PresentationContext(0, sopClass);
+    context.addTransferSyntaxUid(constants.TransferSyntax.ExplicitVRLittleEndian);
+    client.addAdditionalPresentationContext(context);
+  }
   client.on('cStoreRequest', (request, callback) => {
     received.push(shown(request.getDataset()));
     const response = responses.CStoreResponse.fromRequest(request);
@@ -99,7 +112,7 @@ async function scu() {
     callback(response);
   });
   client.on('nEventReportRequest', (request, callback) => {
-    received.push({ event: request.getEventTypeId(), elements: shown(request.getDataset()).elements });
+    received.push({ operation: 'NEventReport', sopInstance: request.getAffectedSopInstanceUid(), event: request.getEventTypeId(), elements: shown(request.getDataset()).elements });
     const response = responses.NEventReportResponse.fromRequest(request);
     response.setStatus(Status.Success);
     callback(response);
