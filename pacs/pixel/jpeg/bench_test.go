@@ -67,3 +67,13 @@ func BenchmarkEncodeBaselineColour(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkEncodeBaselineGray(b *testing.B) {
+	im := picture(512, 512, 1, 8, 16, 1)
+	b.SetBytes(im.Size())
+	for b.Loop() {
+		if _, err := EncodeBaseline(im, 90); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -36,14 +36,17 @@ func (e *encoder) put(v uint32, n int) {
 		return
 	}
 	e.n -= 32
-	four := uint32(e.bits >> e.n)
-	// A byte 0xFF is followed by a zero, T.81 F.1.2.3.
-	if inverted := ^four; (inverted-0x01010101)&^inverted&0x80808080 == 0 {
-		e.out = binary.BigEndian.AppendUint32(e.out, four)
+	e.four(uint32(e.bits >> e.n))
+}
+
+// four writes four bytes. A byte 0xFF is followed by a zero, T.81 F.1.2.3.
+func (e *encoder) four(v uint32) {
+	if inverted := ^v; (inverted-0x01010101)&^inverted&0x80808080 == 0 {
+		e.out = binary.BigEndian.AppendUint32(e.out, v)
 		return
 	}
 	for shift := 24; shift >= 0; shift -= 8 {
-		e.stuffed(byte(four >> shift))
+		e.stuffed(byte(v >> shift))
 	}
 }
 

@@ -1,6 +1,9 @@
 package jpeg
 
-import "fmt"
+import (
+	"fmt"
+	"math/bits"
+)
 
 // EncodeBaseline compresses an image of 8 bits by process 1
 // (1.2.840.10008.1.2.4.50), with loss. quality is 1 to 100 as in the Independent
@@ -145,72 +148,94 @@ func (c *coding) encode(e *encoder, bx, by int) {
 		}
 	}
 	forward(&block)
-	quantized := func(z uint8) int32 { // to the nearest, halves away from zero
-		v := block[z&63]
-		sign := v >> 31
-		v = int32(uint64((v^sign)-sign+4*c.quant[z&63]) * c.inverse[z&63] >> 32)
-		return (v ^ sign) - sign
+
+	// Where in zig-zag order there is something: most have a few only, and those
+	// in between need no look.
+	var there uint64
+	for z, v := range block {
+		sign := v >> 31 // to the nearest, halves away from zero
+		v = int32(uint64((v^sign)-sign+4*c.quant[z]) * c.inverse[z] >> 32)
+		block[z] = (v ^ sign) - sign
+		there |= uint64(uint32(-v)>>31) << (zigzag[z] & 63)
 	}
-	v := quantized(0)
+	v := block[0]
 	e.coefficient(c.dc, 0, v-c.pred)
 	c.pred = v
-	run := 0
-	for _, z := range natural[1:] {
-		v := quantized(z)
-		if v == 0 {
-			run++
-			continue
+	done, t := 0, c.ac
+	held, n := e.bits, e.n // as put does it, in registers
+	for there &^= 1; there != 0; there &= there - 1 {
+		k := bits.TrailingZeros64(there)
+		v := block[natural[k&63]&63]
+		run, size := k-done-1, bits.Len32(uint32((v^v>>31)-v>>31))
+		for done = k; run > 15; run -= 16 {
+			held, n = held<<(t.length[0xF0]&63)|uint64(t.code[0xF0]), n+int(t.length[0xF0])
+			if n >= 32 {
+				n -= 32
+				e.four(uint32(held >> (n & 31)))
+			}
 		}
-		for ; run > 15; run -= 16 {
-			e.put(uint32(c.ac.code[0xF0]), int(c.ac.length[0xF0]))
+		symbol, more := (run<<4|size)&0xFF, uint64(v+v>>31)&(1<<(size&31)-1)
+		length := int(t.length[symbol]) + size
+		held, n = held<<(length&63)|uint64(t.code[symbol])<<(size&31)|more, n+length
+		if n >= 32 {
+			n -= 32
+			e.four(uint32(held >> (n & 31)))
 		}
-		e.coefficient(c.ac, run, v)
-		run = 0
 	}
-	if run > 0 {
+	e.bits, e.n = held, n
+	if done < 63 {
 		e.put(uint32(c.ac.code[0]), int(c.ac.length[0]))
 	}
 }
 
+// zigzag is the place in zig-zag order of each coefficient, the reverse of natural.
+var zigzag = func() (places [64]uint8) {
+	for k, z := range natural {
+		places[z] = uint8(k)
+	}
+	return places
+}()
+
 // coefficient writes a code for a run of zeros and a size, and the bits of v.
 func (e *encoder) coefficient(t *codes, run int, v int32) {
 	size := sizeOf(v)
-	symbol := run<<4 | size
+	symbol := (run<<4 | size) & 0xFF
 	e.put(uint32(t.code[symbol])<<size|uint32(v+v>>31)&(1<<size-1), int(t.length[symbol])+size)
 }
 
 // forward is the cosine transform that inverse undoes; results are 8 times those
 // of T.81 A.3.3.
 func forward(block *[64]int32) {
-	const passBits = 2
-	for pass, shift := range [2]int{fixBits - passBits, fixBits + passBits} {
-		step, line := 1, 8
-		if pass == 1 {
-			step, line = 8, 1
-		}
-		half := 1 << (shift - 1)
-		for i := range 8 {
-			b := block[i*line:]
-			at := func(k int) int { return int(b[k*step]) }
-			s0, s1, s2, s3 := at(0)+at(7), at(1)+at(6), at(2)+at(5), at(3)+at(4)
-			d0, d1, d2, d3 := at(0)-at(7), at(1)-at(6), at(2)-at(5), at(3)-at(4)
-			e0, e1, e2, e3 := s0+s3, s1+s2, s1-s2, s0-s3
-			if pass == 0 {
-				b[0], b[4*step] = int32((e0+e1)<<passBits), int32((e0-e1)<<passBits)
-			} else {
-				const half = 1 << (passBits - 1)
-				b[0], b[4*step] = int32((e0+e1+half)>>passBits), int32((e0-e1+half)>>passBits)
-			}
-			z := (e2 + e3) * fix0541
-			b[2*step] = int32((z + e3*fix0765 + half) >> shift)
-			b[6*step] = int32((z - e2*fix1847 + half) >> shift)
-			o0, o1, o2, o3 := odd(d0, d1, d2, d3)
-			b[7*step] = int32((o0 + half) >> shift)
-			b[5*step] = int32((o1 + half) >> shift)
-			b[3*step] = int32((o2 + half) >> shift)
-			b[1*step] = int32((o3 + half) >> shift)
-		}
+	const (
+		passBits           = 2 // more precision between the passes
+		first, firstHalf   = fixBits - passBits, 1 << (fixBits - passBits - 1)
+		second, secondHalf = fixBits + passBits, 1 << (fixBits + passBits - 1)
+		secondSum, sumHalf = passBits, 1 << (passBits - 1)
+	)
+	for y := range 8 {
+		b := (*[8]int32)(block[8*y:])
+		y0, y1, y2, y3, y4, y5, y6, y7 := cosines(int(b[0]), int(b[1]), int(b[2]), int(b[3]), int(b[4]), int(b[5]), int(b[6]), int(b[7]))
+		b[0], b[4] = int32(y0<<passBits), int32(y4<<passBits)
+		b[1], b[2], b[3] = int32((y1+firstHalf)>>first), int32((y2+firstHalf)>>first), int32((y3+firstHalf)>>first)
+		b[5], b[6], b[7] = int32((y5+firstHalf)>>first), int32((y6+firstHalf)>>first), int32((y7+firstHalf)>>first)
 	}
+	for x := range 8 {
+		b := (*[57]int32)(block[x:])
+		y0, y1, y2, y3, y4, y5, y6, y7 := cosines(int(b[0]), int(b[8]), int(b[16]), int(b[24]), int(b[32]), int(b[40]), int(b[48]), int(b[56]))
+		b[0], b[32] = int32((y0+sumHalf)>>secondSum), int32((y4+sumHalf)>>secondSum)
+		b[8], b[16], b[24] = int32((y1+secondHalf)>>second), int32((y2+secondHalf)>>second), int32((y3+secondHalf)>>second)
+		b[40], b[48], b[56] = int32((y5+secondHalf)>>second), int32((y6+secondHalf)>>second), int32((y7+secondHalf)>>second)
+	}
+}
+
+// cosines transforms eight values. y0 and y4 are sums, the others have fixBits
+// more.
+func cosines(x0, x1, x2, x3, x4, x5, x6, x7 int) (y0, y1, y2, y3, y4, y5, y6, y7 int) {
+	s0, s1, s2, s3 := x0+x7, x1+x6, x2+x5, x3+x4
+	e0, e1, e2, e3 := s0+s3, s1+s2, s1-s2, s0-s3
+	z := (e2 + e3) * fix0541
+	y7, y5, y3, y1 = odd(x0-x7, x1-x6, x2-x5, x3-x4)
+	return e0 + e1, y1, z + e3*fix0765, y3, e0 - e1, y5, z - e2*fix1847, y7
 }
 
 // The typical tables of T.81 K.1 (in zig-zag order) and K.3, for luminance and for

@@ -288,25 +288,35 @@ func grayPicture(ctx context.Context, s *samples, g grayscale) (*image.Gray, err
 		}
 		return im, nil
 	}
-	// One table for everything, as long as samples are.
-	var table [1 << 16]uint8
-	for v := range 1 << s.BitsStored {
-		table[v] = level(s.stored(uint64(v) << (s.HighBit + 1 - s.BitsStored)))
-	}
+	// One table for everything, as long as samples are, filled where they are: of
+	// 65,536 values few are in a frame.
+	const known = 1 << 8
+	var table [1 << 16]uint16
 	shift, mask := s.HighBit+1-s.BitsStored, uint16(1<<s.BitsStored-1)
+	look := func(v uint16) uint8 {
+		table[v] = known | uint16(level(s.stored(uint64(v)<<shift)))
+		return uint8(table[v])
+	}
 	switch s.BitsAllocated {
 	case 1:
+		levels := [2]uint8{look(0), look(1)}
 		for i := range im.Pix {
-			im.Pix[i] = table[s.pixels[i/8]>>(i%8)&1]
+			im.Pix[i] = levels[s.pixels[i/8]>>(i%8)&1]
 		}
 	case 8:
 		for i, b := range s.pixels[:n] {
-			im.Pix[i] = table[uint16(b)>>shift&mask]
+			v := uint16(b) >> shift & mask
+			if im.Pix[i] = uint8(table[v]); table[v] == 0 {
+				im.Pix[i] = look(v)
+			}
 		}
 	case 16:
 		p := s.pixels[:2*n]
 		for i := range im.Pix {
-			im.Pix[i] = table[(uint16(p[2*i])|uint16(p[2*i+1])<<8)>>shift&mask]
+			v := (uint16(p[2*i]) | uint16(p[2*i+1])<<8) >> shift & mask
+			if im.Pix[i] = uint8(table[v]); table[v] == 0 {
+				im.Pix[i] = look(v)
+			}
 		}
 	}
 	return im, ctx.Err()
