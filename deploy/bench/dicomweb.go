@@ -12,6 +12,9 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/tasvir-pacs/tasvir/storage"
+	"github.com/tasvir-pacs/tasvir/storage/s3"
 )
 
 // The forms in which a viewer asks.
@@ -57,7 +60,13 @@ func dicomWeb(ctx context.Context, r *run) error {
 				if err := settled(ctx, s, webStudies); err != nil {
 					return err
 				}
-				return r.pull(ctx, s, studies)
+				if err := r.pull(ctx, s, studies); err != nil {
+					return err
+				}
+				if t, ours := s.(*tasvir); ours && t.minio {
+					return r.plainly(ctx, t.store)
+				}
+				return nil
 			})
 			if err != nil {
 				return err
@@ -176,26 +185,37 @@ func (r *run) pull(ctx context.Context, s system, studies []pulled) error {
 		}
 		r.web(s, singleFrames, "frames/s", rate, 2, 0)
 	}
-	for range webTimes {
-		rate, err := pullAll(ctx, size, func(k int) error {
-			raw, err := fetch(ctx, base+first.path()+"/instances/"+first.instances[k]+"/rendered", acceptJPEG)
+	pictures := func(query string) (float64, error) {
+		return pullAll(ctx, size, func(k int) error {
+			raw, err := fetch(ctx, base+first.path()+"/instances/"+first.instances[k]+"/rendered"+query, acceptJPEG)
 			if err == nil && !bytes.HasPrefix(raw, []byte{0xFF, 0xD8}) {
 				err = errors.New("no JPEG came")
 			}
 			return err
 		})
+	}
+	query := ""
+	for n := range 2 * webTimes {
+		what := samePictures
+		if n < webTimes { // in a window that nobody has asked for
+			r.windows++
+			what, query = firstPictures, fmt.Sprintf("?window=%d,400,linear", r.windows)
+		}
+		rate, err := pictures(query)
 		if err != nil {
 			r.report.note("rendered on %s: %v", s.name(), err)
 			break
 		}
-		r.web(s, "rendered to JPEG: 250 of 512×512, 6 connections", "pictures/s", rate, 2, 0)
+		r.web(s, what, "pictures/s", rate, 2, 0)
 	}
 	return nil
 }
 
 const (
-	wholeSeries  = "WADO-RS: 250 CT slices as stored"
-	singleFrames = "WADO-RS: 250 single frames, 6 connections"
+	wholeSeries   = "WADO-RS: 250 CT slices as stored"
+	singleFrames  = "WADO-RS: 250 single frames, 6 connections"
+	firstPictures = "rendered to JPEG: 250 of 512×512 in a new window, 6 connections"
+	samePictures  = "rendered to JPEG: the same 250 again, 6 connections"
 )
 
 // web notes a sample of a system. What is measured on MinIO is held against
@@ -210,7 +230,7 @@ func (r *run) web(s system, what, unit string, value, timesOrthanc, timesNginx f
 		r.report.row(what, unit, "tasvir", targets...).add(s.name(), value)
 	}
 	if s.name() != "orthanc" {
-		r.report.row(what+", packs in MinIO instead of files", unit, tasvirOnMinIO, atLeast(0.6, "tasvir")).add(s.name(), value)
+		r.report.row(what+inMinIO, unit, tasvirOnMinIO, atLeast(0.6, "tasvir")).add(s.name(), value)
 	}
 }
 
@@ -258,6 +278,50 @@ func (r *run) onNginx(ctx context.Context, p pulled) (err error) {
 	}
 	return nil
 }
+
+// plainly measures how fast the object store gives a pack by itself: nobody who
+// reads from it can be faster.
+func (r *run) plainly(ctx context.Context, m *minio) error {
+	config, err := s3.ParseURL(m.url(), func(name string) string {
+		return map[string]string{"TASVIR_S3_ACCESS_KEY": minioUser, "TASVIR_S3_SECRET_KEY": minioPassword}[name]
+	})
+	if err != nil {
+		return err
+	}
+	store, err := s3.Open(ctx, config)
+	if err != nil {
+		return err
+	}
+	var largest storage.Info
+	for o, err := range store.List(ctx, "packs/") {
+		if err != nil {
+			return err
+		}
+		if o.Size > largest.Size {
+			largest = o
+		}
+	}
+	for range webTimes {
+		began := time.Now()
+		body, err := store.Get(ctx, largest.Key, 0, largest.Size)
+		if err != nil {
+			return err
+		}
+		n, err := io.Copy(io.Discard, body)
+		if err = errors.Join(err, body.Close()); err != nil {
+			return err
+		}
+		rate := float64(n) / 1e6 / time.Since(began).Seconds()
+		r.say("  %-15s %-50s %7s MB/s", minioItself, "a pack, read from the object store", figure(rate))
+		r.report.row(wholeSeries+inMinIO, "MB/s", tasvirOnMinIO, atLeast(0.6, "tasvir")).add(minioItself, rate)
+	}
+	return nil
+}
+
+const (
+	minioItself = "MinIO alone"
+	inMinIO     = ", packs in MinIO instead of files"
+)
 
 // pullAll runs n requests over webConnections connections and returns their
 // rate.

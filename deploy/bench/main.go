@@ -23,6 +23,7 @@ type run struct {
 	own    map[string]time.Duration // storescu's own time, by batch
 	// The processors' time that the last sending cost receiver and senders.
 	lastServer, lastSender time.Duration
+	windows                int // asked for, each of them once
 }
 
 // options are what the environment asks for.
