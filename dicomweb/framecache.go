@@ -59,7 +59,7 @@ func (s *service) read(ctx context.Context, c *content) ([]byte, error) {
 	body := c.reader(ctx, s.Packs, 0, c.size)
 	defer body.close()
 	var b bytes.Buffer
-	b.Grow(int(c.size))
+	b.Grow(int(c.size) + bytes.MinRead) // with less room it would grow to see the end
 	buf := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buf)
 	err := body.writeTo(&b, *buf)

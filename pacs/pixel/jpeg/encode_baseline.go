@@ -17,7 +17,7 @@ func EncodeBaseline(im Image, quality int) ([]byte, error) {
 	if err := im.checkEncodable(); err != nil {
 		return nil, err
 	}
-	e := &encoder{out: make([]byte, 0, len(im.Pixels)/8+1024)}
+	e := &encoder{out: make([]byte, 0, len(im.Pixels)/4+1024)}
 	e.out = append(e.out, 0xFF, markerSOI)
 	scan := []byte{byte(im.Components)}
 	var planes []*coding
@@ -69,6 +69,7 @@ type coding struct {
 	// What forward gives is divided by 8 × quant: multiplied by 2³² over that,
 	// which is exact for what 8 bits can give.
 	inverse [64]uint64
+	half    [64]int32 // of that divisor
 	dc, ac  *codes
 	pred    int32
 }
@@ -85,7 +86,7 @@ func (im *Image) coding(i, quality int) *coding {
 	for k, q := range quantTables[t] {
 		z := natural[k]
 		c.quant[z] = max(1, min((int32(q)*int32(scale)+50)/100, 255))
-		c.inverse[z] = 1<<32/uint64(8*c.quant[z]) + 1
+		c.inverse[z], c.half[z] = 1<<32/uint64(8*c.quant[z])+1, 4*c.quant[z]
 	}
 	if im.Components == 1 {
 		c.samples = im.Pixels
@@ -152,11 +153,12 @@ func (c *coding) encode(e *encoder, bx, by int) {
 	// Where in zig-zag order there is something: most have a few only, and those
 	// in between need no look.
 	var there uint64
-	for z, v := range block {
+	for z := range 64 {
+		v := block[z]
 		sign := v >> 31 // to the nearest, halves away from zero
-		v = int32(uint64((v^sign)-sign+4*c.quant[z]) * c.inverse[z] >> 32)
-		block[z] = (v ^ sign) - sign
-		there |= uint64(uint32(-v)>>31) << (zigzag[z] & 63)
+		size := uint64((v^sign)-sign+c.half[z]) * c.inverse[z] >> 32
+		block[z] = (int32(size) ^ sign) - sign
+		there |= -size >> 63 << (zigzag[z] & 63)
 	}
 	v := block[0]
 	e.coefficient(c.dc, 0, v-c.pred)
