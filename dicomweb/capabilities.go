@@ -121,7 +121,7 @@ func queryParameters(at level) []string {
 		}
 	}
 	slices.Sort(keys)
-	return append(slices.Compact(keys), "includefield", "fuzzymatching", "limit", "offset")
+	return append(slices.Compact(keys), "includefield", "fuzzymatching", "emptyvaluematching", "multiplevaluematching", "limit", "offset")
 }
 
 // described is one resource in a capabilities description.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
+	"github.com/tasvir-pacs/tasvir/pacs/matching"
 )
 
 // query is a search request understood: PS3.18 8.3.4.
@@ -21,6 +22,7 @@ type query struct {
 	after    string
 	warnings []string
 	stored   storedKeys
+	matching matching.Options
 	combined bool // of StudyDate and StudyTime; see parseQuery
 }
 
@@ -218,7 +220,7 @@ func understood(err error) error {
 // servers send. true: the caller is told.
 var ignoredParameters = map[string]bool{
 	"accept": false, "charset": false, "_": false,
-	"emptyvaluematching": true, "multiplevaluematching": true, "timezoneadjustment": true, "orderby": true,
+	"timezoneadjustment": true, "orderby": true,
 }
 
 // parseQuery understands the query of a search at a level, within what the
@@ -228,6 +230,14 @@ func parseQuery(r *request, at level) (q query, nothing bool, err error) {
 	values, err := url.ParseQuery(r.Request.URL.RawQuery)
 	if err != nil {
 		return q, false, pacs.Errorf(pacs.Invalid, "The query can't be read: a %% must be followed by two hexadecimal digits, and parameters are separated by &.")
+	}
+	for name, set := range map[string]*bool{
+		"fuzzymatching": &q.filter.Series.Study.Fuzzy, "emptyvaluematching": &q.matching.Empty, "multiplevaluematching": &q.matching.Multiple,
+	} {
+		if *set, err = flag(values[name]); err != nil {
+			return q, false, pacs.Errorf(pacs.Invalid, "The parameter %s %s.", name, err.Error())
+		}
+		delete(values, name)
 	}
 	names := make([]string, 0, len(values))
 	for name := range values {
@@ -250,7 +260,8 @@ func parseQuery(r *request, at level) (q query, nothing bool, err error) {
 			return q, false, err
 		}
 	}
-	name, err := q.stored.addTo(&q.filter)
+	q.filter.Series.Study.AllModalities = q.matching.Multiple && len(q.filter.Series.Study.Modalities) > 1
+	name, err := q.stored.addTo(&q.filter, q.matching)
 	if err == nil && q.combined {
 		// From the first moment to the last, not the same hours of every day
 		// (combined date-time matching, PS3.4 C.2.2.2.5.4).
@@ -286,14 +297,6 @@ func (q *query) parameter(name string, values []string, at level, given map[dico
 		}
 		q.after = values[0]
 		return nil
-	case "fuzzymatching":
-		switch {
-		case len(values) == 1 && values[0] == "true":
-			q.filter.Series.Study.Fuzzy = true
-		case len(values) != 1 || values[0] != "false":
-			return invalid("is true or false")
-		}
-		return nil
 	case "includefield":
 		return q.includes(values)
 	}
@@ -320,16 +323,18 @@ func (q *query) parameter(name string, values []string, at level, given map[dico
 	if other, twice := given[tag]; twice && len(path) == 1 {
 		return invalid("is the same attribute as " + other + "; give it once")
 	}
-	key, ok := matchKeys[tag]
+	column := tag
 	if tag == dicom.TagModality && at == studyLevel {
 		// Not a study's attribute, but what it means is plain.
-		key, ok = matchKeys[dicom.TagModalitiesInStudy], true
+		column = dicom.TagModalitiesInStudy
 		if other, twice := given[dicom.TagModalitiesInStudy]; twice {
 			return invalid("says the same as " + other + " in a search for studies; give one of them")
 		}
 	}
-	if at := slices.IndexFunc(values, func(v string) bool { return v == `""` }); at >= 0 {
-		q.warn("The parameter " + name + ` was not used for matching: empty values ("") are not matched.`)
+	key, ok := matchKeys[column]
+	empty := slices.Contains(values, matching.EmptyValue)
+	if empty && (!q.matching.Empty || len(values) > 1) {
+		q.warn("The parameter " + name + ` was not used for matching: "" by itself, with emptyvaluematching=true, finds what has no value.`)
 		q.want(tag)
 		return nil
 	}
@@ -352,6 +357,11 @@ func (q *query) parameter(name string, values []string, at level, given map[dico
 		return nil
 	}
 	given[tag] = name
+	if empty {
+		q.want(tag)
+		matching.Without(&q.filter, matching.Level(key.level), column)
+		return nil
+	}
 	if q.combined && (tag == dicom.TagStudyDate || tag == dicom.TagStudyTime) {
 		return nil
 	}
@@ -382,6 +392,17 @@ func (q *query) includes(values []string) error {
 		q.want(t)
 	}
 	return nil
+}
+
+// flag reads a parameter that is true or false, as it is when it is missing.
+func flag(values []string) (bool, error) {
+	switch {
+	case len(values) == 0 || len(values) == 1 && values[0] == "false":
+		return false, nil
+	case len(values) == 1 && values[0] == "true":
+		return true, nil
+	}
+	return false, invalid("is true or false")
 }
 
 // count reads limit and offset.

@@ -100,6 +100,11 @@ func TestSearchKeysInTheRealArchive(t *testing.T) {
 		{"/series?FrameOfReferenceUID=2.25.71.9,2.25.72.9", 2},
 		{"/instances?ImageType=KIND3", 1},
 		{"/instances?ImageType=KIND*&InstitutionName=Clinic*", 2},
+		{"/instances?ImageType=KIND3%5CPRIMARY", 3},
+		{"/instances?ImageType=KIND3%5CPRIMARY&multiplevaluematching=true", 1},
+		{"/studies?StudyID=%22%22&emptyvaluematching=true", 0},
+		{"/studies?PatientSize=%22%22&StudyDate=20261102&emptyvaluematching=true", 1},
+		{"/series?00400275.00400007=%22%22&emptyvaluematching=true", 3},
 		{"/studies/2.25.71/instances?ImageType=KIND1", 1},
 		{"/studies/2.25.71/instances?ImageType=KIND2", 0},
 	} {

@@ -232,6 +232,26 @@ func TestMatchKeysReachTheFilter(t *testing.T) {
 			},
 		},
 		{
+			"emptyvaluematching=true&AccessionNumber=%22%22&PatientName=%22%22&InstitutionName=%22%22&Modality=%22%22", studyLevel,
+			study(pacs.StudyFilter{Without: []string{"00080050", "00080061", "00100010"}, Attributes: []pacs.AttributeKey{{Tag: "00080080", VR: "LO", Empty: true}}}),
+		},
+		{
+			"emptyvaluematching=true&SeriesNumber=%22%22&PerformedProcedureStepStartDate=%22%22&00400275.00400009=%22%22&InstanceNumber=%22%22", imageLevel,
+			pacs.InstanceFilter{Without: []string{"00200013"}, Series: pacs.SeriesFilter{Without: []string{"00200011"}, Attributes: []pacs.AttributeKey{
+				{Tag: "00400244", VR: "DA", Empty: true}, {Tag: "00400275", VR: "SQ", Item: []pacs.AttributeKey{{Tag: "00400009", VR: "SH", Empty: true}}},
+			}}},
+		},
+		{"multiplevaluematching=true&ModalitiesInStudy=CT,SR", studyLevel, study(pacs.StudyFilter{Modalities: []string{"CT", "SR"}, AllModalities: true})},
+		{"multiplevaluematching=true&ModalitiesInStudy=CT&emptyvaluematching=false", studyLevel, study(pacs.StudyFilter{Modalities: []string{"CT"}})},
+		{
+			// InstitutionName has one value: several are alternatives.
+			"multiplevaluematching=true&ImageType=ORIGINAL%5CAXIAL&InstitutionName=A%5CB", imageLevel,
+			pacs.InstanceFilter{
+				Series:     pacs.SeriesFilter{Study: pacs.StudyFilter{Attributes: []pacs.AttributeKey{{Tag: "00080080", VR: "LO", Values: []string{"A", "B"}}}}},
+				Attributes: []pacs.AttributeKey{{Tag: "00080008", VR: "CS", Values: []string{"ORIGINAL", "AXIAL"}, All: true}},
+			},
+		},
+		{
 			// From the first moment to the last, though the hours end before they begin.
 			"StudyDate=20260101-20260102&00080030=22-06", studyLevel,
 			study(pacs.StudyFilter{Moment: pacs.DateRange{From: "20260101220000", To: "20260102065959.999999"}}),
@@ -276,7 +296,9 @@ func TestWhatIsNotMatchedIsSaid(t *testing.T) {
 		{"/studies?EthnicGroup=1", "EthnicGroup"},
 		{"/studies?SeriesDate=20260101", "SeriesDate"}, // of a level below
 		{"/studies?TimezoneOffsetFromUTC=%2B0500", "TimezoneOffsetFromUTC"},
-		{"/studies?AccessionNumber=%22%22&emptyvaluematching=true", "AccessionNumber"},
+		{"/studies?AccessionNumber=%22%22", "emptyvaluematching"},
+		{"/studies?AccessionNumber=%22%22&emptyvaluematching=false", "AccessionNumber"},
+		{"/studies?SeriesDate=%22%22&emptyvaluematching=true", "SeriesDate"},
 		{"/studies?SeriesDescription=Axial", "SeriesDescription"},
 		{"/studies?SOPClassUID=1.2", "SOPClassUID"},
 		{"/series?SOPInstanceUID=1.2", "SOPInstanceUID"},
@@ -315,6 +337,8 @@ func TestBadQueriesNameTheParameter(t *testing.T) {
 		{"/studies?limit=1&limit=2", "limit"},
 		{"/studies?offset=1e3", "offset"},
 		{"/studies?fuzzymatching=yes", "fuzzymatching"},
+		{"/studies?emptyvaluematching=1", "emptyvaluematching"},
+		{"/studies?multiplevaluematching=true&multiplevaluematching=true", "multiplevaluematching"},
 		{"/studies?includefield=Nonsense", "includefield"},
 		{"/studies?StudyInstanceUID=../../etc", "StudyInstanceUID"},
 		{"/studies?ModalitiesInStudy=C*", "ModalitiesInStudy"},

@@ -74,14 +74,14 @@ func (k *storedKeys) add(name string, path []dicom.Tag, values []string) error {
 }
 
 // addTo adds what was gathered to a filter. name is the parameter of an error.
-func (k *storedKeys) addTo(f *pacs.InstanceFilter) (name string, err error) {
+func (k *storedKeys) addTo(f *pacs.InstanceFilter, o matching.Options) (name string, err error) {
 	for i := range k.identifier.Elements {
 		e := &k.identifier.Elements[i]
 		l, ok := matching.Stored(e.Tag)
 		if !ok {
 			continue // Specific Character Set, of the others' text
 		}
-		key, ok, err := matching.Key(&k.identifier, e)
+		key, ok, err := o.Key(&k.identifier, e)
 		if err != nil {
 			return k.names[e.Tag], invalid(err.Error())
 		}

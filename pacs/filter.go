@@ -25,12 +25,17 @@ type StudyFilter struct {
 	// CombineRanges.
 	Moment     DateRange
 	Modalities []string // any series of the study has one of these
-	Facility   string   // code
+	// AllModalities asks for series of each of Modalities, not of any.
+	AllModalities bool
+	Facility      string // code
 	// Text is free text: part of a name in any script, a patient ID or an
 	// accession number.
 	Text string
 	// Attributes match by what Study.Attributes holds.
 	Attributes []AttributeKey
+	// Without are attributes of study and patient, by tag, that have no value or are
+	// absent (PS3.4 C.2.2.2.7): those with a field of their own here.
+	Without []string
 	// PatientRowID restricts to one patient and those linked to them by PINFL.
 	PatientRowID int64
 	// ExcludeStudyInstanceUID leaves one study out (for priors).
@@ -63,6 +68,7 @@ type SeriesFilter struct {
 	BodyPart           string // wildcards
 	// Attributes match by what Series.Attributes holds.
 	Attributes []AttributeKey
+	Without    []string // as in StudyFilter, of series
 	// Availability asks for Series.Availability to be filled in, too.
 	Availability bool
 	Page
@@ -77,6 +83,7 @@ type InstanceFilter struct {
 	Number          *int
 	// Attributes match by what Instance.Attributes holds.
 	Attributes []AttributeKey
+	Without    []string // as in StudyFilter, of instances
 	Page
 }
 
@@ -88,8 +95,12 @@ type AttributeKey struct {
 	Tag    string // eight hexadecimal digits
 	VR     string
 	Values []string // wildcards
-	Range  DateRange
-	Item   []AttributeKey
+	// All asks that each of Values is there, in any order (PS3.4 C.2.2.2.8).
+	All   bool
+	Range DateRange
+	Item  []AttributeKey
+	// Empty matches when there is no value, and nothing else (PS3.4 C.2.2.2.7).
+	Empty bool
 }
 
 // DateRange is an inclusive range of DICOM dates or times; either end may be

@@ -179,7 +179,7 @@ func (s *Source) syntaxSets(p *page, offered []dimse.Offer) map[string]string {
 
 // The bytes of extended negotiation. PS3.4 Tables C.5.1-1, C.5.2-1 and C.5.3-1.
 var (
-	findOptions     = []string{"relational queries", "combined date-time matching", "fuzzy semantic matching of person names", "timezone query adjustment", "enhanced multi-frame image conversion"}
+	findOptions     = []string{"relational queries", "combined date-time matching", "fuzzy semantic matching of person names", "timezone query adjustment", "enhanced multi-frame image conversion", "empty value matching", "multiple value matching"}
 	retrieveOptions = []string{"relational retrieval", "enhanced multi-frame image conversion"}
 )
 

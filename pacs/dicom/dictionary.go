@@ -129,6 +129,16 @@ func LookupVR(t Tag, signed bool) VR {
 	return UN
 }
 
+// Multiple reports whether t may have several values (PS3.6: its VM is not 1);
+// false for private and unknown attributes.
+func Multiple(t Tag) bool {
+	if t.IsPrivate() {
+		return false
+	}
+	info, err := tag.Find(tag.Tag{Group: t.Group(), Element: t.Element()})
+	return err == nil && info.VM != "1"
+}
+
 // Keyword returns the keyword of t, "" for private and unknown attributes.
 func Keyword(t Tag) string {
 	if t.IsPrivate() {

@@ -55,7 +55,7 @@ func (s *Server) Offer(sopClass string) Offer {
 	if o.SCP {
 		o.Sends = taken(ask(ul.Role{SOPClassUID: sopClass, SCP: true}))
 	}
-	o.Extended = policy.Extended(sopClass, bytes.Repeat([]byte{1}, 6))
+	o.Extended = policy.Extended(sopClass, bytes.Repeat([]byte{1}, 7))
 	return o
 }
 

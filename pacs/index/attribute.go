@@ -20,34 +20,51 @@ const (
 func (c *conditions) attributes(column string, keys []pacs.AttributeKey) {
 	for _, k := range keys {
 		count := 0
-		path, ok := attributePath(k, 0, &count)
+		condition, ok := attributeCondition(k, 0, &count)
 		if !ok {
 			c.nothing()
 			return
 		}
-		c.add("jsonb_path_exists("+column+", %s::jsonpath)", "$"+path)
+		c.add("jsonb_path_exists("+column+", %s::jsonpath)", "$ ? ("+condition+")")
 	}
 }
 
 var hexTag = regexp.MustCompile(`^[0-9A-F]{8}$`)
 
-// attributePath is a key as the rest of a jsonpath, behind the data set it is
-// asked of. ok is false when nothing can match it.
-func attributePath(k pacs.AttributeKey, depth int, count *int) (path string, ok bool) {
+// attributeCondition is a key as a condition of jsonpath on the data set @. ok is
+// false when nothing can match it.
+func attributeCondition(k pacs.AttributeKey, depth int, count *int) (condition string, ok bool) {
 	if *count++; *count > maxAttributeKeys || depth > maxAttributeDepth || !hexTag.MatchString(k.Tag) {
 		return "", false
 	}
-	var all []string
+	values := `@."` + k.Tag + `".Value[*]`
+	if k.Empty {
+		return "!(exists (" + values + ` ? (@ != null)))`, true
+	}
+	var all []string // of one value
 	for _, sub := range k.Item {
-		p, ok := attributePath(sub, depth+1, count)
+		c, ok := attributeCondition(sub, depth+1, count)
 		if !ok {
 			return "", false
 		}
-		all = append(all, "exists (@"+p+")")
+		all = append(all, c)
 	}
 	value := "@"
 	if k.VR == "PN" {
 		value = "@.Alphabetic"
+	}
+	if k.All && len(k.Values) > 1 {
+		if *count += len(k.Values); *count > maxAttributeKeys {
+			return "", false
+		}
+		var each []string // has a value of its own that fits
+		for _, v := range k.Values {
+			if !matchable(v) {
+				return "", false
+			}
+			each = append(each, "exists ("+values+" ? ("+attributeValue(value, k.VR, v)+"))")
+		}
+		return strings.Join(each, " && "), true
 	}
 	if len(k.Values) > 0 {
 		var any []string
@@ -71,11 +88,10 @@ func attributePath(k pacs.AttributeKey, depth int, count *int) (path string, ok 
 	if k.Range.To != "" {
 		all = append(all, value+" <= "+quoted(k.Range.To+"~"))
 	}
-	path = `."` + k.Tag + `".Value[*]`
 	if len(all) > 0 {
-		path += " ? (" + strings.Join(all, " && ") + ")"
+		values += " ? (" + strings.Join(all, " && ") + ")"
 	}
-	return path, true
+	return "exists (" + values + ")", true
 }
 
 // attributeValue is the condition that a value of this VR matches the text.

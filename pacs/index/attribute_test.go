@@ -33,6 +33,10 @@ func TestAttributeKeys(t *testing.T) {
 	item := func(keys ...pacs.AttributeKey) pacs.AttributeKey {
 		return pacs.AttributeKey{Tag: "00081032", VR: "SQ", Item: keys}
 	}
+	sequence := func(key pacs.AttributeKey) pacs.AttributeKey {
+		key.Tag = "00081032"
+		return key
+	}
 	deep := code("x")
 	for range 10 {
 		deep = item(deep)
@@ -53,6 +57,15 @@ func TestAttributeKeys(t *testing.T) {
 		{"quotes and wildcards", pacs.AttributeKey{Tag: "00080080", VR: "LO", Values: []string{`*"1" (mark?z)`}}, []string{"1.1", "1.2"}},
 		{"a pattern is no expression", pacs.AttributeKey{Tag: "00080080", VR: "LO", Values: []string{`.*|?`}}, nil},
 		{"number", pacs.AttributeKey{Tag: "00101020", VR: "DS", Values: []string{"1.70"}}, []string{"1.1", "1.2"}},
+		{"each of two, of any item", pacs.AttributeKey{Tag: "00101020", VR: "DS", Values: []string{"1.7", "1.8"}, All: true}, nil},
+		{"each of one", pacs.AttributeKey{Tag: "00101020", VR: "DS", Values: []string{"1.7"}, All: true}, []string{"1.1", "1.2"}},
+		{"each of two that are one", pacs.AttributeKey{Tag: "00080080", VR: "LO", Values: []string{"Urgut*", "*markaz?"}, All: true}, []string{"1.1", "1.2"}},
+		{"each, one impossible", pacs.AttributeKey{Tag: "00080080", VR: "LO", Values: []string{"Urgut*", "\x00"}, All: true}, nil},
+		{"empty", pacs.AttributeKey{Tag: "00080080", VR: "LO", Empty: true}, []string{"1.3"}},
+		{"empty, absent in all", pacs.AttributeKey{Tag: "00104000", VR: "LT", Empty: true}, []string{"1.1", "1.2", "1.3"}},
+		{"no items", sequence(pacs.AttributeKey{VR: "SQ", Empty: true}), []string{"1.3"}},
+		{"an item without scheme", item(pacs.AttributeKey{Tag: "00080102", VR: "SH", Empty: true}), []string{"1.1", "1.2"}},
+		{"an item without scheme, of a code", item(code("CT100"), pacs.AttributeKey{Tag: "00080102", VR: "SH", Empty: true}), nil},
 		{"no number", pacs.AttributeKey{Tag: "00101020", VR: "DS", Values: []string{"1.7 || 1 == 1"}}, nil},
 		{"no tag", pacs.AttributeKey{Tag: `0" || "`, VR: "LO", Values: []string{"x"}}, nil},
 		{"NUL", item(code("\x00")), nil},

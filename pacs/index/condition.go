@@ -226,6 +226,7 @@ func (c *conditions) numbered(f pacs.StudyFilter) {
 	c.text("p.issuer", f.Issuer)
 	c.dateRange("p.birth_date", f.BirthDate)
 	c.text("p.sex", f.Sex)
+	c.without("p", patientEmpty, f.Without)
 	c.text("p.pinfl", f.PINFL)
 	if f.PINFL != "" {
 		c.clauses = append(c.clauses, "p.pinfl <> ''") // what its index is made for
@@ -253,7 +254,7 @@ func (c *conditions) study(f pacs.StudyFilter) {
 func (c *conditions) listed(f pacs.StudyFilter) {
 	c.clauses = append(c.clauses, undeleted)
 	c.dates(f)
-	c.anyOf("s.modalities", f.Modalities)
+	c.modalities(f)
 }
 
 // dates limits a list to the days that are asked for.
@@ -262,11 +263,18 @@ func (c *conditions) dates(f pacs.StudyFilter) {
 	c.dateRange("s.study_date", pacs.DateRange{From: day(f.Moment.From), To: day(f.Moment.To)})
 }
 
-// anyOf matches an array that has any of the values; none given matches
-// everything.
-func (c *conditions) anyOf(column string, values []string) {
-	if len(values) > 0 {
-		c.add(column+" && %s::text[]", slices.DeleteFunc(slices.Clone(values), func(v string) bool { return !matchable(v) }))
+// modalities matches studies that have series of any of the modalities asked for,
+// or of each; none given matches everything.
+func (c *conditions) modalities(f pacs.StudyFilter) {
+	possible := slices.DeleteFunc(slices.Clone(f.Modalities), func(v string) bool { return !matchable(v) })
+	switch {
+	case len(f.Modalities) == 0:
+	case !f.AllModalities:
+		c.add("s.modalities && %s::text[]", possible)
+	case len(possible) < len(f.Modalities):
+		c.nothing()
+	default:
+		c.add("s.modalities @> %s::text[]", possible)
 	}
 }
 
@@ -283,6 +291,7 @@ func (c *conditions) unlisted(alias string, f pacs.StudyFilter) {
 	c.timeRange(alias+".study_time", f.Time)
 	c.moments(alias, f.Moment)
 	c.attributes(alias+".attributes", f.Attributes)
+	c.without(alias, studyEmpty, f.Without)
 	if f.ExcludeStudyInstanceUID != "" && matchable(f.ExcludeStudyInstanceUID) {
 		c.add(alias+".study_uid <> %s", f.ExcludeStudyInstanceUID)
 	}
@@ -349,6 +358,7 @@ func (c *conditions) series(f pacs.SeriesFilter) {
 	c.number("e.number", f.Number)
 	c.text("e.description", f.Description)
 	c.text("e.body_part", f.BodyPart)
+	c.without("e", seriesEmpty, f.Without)
 }
 
 // instance adds the keys of an instance filter over the alias i.
@@ -358,4 +368,5 @@ func (c *conditions) instance(f pacs.InstanceFilter) {
 	c.oneOf("i.sop_class", f.SOPClassUIDs)
 	c.number("i.number", f.Number)
 	c.attributes("i.attributes", f.Attributes)
+	c.without("i", instanceEmpty, f.Without)
 }

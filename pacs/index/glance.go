@@ -52,7 +52,7 @@ func (ix *Index) glance(ctx context.Context, scope pacs.Scope, f pacs.StudyFilte
 	if len(facilities) != 1 && facilities != nil {
 		picked.add("s.facility_row = ANY(%s)", facilities)
 	}
-	picked.anyOf("s.modalities", f.Modalities)
+	picked.modalities(f)
 	picked.asked(f)
 	picked.rest(f, false)
 	rows, skip := picked.arg(limit(f.Page)), picked.arg(offset(f.Page))

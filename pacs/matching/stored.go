@@ -41,6 +41,13 @@ func Stored(t dicom.Tag) (l Level, ok bool) {
 // AllStored are those attributes.
 func AllStored() iter.Seq2[dicom.Tag, Level] { return maps.All(stored) }
 
+// Without asks for what has no value of an attribute that has a column of its own
+// at a level; those of patients are at that of studies.
+func Without(f *pacs.InstanceFilter, l Level, t dicom.Tag) {
+	tags := map[Level]*[]string{Study: &f.Series.Study.Without, Series: &f.Series.Without, Instance: &f.Without}[l]
+	*tags = append(*tags, t.String())
+}
+
 // Add adds a key of an attribute that is kept at a level.
 func Add(f *pacs.InstanceFilter, l Level, k pacs.AttributeKey) {
 	switch l {

@@ -19,9 +19,9 @@
 // An identifier that does not suit the model is A900H with the offending element
 // and a comment that says what is wrong. Hierarchical queries must name the
 // studies and series that they look in; relational ones need not, when extended
-// negotiation has agreed on them. It also agrees on combined date-time matching
-// and on fuzzy matching of names, which finds them in the other script too
-// (pacs.Fold).
+// negotiation has agreed on them. It also agrees on combined date-time matching,
+// on fuzzy matching of names, which finds them in the other script too
+// (pacs.Fold), and on matching of empty values and of multiple values.
 //
 // Answers are in UTF-8, or in the character set that is registered for the caller,
 // in which names are transliterated where they must be, or in the one that it

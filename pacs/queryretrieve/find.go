@@ -8,6 +8,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
+	"github.com/tasvir-pacs/tasvir/pacs/matching"
 )
 
 // Pages of a query: the first is short, so that answers begin soon.
@@ -25,6 +26,7 @@ func (p *Provider) find(ctx context.Context, rq *dimse.Request, out *dimse.Match
 	rq.DataSet.SetFallbackCharset(caller.Charset)
 	q, err := models[rq.AbstractSyntax].parseQuery(rq.DataSet, options{
 		relational: negotiated(rq.Extended, 0), dateTime: negotiated(rq.Extended, 1), fuzzy: negotiated(rq.Extended, 2),
+		Options: matching.Options{Empty: negotiated(rq.Extended, 5), Multiple: negotiated(rq.Extended, 6)},
 	})
 	if err != nil {
 		return p.status(err, dimse.FindOutOfResources)

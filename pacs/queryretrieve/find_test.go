@@ -11,6 +11,7 @@ import (
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
+	"github.com/tasvir-pacs/tasvir/pacs/matching"
 )
 
 const (
@@ -132,9 +133,65 @@ func TestFind(t *testing.T) {
 			}
 		})
 	}
-	c := a.dial("WS1", []byte{1, 1, 1, 1, 1}, studyFind)
-	if got := c.Extended(studyFind); !bytes.Equal(got, []byte{1, 1, 1, 0, 0}) {
-		t.Errorf("extended negotiation answered with %v", got)
+	for proposed, want := range map[string]string{
+		"\x01\x01\x01\x01\x01": "\x01\x01\x01\x00\x00", "\x01\x01\x01\x01\x01\x01\x01\x01": "\x01\x01\x01\x00\x00\x01\x01", "\x00\x00\x00\x00\x00\x01": "\x00\x00\x00\x00\x00\x01",
+	} {
+		if got := a.dial("WS1", []byte(proposed), studyFind).Extended(studyFind); !bytes.Equal(got, []byte(want)) {
+			t.Errorf("extended negotiation of %v answered with %v", []byte(proposed), got)
+		}
+	}
+}
+
+// Matching of what is empty and of several values at once is done for who has
+// agreed on it.
+func TestFindEmptyAndMultiple(t *testing.T) {
+	a := queried(t)
+	a.receive(
+		image{series: "1.2.3.3", number: 1, more: func(ds *dicom.Dataset) {
+			ds.SetString(dicom.TagImageType, dicom.CS, "ORIGINAL", "PRIMARY", "AXIAL").SetString(dicom.TagBodyPartExamined, dicom.CS, "HEAD")
+		}},
+		image{series: "1.2.3.3", number: 2, more: func(ds *dicom.Dataset) {
+			ds.SetString(dicom.TagImageType, dicom.CS, "DERIVED", "SECONDARY").SetString(dicom.TagBodyPartExamined, dicom.CS, "HEAD")
+		}},
+	)
+	any, empty, multiple := []byte{1, 1, 1}, []byte{1, 0, 0, 0, 0, 1}, []byte{1, 0, 0, 0, 0, 0, 1}
+	for _, tt := range []struct {
+		name     string
+		class    string
+		extended []byte
+		query    *dicom.Dataset
+		show     dicom.Tag
+		want     string
+	}{
+		{name: "each of several modalities", extended: multiple, query: identifier("STUDY", dicom.TagModalitiesInStudy, []string{"SR", "CT"}), want: "1.2.3"},
+		{name: "each of several values", extended: multiple, class: studyFind, query: identifier("IMAGE", dicom.TagImageType, []string{"AXIAL", "ORIGINAL"}), show: dicom.TagSOPInstanceUID, want: "1.2.3.3.1"},
+		{name: "any of several values", extended: any, class: studyFind, query: identifier("IMAGE", dicom.TagImageType, []string{"AXIAL", "DERIVED"}), show: dicom.TagSOPInstanceUID, want: "1.2.3.3.1 1.2.3.3.2"},
+		{name: "each value, of an attribute with one", extended: multiple, query: identifier("STUDY", dicom.TagInstitutionName, []string{"Urgut", "Nukus"}), want: "1.2.4"},
+		{name: "without a description", extended: empty, query: identifier("STUDY", dicom.TagStudyDescription, `""`), want: "1.2.3 1.2.5"},
+		{name: "without an institution", extended: empty, query: identifier("STUDY", dicom.TagInstitutionName, `""`), want: "1.2.3 1.2.5"},
+		{name: "without a name", extended: empty, class: patientFind, query: identifier("PATIENT", dicom.TagPatientName, `""`), show: dicom.TagPatientID, want: ""},
+		{name: "series without a body part", extended: empty, query: identifier("SERIES", dicom.TagStudyInstanceUID, "1.2.3", dicom.TagBodyPartExamined, `""`), show: dicom.TagSeriesInstanceUID, want: "1.2.3.1 1.2.3.2"},
+		{name: "an item without a value", extended: empty, query: identifier("SERIES", dicom.TagRequestAttributesSequence, new(dicom.Dataset).SetString(dicom.TagScheduledProcedureStepID, dicom.SH, `""`)), show: dicom.TagSeriesInstanceUID, want: "1.2.3.2"},
+		{name: "quotation marks, nothing agreed", query: identifier("STUDY", dicom.TagStudyDescription, `""`), want: ""},
+	} {
+		if tt.class == "" {
+			tt.class = studyFind
+		}
+		if tt.show == 0 {
+			tt.show = dicom.TagStudyInstanceUID
+		}
+		var got []string
+		status, err := a.dial("WS1", tt.extended, tt.class).Find(t.Context(), tt.class, tt.query, func(match *dicom.Dataset, ignored bool) error {
+			got = append(got, match.String(tt.show))
+			if ignored {
+				t.Errorf("%s: keys were ignored", tt.name)
+			}
+			return nil
+		})
+		slices.Sort(got)
+		if err != nil || !status.OK() || strings.Join(got, " ") != tt.want {
+			t.Errorf("%s: %s, %v, %q, want %q", tt.name, status, err, got, tt.want)
+		}
 	}
 }
 
@@ -267,7 +324,7 @@ func FuzzQuery(f *testing.F) {
 			return
 		}
 		for class, m := range models {
-			q, err := m.parseQuery(h.Dataset, options{agreed&1 != 0, agreed&2 != 0, agreed&4 != 0})
+			q, err := m.parseQuery(h.Dataset, options{agreed&1 != 0, agreed&2 != 0, agreed&4 != 0, matching.Options{Empty: agreed&8 != 0, Multiple: agreed&16 != 0}})
 			if err != nil {
 				continue
 			}

@@ -99,13 +99,14 @@ func retrieveExtended(_ *dimse.AssociationInfo, _ string, proposed []byte) []byt
 }
 
 // findExtended answers extended negotiation of C-FIND: relational queries,
-// combined date-time matching and fuzzy matching of names are done for who asks,
-// time zone adjustment and multi-frame conversion are not. PS3.4 Table C.5.1-1.
+// combined date-time matching, fuzzy matching of names and matching of empty and of
+// multiple values are done for who asks, time zone adjustment and multi-frame
+// conversion are not. PS3.4 Table C.5.1-1.
 func findExtended(_ *dimse.AssociationInfo, _ string, proposed []byte) []byte {
-	const supported = 3
-	answer := make([]byte, min(len(proposed), 5))
-	for i := range min(len(answer), supported) {
-		answer[i] = min(proposed[i], 1)
+	supported := [...]byte{1, 1, 1, 0, 0, 1, 1}
+	answer := make([]byte, min(len(proposed), len(supported)))
+	for i := range answer {
+		answer[i] = min(proposed[i], supported[i])
 	}
 	return answer
 }

@@ -33,7 +33,10 @@ func bad(tag dicom.Tag, format string, args ...any) error {
 }
 
 // options are what an association has agreed on.
-type options struct{ relational, dateTime, fuzzy bool }
+type options struct {
+	relational, dateTime, fuzzy bool
+	matching.Options
+}
 
 // levelOf reads the level of an identifier.
 func (m model) levelOf(ds *dicom.Dataset) (level, error) {
@@ -75,10 +78,11 @@ func (m model) parseQuery(ds *dicom.Dataset, o options) (*query, error) {
 		if combined && (e.Tag == dicom.TagStudyDate || e.Tag == dicom.TagStudyTime) {
 			continue
 		}
-		if err := q.take(ds, e); err != nil {
+		if err := q.take(ds, e, o.Options); err != nil {
 			return nil, bad(e.Tag, "%s %v", dicom.Keyword(e.Tag), err)
 		}
 	}
+	q.filter.Series.Study.AllModalities = o.Multiple && len(q.filter.Series.Study.Modalities) > 1
 	if combined {
 		if q.filter.Series.Study.Moment, err = pacs.CombineRanges(matching.PlainDate(dates), matching.PlainTime(times)); err != nil {
 			return nil, bad(dicom.TagStudyTime, "StudyDate with StudyTime %v", err)
@@ -103,12 +107,12 @@ func (q *query) single(ds *dicom.Dataset, tag dicom.Tag) string {
 }
 
 // take takes in one key.
-func (q *query) take(ds *dicom.Dataset, e *dicom.Element) error {
-	k, known := keys[e.Tag]
-	if e.Tag == dicom.TagModality && q.level < seriesLevel {
-		// Not an attribute of studies, but what it means is plain.
-		k, known = keys[dicom.TagModalitiesInStudy], true
+func (q *query) take(ds *dicom.Dataset, e *dicom.Element, o matching.Options) error {
+	tag := e.Tag
+	if tag == dicom.TagModality && q.level < seriesLevel {
+		tag = dicom.TagModalitiesInStudy // not an attribute of studies, but what it means is plain
 	}
+	k, known := keys[tag]
 	if known {
 		values := matching.Given(ds, e)
 		switch {
@@ -117,12 +121,15 @@ func (q *query) take(ds *dicom.Dataset, e *dicom.Element) error {
 		case k.level > q.level:
 			q.ignored = true
 			return nil
+		case o.IsEmpty(ds, e):
+			matching.Without(&q.filter, matching.Level(max(k.level, studyLevel)-studyLevel), tag)
+			return nil
 		}
 		return k.set(&q.filter, values)
 	}
 	at, isStored := stored[e.Tag]
 	if isStored && at <= q.level {
-		attribute, ok, err := matching.Key(ds, e)
+		attribute, ok, err := o.Key(ds, e)
 		if err != nil || !ok {
 			return err
 		}
