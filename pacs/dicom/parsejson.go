@@ -46,10 +46,17 @@ func NewJSONReader(src io.Reader, opt ParseOptions) *JSONReader {
 	return r
 }
 
-// allowance passes on a stream and fails after left bytes.
+// maxBlank is how many blanks may follow one another. The decoder keeps those it
+// is looking behind, and looks at them anew whenever more arrive: hundreds of
+// megabytes of them, a small body when compressed, would keep it busy for hours.
+const maxBlank = 1 << 20
+
+// allowance passes on a stream and fails after left bytes, or among too many
+// blanks.
 type allowance struct {
-	src  io.Reader
-	left int64
+	src   io.Reader
+	left  int64
+	blank int // blanks at the end of what was passed on
 }
 
 func (a *allowance) Read(p []byte) (int, error) {
@@ -61,6 +68,17 @@ func (a *allowance) Read(p []byte) (int, error) {
 	}
 	n, err := a.src.Read(p)
 	a.left -= int64(n)
+	for _, c := range p[:n] {
+		switch c {
+		case ' ', '\t', '\r', '\n':
+			if a.blank++; a.blank > maxBlank {
+				a.left = 0 // what asks again is told the same
+				return 0, errTextTooLong
+			}
+		default:
+			a.blank = 0
+		}
+	}
 	return n, err
 }
 
@@ -217,6 +235,9 @@ func (r *JSONReader) members(a *parsedAttribute, depth int) error {
 			}
 			a.hasData = true
 		case "Value":
+			if a.values != nil || a.items != nil {
+				return parseErrorf(a.tag, "Value is there twice")
+			}
 			if err := r.values(a, depth+1); err != nil {
 				return err
 			}

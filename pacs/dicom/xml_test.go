@@ -247,6 +247,14 @@ func TestParseModelsRefuse(t *testing.T) {
 	if _, err := ParseJSON([]byte(long), ParseOptions{MaxBytes: 1000}); !errors.Is(err, errTextTooLong) {
 		t.Errorf("a text over the limit: %v", err)
 	}
+	// What the decoder would look at again and again.
+	blank := `[` + strings.Repeat(" ", maxBlank+1) + `{}]`
+	if _, err := NewJSONReader(strings.NewReader(blank), ParseOptions{}).Next(); !errors.Is(err, errTextTooLong) {
+		t.Errorf("more than %d blanks: %v", maxBlank, err)
+	}
+	if _, err := ParseJSON([]byte(`{"00100010":{"vr":"PN","Value":["A"],"Value":["B"]}}`), ParseOptions{}); err == nil {
+		t.Error("one of two values is taken")
+	}
 }
 
 // What clients write otherwise than the standard has it.
