@@ -26,7 +26,7 @@ func (n *Node) openOrders(ctx context.Context) (err error) {
 // addModalityWorker adds the job that completes studies whose performed
 // procedure steps have ended.
 func (n *Node) addModalityWorker(workers *river.Workers) {
-	river.AddWorker(workers, &modality.CompleteWorker{Steps: n.steps, Completed: n.completed})
+	river.AddWorker(workers, &modality.CompleteWorker{Steps: n.steps, Completed: n.completed, Late: n.notices.Changed})
 }
 
 // stepsToo has the performed procedure steps of a study looked at, too, when

@@ -44,29 +44,45 @@ func (s *Steps) Arriving(ctx context.Context, tx pgx.Tx, studyUID string) error 
 // instances that they name are all published; a step that was discontinued may
 // name none, and leaves what there is. In any other case it does nothing: images
 // that come later have the study looked at again, and one that stays quiet is
-// completed in time. completed is called in the completing transaction.
-func (s *Steps) Complete(ctx context.Context, studyUID string, completed func(context.Context, pgx.Tx, pacs.Study) error) error {
+// completed in time. completed is called in the completing transaction. late,
+// when set, is called in one that notes that the steps of a study, which was
+// complete already, have ended: what was told of it didn't name them.
+func (s *Steps) Complete(ctx context.Context, studyUID string, completed func(context.Context, pgx.Tx, pacs.Study) error, late func(ctx context.Context, tx pgx.Tx, studyID int64) error) error {
 	var row int64
+	var steps []string
 	err := s.pool.QueryRow(ctx, `
-		SELECT st.id FROM study st WHERE st.study_uid = $1
-			AND EXISTS (SELECT FROM performed_study o JOIN performed_step p USING (sop_uid)
-				WHERE o.study_uid = $1 AND o.pending AND p.facility_row = st.facility_row)
+		SELECT st.id, array_agg(o.sop_uid) FROM study st
+			JOIN performed_study o USING (study_uid) JOIN performed_step p ON p.sop_uid = o.sop_uid AND p.facility_row = st.facility_row
+		WHERE st.study_uid = $1 AND o.pending
 			AND NOT EXISTS (SELECT FROM performed_study o JOIN performed_step p USING (sop_uid)
 				WHERE o.study_uid = $1 AND p.facility_row = st.facility_row AND (
 					p.state = 'in_progress'
 					OR EXISTS (SELECT FROM unnest(p.instances) named WHERE NOT EXISTS (
 						SELECT FROM instance i JOIN study its ON its.id = i.study_row
-						WHERE i.sop_uid = named AND i.current AND its.facility_row = p.facility_row))))`, studyUID).Scan(&row)
+						WHERE i.sop_uid = named AND i.current AND its.facility_row = p.facility_row))))
+		GROUP BY st.id`, studyUID).Scan(&row, &steps)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
 	}
 	if err != nil {
 		return worklist.Failure(err)
 	}
-	if _, err := s.index.Complete(ctx, row, 0, completed); err != nil {
+	told := false
+	if _, err := s.index.Complete(ctx, row, 0, func(ctx context.Context, tx pgx.Tx, study pacs.Study) error {
+		told = true
+		return completed(ctx, tx, study)
+	}); err != nil {
 		return err
 	}
-	_, err = s.pool.Exec(ctx, `UPDATE performed_study SET pending = false WHERE study_uid = $1`, studyUID)
+	// A step that ends meanwhile is another job's, and so are those that another
+	// job was faster with.
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		done, err := tx.Exec(ctx, `UPDATE performed_study SET pending = false WHERE study_uid = $1 AND sop_uid = ANY($2) AND pending`, studyUID, steps)
+		if err != nil || told || late == nil || done.RowsAffected() == 0 {
+			return err
+		}
+		return late(ctx, tx, row)
+	})
 	return worklist.Failure(err)
 }
 
@@ -84,11 +100,13 @@ type CompleteWorker struct {
 	Steps *Steps
 	// Completed is called in the transaction that completes a study.
 	Completed func(ctx context.Context, tx pgx.Tx, study pacs.Study) error
+	// Late is called when steps have ended after their study was complete.
+	Late func(ctx context.Context, tx pgx.Tx, studyID int64) error
 }
 
 // Work implements river.Worker.
 func (w *CompleteWorker) Work(ctx context.Context, job *river.Job[CompleteArgs]) error {
-	return w.Steps.Complete(ctx, job.Args.StudyUID, w.Completed)
+	return w.Steps.Complete(ctx, job.Args.StudyUID, w.Completed, w.Late)
 }
 
 // Enqueue adds the job that looks at a study. One that runs may have looked

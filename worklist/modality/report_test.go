@@ -247,10 +247,14 @@ func TestSeveralSteps(t *testing.T) {
 func TestStepsCompleteStudies(t *testing.T) {
 	s := open(t, devices()...)
 	o := s.order()
+	late := 0
 	look := func() (completed int) {
 		t.Helper()
 		if err := s.steps.Complete(t.Context(), o.StudyUID, func(context.Context, pgx.Tx, pacs.Study) error {
 			completed++
+			return nil
+		}, func(context.Context, pgx.Tx, int64) error {
+			late++
 			return nil
 		}); err != nil {
 			t.Fatal(err)
@@ -302,6 +306,15 @@ func TestStepsCompleteStudies(t *testing.T) {
 	}
 	if got, err := s.Index.Study(t.Context(), pacs.System("test"), o.StudyUID); err != nil || got.CompletedAt.IsZero() {
 		t.Errorf("%+v, %v", got, err)
+	}
+	if late != 0 {
+		t.Errorf("late %d times when it wasn't complete before", late)
+	}
+	// Another step ends behind that, as when the study was quiet before.
+	s.create("CT1", "1.5", begun(o))
+	s.set("CT1", "1.5", ended("COMPLETED", uids...))
+	if look() != 0 || late != 1 || look() != 0 || late != 1 {
+		t.Errorf("a step that ends when its study is complete is told of %d times", late)
 	}
 }
 
