@@ -290,7 +290,7 @@ func bulkAddress(uri string) (path string, offset, length int64, err error) {
 type locatedPart struct {
 	contentType, location string
 	pieces                []piece
-	made                  func(context.Context) ([]byte, error)
+	made                  func(context.Context) (*outgoing, error)
 }
 
 // bulkPartsOf adds the bulk data of an instance.
@@ -333,7 +333,7 @@ func (s *service) bulkPartsOf(ctx context.Context, parts []locatedPart, i pacs.I
 					p.location = fmt.Sprintf("%s/frames/%d", base, n)
 				}
 				if recode != nil {
-					p.made = func(ctx context.Context) ([]byte, error) { return recode(ctx, n) }
+					p.made = func(ctx context.Context) (*outgoing, error) { return recode(ctx, n) }
 				} else if p.pieces, err = frames.pieces(n); err != nil {
 					return parts, err
 				}
@@ -378,10 +378,12 @@ func (a *bulkAnswer) send(parts []locatedPart) error {
 		if err != nil {
 			return err
 		}
-		c.addText(separator + string(made))
+		c.addText(separator)
+		c.add(made.piece())
 		a.sent++
 		// What is made is large and is let go of.
-		if err := a.flush(&c); err != nil {
+		err = a.flush(&c)
+		if made.close(); err != nil {
 			return err
 		}
 		c = content{}

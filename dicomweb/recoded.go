@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -180,23 +179,13 @@ func (s *service) recodedInstance(ctx context.Context, i pacs.Instance, forms []
 			body, err := file.Open(ctx, 0, file.Length)
 			return recodedPart{contentType, file.Length, body}, err
 		}
-		made, end, err := s.made(ctx, source, form)
-		if err != nil {
-			if failed = err; pacs.CodeOf(err) == pacs.Unsupported {
-				continue
-			}
+		part, err := s.recodedBody(ctx, source, form)
+		if err == nil {
+			return part, nil
+		}
+		if failed = err; pacs.CodeOf(err) != pacs.Unsupported {
 			break
 		}
-		head, err := made.Head()
-		if err != nil {
-			_ = end()
-			return recodedPart{}, err
-		}
-		body, length := made.Dataset(ctx), made.Length()
-		if length >= 0 {
-			length += int64(len(head))
-		}
-		return recodedPart{contentType, length, &recodedFile{io.MultiReader(bytes.NewReader(head), body), body, end}}, nil
 	}
 	return recodedPart{}, notRecoded(i, failed)
 }
@@ -206,8 +195,7 @@ func (s *service) recodedInstance(ctx context.Context, i pacs.Instance, forms []
 // then its length is known, it has an offset table, and the ratio is that of all
 // frames.
 func (s *service) made(ctx context.Context, source transcode.Source, form offer) (made *transcode.Instance, end func() error, err error) {
-	ts, _ := dicom.LookupTransferSyntax(form.transferSyntax)
-	if ts.Encapsulated && source.Header.PixelData != nil && (ts.Lossy || !form.multipart) {
+	if s.inFile(form, source) {
 		spooled, err := s.transcoder().Spool(ctx, source, form.transferSyntax, s.TempDir)
 		if err != nil {
 			return nil, nil, err
@@ -217,15 +205,6 @@ func (s *service) made(ctx context.Context, source transcode.Source, form offer)
 	made, err = s.transcoder().Instance(ctx, source, form.transferSyntax)
 	return made, func() error { return nil }, err
 }
-
-// recodedFile reads an instance and lets go of what it was made from.
-type recodedFile struct {
-	io.Reader
-	body io.Closer
-	end  func() error
-}
-
-func (f *recodedFile) Close() error { return errors.Join(f.body.Close(), f.end()) }
 
 // notRecoded says that pixel data can be had as they are stored only.
 func notRecoded(i pacs.Instance, err error) error {
@@ -248,17 +227,18 @@ func (s *service) sendRecodedFrames(r *request, tag string, i pacs.Instance, num
 		a.multipart = ""
 	}
 	a.part = func(ctx context.Context, n int) (recodedPart, error) {
-		data, err := recode(ctx, numbers[n])
+		frame, err := recode(ctx, numbers[n])
 		if err != nil {
 			return recodedPart{}, err
 		}
-		return recodedPart{chosen.contentType(), int64(len(data)), io.NopCloser(bytes.NewReader(data))}, nil
+		return recodedPart{chosen.contentType(), frame.size, frame.body()}, nil
 	}
 	return s.sendMade(r, a)
 }
 
-// recoder gives a frame, counted from 1, in another transfer syntax.
-type recoder func(ctx context.Context, number int) ([]byte, error)
+// recoder gives a frame, counted from 1, in another transfer syntax. It is closed
+// when it has been sent.
+type recoder func(ctx context.Context, number int) (*outgoing, error)
 
 // recoder makes frames of an instance in the transfer syntax that was chosen, or
 // takes those that were made before.
@@ -289,9 +269,11 @@ func (s *service) recoder(ctx context.Context, i pacs.Instance, chosen offer) (r
 		}
 		return data, nil
 	}
-	return func(ctx context.Context, number int) ([]byte, error) {
-		return s.Cache.Get(ctx, frameKey("t "+chosen.transferSyntax, i, number), func(ctx context.Context) ([]byte, error) {
-			return recode(ctx, number)
+	return func(ctx context.Context, number int) (*outgoing, error) {
+		return s.recodedFrame(ctx, recodingCost(format), func(ctx context.Context) ([]byte, error) {
+			return s.Cache.Get(ctx, frameKey("t "+chosen.transferSyntax, i, number), func(ctx context.Context) ([]byte, error) {
+				return recode(ctx, number)
+			})
 		})
 	}, nil
 }

@@ -112,15 +112,19 @@ type Options struct {
 }
 
 // service is the state of the handlers: the options, and how much is being
-// rendered.
+// rendered, recoded and sent.
 type service struct {
 	Options
 	renderings *semaphore.Weighted
+	waiting    *semaphore.Weighted // what waits in memory to be sent, in bytes
+	recodings  *semaphore.Weighted
 	channels   *semaphore.Weighted // of events of work items
 }
 
 // Register mounts the DICOMweb routes on r.
-func Register(r gin.IRouter, o Options) {
+func Register(r gin.IRouter, o Options) { newService(o).mount(r) }
+
+func newService(o Options) *service {
 	if o.Base == "" {
 		o.Base = "/dicom-web"
 	}
@@ -135,6 +139,11 @@ func Register(r gin.IRouter, o Options) {
 		o.Codecs = &pixel.Codecs{}
 	}
 	s := &service{Options: o, renderings: newRenderings(), channels: semaphore.NewWeighted(maxChannels)}
+	s.waiting, s.recodings = newRecodings()
+	return s
+}
+
+func (s *service) mount(r gin.IRouter) {
 	var table routeTable
 	get := func(path string, h handler) {
 		r.GET(path, s.handle(h))
@@ -184,7 +193,7 @@ func Register(r gin.IRouter, o Options) {
 	post(study, s.store)
 
 	// Reject, IHE RAD TF-2 4.66.
-	if o.Rejections != nil && o.Rejecting != nil {
+	if s.Rejections != nil && s.Rejecting != nil {
 		for _, resource := range []string{study, series, instance} {
 			post(resource+"/reject/:code", s.rejectByCode)
 			r.DELETE(resource, s.handle(s.remove))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	raster "image"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -239,7 +240,12 @@ func (s *service) sendPicture(r *request, media, etag string, immutable bool, dr
 		if err != nil {
 			return err
 		}
-		a.add(piece{size: int64(len(picture)), text: string(picture)})
+		waiting, err := s.outgoing(picture)
+		if err != nil {
+			return err
+		}
+		defer waiting.close()
+		a.add(waiting.piece())
 	}
 	return s.send(r, a)
 }
@@ -318,6 +324,8 @@ func (s *service) sendPictures(r *request, l look, targets []target, o offer, et
 		return nil
 	}
 	d := &drawing{look: l, media: o.media}
+	buf := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buf)
 	for n, t := range targets {
 		// The first is made before the head is sent, while a failure can be told.
 		picture, err := s.draw(r.Request.Context(), d, t)
@@ -333,7 +341,13 @@ func (s *service) sendPictures(r *request, l look, targets []target, o offer, et
 		if _, err := r.Writer.WriteString(head); err != nil {
 			return err
 		}
-		if _, err := r.Writer.Write(picture); err != nil {
+		waiting, err := s.outgoing(picture)
+		if err != nil {
+			return err
+		}
+		picture = nil
+		_, err = io.CopyBuffer(onlyWriter{r.Writer}, waiting.body(), *buf)
+		if waiting.close(); err != nil {
 			return err
 		}
 	}
