@@ -345,7 +345,6 @@ func (s *service) sendPictures(r *request, l look, targets []target, o offer, et
 		if err != nil {
 			return err
 		}
-		picture = nil
 		_, err = io.CopyBuffer(onlyWriter{r.Writer}, waiting.body(), *buf)
 		if waiting.close(); err != nil {
 			return err
