@@ -14,4 +14,6 @@ if [[ -z $data ]]; then
 	fi
 fi
 cd "$root"
-exec bin/tasvir demo --data "$data"
+# The second viewer is for those who can fetch it; the demo does without.
+ohif=$(deploy/ohif.sh) || say "The demo starts without OHIF, the second viewer."
+exec bin/tasvir demo --data "$data" ${ohif:+--ohif-dist "$ohif"}

@@ -27,6 +27,7 @@ type DemoCmd struct {
 	HTTP    string `name:"http" default:"127.0.0.1:8080" env:"TASVIR_HTTP" placeholder:"ADDR" help:"Address of the web client; another port is taken when this one is busy (${default})."`
 	DICOM   string `name:"dicom" default:"127.0.0.1:11112" env:"TASVIR_DICOM" placeholder:"ADDR" help:"Address of the DICOM port; another port is taken when this one is busy (${default})."`
 	Sandbox string `default:"deploy/fhir-sandbox" type:"path" placeholder:"DIR" help:"Folder of the FHIR sandbox (${default})."`
+	OHIF    string `name:"ohif-dist" type:"path" placeholder:"DIR" help:"The folder with OHIF, to offer it as a second viewer on port 8081, or another when that is busy."`
 	Studies int    `default:"0" help:"How many of the demo studies to send; 0 for all."`
 	Verbose bool   `help:"Show the server's log."`
 }
@@ -101,6 +102,10 @@ func (c *DemoCmd) server(dir, platform string) ServerFlags {
 		KeepChanges:      365 * 24 * time.Hour,
 		FHIR:             platform, FHIRNamespace: "https://tasvir.example.uz/fhir/sid",
 		AdminPassword: demoPassword, LogFormat: "text", LogLevel: "warn",
+	}
+	if c.OHIF != "" {
+		host, _, _ := net.SplitHostPort(c.HTTP)
+		flags.ViewerFlags = ViewerFlags{OHIF: freeAddress(net.JoinHostPort(host, "8081")), OHIFDist: c.OHIF}
 	}
 	if c.Verbose {
 		flags.LogLevel = "info"
@@ -195,6 +200,9 @@ Ready.
   password of every account: %s
 
 `, node.WebURL(), node.DICOMAddr, node.WebURL(), sandbox.url, sandbox.page(), demoPassword)
+	if node.OHIFAddr != nil {
+		fmt.Printf("  OHIF, the second viewer, is at %s; open it from a study.\n\n", node.OHIFAddr)
+	}
 	fmt.Printf("  %-12s %-24s %s\n", "user", "role", "name")
 	fmt.Printf("  %-12s %-24s %s\n", "admin", pacs.Administrator, "")
 	for _, p := range demoPeople {

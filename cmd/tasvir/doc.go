@@ -17,9 +17,9 @@
 // store), verify.go (the patrol, too), reindex.go, retention.go (and the cold
 // store), generate.go (synthetic studies), codecs.go (the codecs' process).
 //
-// So has what speaks DICOM: queryretrieve.go, commitment.go, orders.go (the
-// modality worklist and MPPS), dicom_tls.go, dicom_identity.go, connectivity.go,
-// associations.go; and the commands that call other nodes: echo.go, store.go,
-// find.go, move.go and get.go, with peer.go (how to call) and identifier.go (what
-// to ask for) in common.
+// So have the viewers of others (viewers.go) and what speaks DICOM:
+// queryretrieve.go, commitment.go, orders.go (the modality worklist and MPPS),
+// dicom_tls.go, dicom_identity.go, connectivity.go, associations.go; and the
+// commands that call other nodes: echo.go, store.go, find.go, move.go and get.go,
+// with peer.go (how to call) and identifier.go (what to ask for) in common.
 package main

@@ -137,6 +137,7 @@ test('a clinician of the facility reads it, on a phone', { timeout: 120_000 }, a
   await shot('phone-pictures');
   await assertFits(page, 'study');
   await assertAccessible(page, 'study');
+  assert.equal(await page.getByRole('button', { name: /OHIF|Weasis/ }).count(), 0, 'this server offers no other viewer');
   // Nothing of the radiologists' rooms is open to a clinician.
   assert.equal(await page.evaluate(async () => (await fetch('/api/tasks')).status), 403);
   assert.deepEqual(errors, []);

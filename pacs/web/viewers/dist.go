@@ -144,16 +144,23 @@ func typeOf(name string) string {
 func (d *Dist) Close() error { return d.root.Close() }
 
 // pagePolicy permits a page its own inline scripts by their hashes, and
-// nothing from elsewhere. 'unsafe-eval' is for the codecs and the array library
-// of OHIF, which write functions as text.
+// nothing from elsewhere.
 func pagePolicy(page []byte) string {
-	scripts := "'self' 'unsafe-eval' 'wasm-unsafe-eval'"
+	scripts := "'self' 'wasm-unsafe-eval'"
 	for _, tag := range scriptTag.FindAllSubmatch(page, -1) {
 		if !scriptSource.Match(tag[1]) {
 			sum := sha256.Sum256(tag[2])
 			scripts += fmt.Sprintf(" 'sha256-%s'", base64.StdEncoding.EncodeToString(sum[:]))
 		}
 	}
+	return policy(scripts)
+}
+
+// workerPolicy is what a script may do as a worker, where it has a policy of its
+// own: OHIF decodes pictures there, with codecs that write functions as text.
+var workerPolicy = policy("'self' 'unsafe-eval' 'wasm-unsafe-eval'")
+
+func policy(scripts string) string {
 	return "default-src 'self'; script-src " + scripts + "; worker-src 'self' blob:; img-src 'self' data: blob:; media-src 'self' blob:; " +
 		"style-src 'self' 'unsafe-inline'; font-src 'self' data:; connect-src 'self' blob: data:; frame-src 'self' blob:; " +
 		"object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"

@@ -66,6 +66,9 @@ func (h *Host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.NotFound(w, r)
 			return
 		}
+		if path.Ext(name) == ".js" {
+			header.Set("Content-Security-Policy", workerPolicy)
+		}
 		h.send(w, r, name, file)
 	default: // a page: OHIF routes by itself
 		if _, err := h.caller(r); err != nil {
