@@ -48,6 +48,7 @@
 //	query.go           a query string becomes a filter; what can't be used is an error or a warning
 //	storedkey.go       keys that the index has no column for, and those within sequences
 //	fields.go          an index row becomes DICOM JSON
+//	includefield.go    attributes that the index does not keep, from the metadata
 //	search.go          QIDO-RS: pages, limits, Link and Warning
 //	body.go            answers made of byte ranges: length known beforehand, Range, ETag
 //	reader.go, run.go  how those ranges are read: some ahead, neighbours together

@@ -144,6 +144,8 @@ const (
 
 func (l level) String() string { return [...]string{"study", "series", "instance"}[l] }
 
+func (l level) plural() string { return [...]string{"studies", "series", "instances"}[l] }
+
 // include says which attributes an answer holds beyond the default ones.
 type include struct {
 	all  bool
@@ -151,16 +153,6 @@ type include struct {
 }
 
 func (in include) has(t dicom.Tag) bool { return in.all || in.tags[t] }
-
-// hasAny tells whether one of the fields is asked for by name or by "all".
-func hasAny[T any](in include, fields []field[T]) bool {
-	for _, f := range fields {
-		if in.has(f.tag) {
-			return true
-		}
-	}
-	return false
-}
 
 // put adds the fields that are wanted. A lower level written later wins.
 func put[T any](d dataset, fields []field[T], row *T, in include) {

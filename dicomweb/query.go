@@ -21,6 +21,7 @@ type query struct {
 	offset   int
 	after    string
 	warnings []string
+	extras   extras
 	stored   storedKeys
 	matching matching.Options
 	combined bool // of StudyDate and StudyTime; see parseQuery
@@ -353,7 +354,7 @@ func (q *query) parameter(name string, values []string, at level, given map[dico
 		return q.stored.add(name, tags, values)
 	}
 	if len(path) > 1 || !ok || key.level > at {
-		q.warn("The parameter " + name + " was not used for matching: searches for " + plural(2, at.String())[2:] + " don't match by it.")
+		q.warn("The parameter " + name + " was not used for matching: searches for " + at.plural() + " don't match by it.")
 		return nil
 	}
 	given[tag] = name

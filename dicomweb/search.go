@@ -44,7 +44,7 @@ func (s *service) searchSeries(r *request) error {
 		// Where the address names no study its attributes belong to the match
 		// (10.6.3.3.2), otherwise only what includefield asks for.
 		studies := map[string]*pacs.Study{}
-		if r.study == "" || hasAny(q.include, studyFields) {
+		if r.study == "" || q.include.reaches(studyLevel) {
 			uids := make([]string, len(rows))
 			for i := range rows {
 				uids[i] = rows[i].StudyInstanceUID
@@ -77,7 +77,7 @@ func (s *service) searchInstances(r *request) error {
 			return nil, "", err
 		}
 		studies, series := map[string]*pacs.Study{}, map[seriesKey]*pacs.Series{}
-		if r.study == "" || hasAny(q.include, studyFields) {
+		if r.study == "" || q.include.reaches(studyLevel) {
 			uids := make([]string, len(rows))
 			for i := range rows {
 				uids[i] = rows[i].StudyInstanceUID
@@ -86,7 +86,7 @@ func (s *service) searchInstances(r *request) error {
 				return nil, "", err
 			}
 		}
-		if r.series == "" || hasAny(q.include, seriesFields) {
+		if r.series == "" || q.include.reaches(seriesLevel) {
 			if series, err = s.seriesOf(r, rows); err != nil {
 				return nil, "", err
 			}
@@ -105,7 +105,7 @@ func (s *service) searchInstances(r *request) error {
 			putInstance(d, row, q.include)
 			out[i] = finish(d, instanceURL(service, row.StudyInstanceUID, row.SeriesInstanceUID, row.SOPInstanceUID))
 		}
-		return out, next, nil
+		return out, next, s.addExtras(r, q, rows, out)
 	})
 }
 
@@ -183,6 +183,7 @@ func search(s *service, r *request, at level, fetch func(*query, pacs.Page) ([]d
 	if err != nil {
 		return err
 	}
+	q.beyondIndex(at)
 	limit := q.limit
 	if limit < 0 || limit > maxRows[at] {
 		if limit > maxRows[at] {

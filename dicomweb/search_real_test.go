@@ -118,6 +118,12 @@ func TestSearchKeysInTheRealArchive(t *testing.T) {
 		t.Fatalf("%v", list)
 	}
 
+	// What the index doesn't keep comes from the metadata.
+	_, list = fetchJSON(t, base+"/instances?includefield=SamplesPerPixel,PhotometricInterpretation&PatientID=P2")
+	if len(list) != 1 || fmt.Sprint(list[0]["00280002"], list[0]["00280004"]) != "map[Value:[1] vr:US] map[Value:[MONOCHROME2] vr:CS]" {
+		t.Fatalf("%v", list)
+	}
+
 	// Pages by the next link give each study once, in the order of one answer.
 	_, all := fetchJSON(t, base+"/studies")
 	next, paged := base+"/studies?limit=1", []map[string]any(nil)

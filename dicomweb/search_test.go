@@ -2,8 +2,10 @@ package dicomweb
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -166,6 +168,88 @@ func TestIncludeField(t *testing.T) {
 	if got := matches(t, h, "/studies/1.2.3/series?includefield=00181030")[0]["00181030"].Value; len(got) != 1 || got[0] != "Head routine" {
 		t.Errorf("protocol %v", got)
 	}
+}
+
+// Attributes that the index doesn't keep come from the metadata, for instances;
+// of studies and series it is said that they don't.
+func TestIncludeFieldOfAnyAttribute(t *testing.T) {
+	a := twoImages(t)
+	ds := image(ctStudy, ctSeries, "1.2.3.1.3", 3, 1)
+	ds.SetString(dicom.NewTag(0x0009, 0x0010), dicom.LO, "OURS").SetString(dicom.NewTag(0x0009, 0x1001), dicom.LO, "private")
+	ds.SetString(dicom.TagPatientComments, dicom.LT, strings.Repeat("x", 5000))
+	ds.SetSequence(dicom.TagReferencedImageSequence, new(dicom.Dataset).SetString(dicom.TagReferencedSOPInstanceUID, dicom.UI, "1.2.9"))
+	a.put(t, partFile(t, ds, dicom.ExplicitVRLittleEndian))
+	h := serve(a)
+	for _, target := range []string{ctPath + "/instances", "/studies/1.2.3/instances", "/instances"} {
+		w := get(t, h, target+"?includefield=SamplesPerPixel,00091001,ReferencedImageSequence.ReferencedSOPInstanceUID&PatientComments=&EthnicGroup=")
+		want(t, w, 200)
+		if warned := w.Header().Values("Warning"); len(warned) > 0 {
+			t.Errorf("%s: %q", target, warned)
+		}
+		var found []map[string]any
+		if err := json.Unmarshal(w.Body.Bytes(), &found); err != nil || len(found) != 3 {
+			t.Fatalf("%s: %v, %d matches", target, err, len(found))
+		}
+		for i, m := range found {
+			sameJSON(t, `{"vr":"US","Value":[1]}`, mustJSON(t, m["00280002"]))
+			if last := i == 2; (m["00091001"] != nil) != last || (m["00104000"] != nil) != last || m["00102160"] != nil {
+				t.Errorf("%s: match %d is %v", target, i, m)
+			}
+		}
+		sameJSON(t, `{"vr":"LO","Value":["private"]}`, mustJSON(t, found[2]["00091001"]))
+		sameJSON(t, `{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["1.2.9"]}}]}`, mustJSON(t, found[2]["00081140"]))
+	}
+	// Attributes of study and series that the index keeps reach down, too.
+	m := matches(t, h, ctPath+"/instances?includefield=InstitutionName,ProtocolName")[0]
+	if m["00080080"].Value == nil || m["00181030"].Value == nil {
+		t.Errorf("%v", m)
+	}
+	for target, says := range map[string]string{
+		"/studies?includefield=KVP,SeriesDescription,00091001":   "studies: SeriesDescription, 00091001, KVP.",
+		"/series?includefield=SOPClassUID":                       "series: SOPClassUID.",
+		"/studies?includefield=Modality,PatientName,RetrieveURL": "",
+		"/studies?includefield=all":                              "",
+		"/series?includefield=Modality,PatientSize":              "",
+	} {
+		warned := get(t, h, target).Header().Get("Warning")
+		if says == "" && warned != "" || !strings.Contains(warned, says) {
+			t.Errorf("%s: %q", target, warned)
+		}
+	}
+
+	// Bounds: the metadata of so many series, and no long values.
+	for n := range 25 {
+		ds := image(ctStudy, fmt.Sprintf("1.2.3.7%02d", n), fmt.Sprintf("1.2.3.7%02d.1", n), 1, 1)
+		ds.SetSequence(dicom.TagReferencedImageSequence, slices.Repeat([]*dicom.Dataset{new(dicom.Dataset).SetString(dicom.TagReferencedSOPInstanceUID, dicom.UI, "1.2.3.4.5.6.7.8.9")}, 2000)...)
+		a.put(t, partFile(t, ds, dicom.ExplicitVRLittleEndian))
+	}
+	w := get(t, h, "/studies/1.2.3/instances?includefield=SamplesPerPixel")
+	var found []map[string]any
+	if err := json.Unmarshal(w.Body.Bytes(), &found); err != nil || len(found) != 28 {
+		t.Fatalf("%v, %d matches", err, len(found))
+	}
+	have := 0
+	for _, m := range found {
+		if m["00280002"] != nil {
+			have++
+		}
+	}
+	if warned := w.Header().Values("Warning"); have != 22 || len(warned) != 1 || !strings.Contains(warned[0], "SamplesPerPixel") || !strings.Contains(warned[0], "20 series") {
+		t.Errorf("%d with the attribute, warned %q", have, warned)
+	}
+	w = get(t, h, "/studies/1.2.3/series/1.2.3.700/instances?includefield=ReferencedImageSequence")
+	if warned := w.Header().Get("Warning"); !strings.Contains(warned, "too long") || w.Body.Len() > 5000 {
+		t.Errorf("%d bytes, warned %q", w.Body.Len(), warned)
+	}
+}
+
+func mustJSON(t *testing.T, v any) []byte {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // What reaches the index for a query.
