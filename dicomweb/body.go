@@ -1,6 +1,7 @@
 package dicomweb
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 )
@@ -86,8 +88,25 @@ type answer struct {
 	*content
 	contentType string
 	etag        string // without quotes; "" for none
-	immutable   bool   // bytes under this address never change
+	cache       string // Cache-Control: lasting, or changing when ""
 	download    string // file name offered to a browser; "" for none
+}
+
+// changing is the Cache-Control of what may be another at any time: a browser
+// keeps it and asks whether it still is so.
+const changing = "private, no-cache"
+
+// lasting is the Cache-Control of what an instance's bytes alone decide. When
+// other bytes are sent under its UID they are served from then on; that happens
+// soon or never. So a browser may keep it without asking as long again as it has
+// been here, and for good after a day.
+func lasting(i pacs.Instance) string { return cacheControl(time.Since(i.ReceivedAt)) }
+
+func cacheControl(age time.Duration) string {
+	if age >= 24*time.Hour {
+		return "private, max-age=31536000, immutable"
+	}
+	return "private, max-age=" + strconv.Itoa(int(max(age, 0).Seconds()))
 }
 
 // send answers with a content: whole, in part (Range), or not at all
@@ -98,11 +117,7 @@ func (s *service) send(r *request, a answer) error {
 		h.Set("ETag", `"`+a.etag+`"`)
 	}
 	h.Add("Vary", "Accept, Cookie, Authorization")
-	if a.immutable {
-		h.Set("Cache-Control", "private, max-age=31536000, immutable")
-	} else {
-		h.Set("Cache-Control", "private, no-cache")
-	}
+	h.Set("Cache-Control", cmp.Or(a.cache, changing))
 	if a.etag != "" && etagMatches(r.Request.Header.Values("If-None-Match"), a.etag) {
 		r.Status(http.StatusNotModified)
 		r.Writer.WriteHeaderNow()

@@ -69,7 +69,7 @@ func (s *service) bulkdata(r *request) error {
 	if err != nil {
 		return err
 	}
-	a := answer{immutable: true, etag: tag, content: &content{}}
+	a := answer{cache: lasting(i), etag: tag, content: &content{}}
 	if chosen.multipart {
 		var boundary string
 		a.content, boundary = multipartContent(tag, []part{{contentType: chosen.contentType(), pieces: []piece{p}}})
@@ -124,7 +124,7 @@ func (s *service) encapsulated(r *request, i pacs.Instance) error {
 		}
 		return s.sendRecodedFrames(r, tag, i, numbers, chosen)
 	}
-	a := answer{immutable: true, etag: tag, content: &content{}}
+	a := answer{cache: lasting(i), etag: tag, content: &content{}}
 	var parts []part
 	for n := 1; n <= frames.count; n++ {
 		pieces, err := frames.pieces(n)

@@ -47,7 +47,7 @@ func (s *service) frames(r *request) error {
 	if !slices.Contains(pixelSyntaxes(i.TransferSyntaxUID), chosen.transferSyntax) {
 		return s.sendRecodedFrames(r, tag, i, numbers, chosen)
 	}
-	a := answer{immutable: true}
+	a := answer{cache: lasting(i)}
 	if !chosen.multipart {
 		a.contentType = chosen.contentType()
 		a.etag = tag + "-s"

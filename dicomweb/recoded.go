@@ -2,6 +2,7 @@ package dicomweb
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -41,9 +42,9 @@ func (s *service) targets(stored string) []string {
 // other. Its length is not known beforehand, unless it is one part, and it can't
 // be asked for in ranges.
 type recodedAnswer struct {
-	etag      string
-	immutable bool
-	download  string
+	etag     string
+	cache    string // as that of answer
+	download string
 	// multipart is the type of the parts; "" for an answer that is its only part.
 	multipart string
 	count     int
@@ -62,10 +63,7 @@ func (s *service) sendMade(r *request, a recodedAnswer) error {
 	ctx, h := r.Request.Context(), r.Writer.Header()
 	h.Set("ETag", `"`+a.etag+`"`)
 	h.Set("Vary", "Accept, Cookie, Authorization")
-	h.Set("Cache-Control", "private, no-cache")
-	if a.immutable {
-		h.Set("Cache-Control", "private, max-age=31536000, immutable")
-	}
+	h.Set("Cache-Control", cmp.Or(a.cache, changing))
 	if etagMatches(r.Request.Header.Values("If-None-Match"), a.etag) {
 		r.Status(http.StatusNotModified)
 		r.Writer.WriteHeaderNow()
@@ -222,7 +220,7 @@ func (s *service) sendRecodedFrames(r *request, tag string, i pacs.Instance, num
 	if err != nil {
 		return err
 	}
-	a := recodedAnswer{etag: tag + "-t" + shortHash(chosen.String()), immutable: true, multipart: chosen.media, count: len(numbers)}
+	a := recodedAnswer{etag: tag + "-t" + shortHash(chosen.String()), cache: lasting(i), multipart: chosen.media, count: len(numbers)}
 	if !chosen.multipart {
 		a.multipart = ""
 	}

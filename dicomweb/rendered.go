@@ -199,15 +199,18 @@ func (s *service) sendRendered(r *request, l look, targets []target, single bool
 		targets = []target{{Instance: targets[0].Instance, presentation: targets[0].presentation, shownBy: targets[0].shownBy}}
 	}
 	// As long as its patient isn't on it, a picture of an instance stays what it is.
-	immutable := oneInstance && !l.patient && targets[0].presentation == nil
+	cache := changing
+	if oneInstance && !l.patient && targets[0].presentation == nil {
+		cache = lasting(*targets[0].Instance)
+	}
 	etag := renderedTag(l, targets, chosen)
 	switch {
 	case chosen.multipart:
-		return s.sendPictures(r, l, targets, chosen, etag, immutable)
+		return s.sendPictures(r, l, targets, chosen, etag, cache)
 	case chosen.media == mediaGIF && len(targets) > 1:
-		return s.sendPicture(r, chosen.media, etag, immutable, func(ctx context.Context) ([]byte, error) { return s.animation(ctx, l, targets) })
+		return s.sendPicture(r, chosen.media, etag, cache, func(ctx context.Context) ([]byte, error) { return s.animation(ctx, l, targets) })
 	}
-	return s.sendPicture(r, chosen.media, etag, immutable, func(ctx context.Context) ([]byte, error) {
+	return s.sendPicture(r, chosen.media, etag, cache, func(ctx context.Context) ([]byte, error) {
 		return s.draw(ctx, &drawing{look: l, media: chosen.media}, targets[0])
 	})
 }
@@ -232,8 +235,8 @@ func renderedTag(l look, targets []target, o offer) string {
 }
 
 // sendPicture sends what draw makes, which is not called for who has it already.
-func (s *service) sendPicture(r *request, media, etag string, immutable bool, draw func(context.Context) ([]byte, error)) error {
-	a := answer{contentType: media, etag: etag, immutable: immutable, content: &content{}}
+func (s *service) sendPicture(r *request, media, etag string, cache string, draw func(context.Context) ([]byte, error)) error {
+	a := answer{contentType: media, etag: etag, cache: cache, content: &content{}}
 	if !etagMatches(r.Request.Header.Values("If-None-Match"), etag) {
 		key := "p " + r.Request.URL.Path + " " + r.Query("objectUID") + " " + etag
 		picture, err := s.Cache.Get(r.Request.Context(), key, draw)
@@ -302,14 +305,11 @@ func (s *service) frameOf(src *source, t target) int {
 }
 
 // sendPictures sends pictures as parts, each made when its turn comes.
-func (s *service) sendPictures(r *request, l look, targets []target, o offer, etag string, immutable bool) error {
+func (s *service) sendPictures(r *request, l look, targets []target, o offer, etag string, cache string) error {
 	h := r.Writer.Header()
 	h.Set("ETag", `"`+etag+`"`)
 	h.Add("Vary", "Accept, Cookie, Authorization")
-	h.Set("Cache-Control", "private, no-cache")
-	if immutable {
-		h.Set("Cache-Control", "private, max-age=31536000, immutable")
-	}
+	h.Set("Cache-Control", cache)
 	if etagMatches(r.Request.Header.Values("If-None-Match"), etag) {
 		r.Status(http.StatusNotModified)
 		r.Writer.WriteHeaderNow()
@@ -428,7 +428,7 @@ func (s *service) sendVideo(r *request, i pacs.Instance) error {
 	if _, err := negotiate(r.Request, []offer{{media: media}}); err != nil {
 		return pacs.Errorf(pacs.NotAcceptable, "%s Videos are sent as they are stored, and no pictures are made of them.", pacs.MessageOf(err))
 	}
-	return s.send(r, answer{content: c, contentType: media, etag: instanceTag(i) + "-v", immutable: true})
+	return s.send(r, answer{content: c, contentType: media, etag: instanceTag(i) + "-v", cache: lasting(i)})
 }
 
 // videoMedia is the media type of a video by its first bytes: what the transfer

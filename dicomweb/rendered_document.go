@@ -47,7 +47,7 @@ func (s *service) renderedDocument(r *request, i pacs.Instance) error {
 		}
 		// Nothing of the page may run or be fetched, whatever the report says.
 		r.Header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox")
-		return s.sendPicture(r, o.media+"; charset=utf-8", servedTag(i)+"-h"+renderingVersion, false, func(ctx context.Context) ([]byte, error) {
+		return s.sendPicture(r, o.media+"; charset=utf-8", servedTag(i)+"-h"+renderingVersion, changing, func(ctx context.Context) ([]byte, error) {
 			h, err := s.attributes(ctx, i)
 			if err != nil {
 				return nil, err

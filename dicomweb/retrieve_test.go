@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
@@ -197,6 +198,19 @@ func TestETagRangeAndHead(t *testing.T) {
 	frame := get(t, h, ctPath1+"/frames/1")
 	if got := frame.Header().Get("Cache-Control"); got != "private, max-age=31536000, immutable" {
 		t.Errorf("Cache-Control of a frame: %s", got)
+	}
+	for _, a := range []struct {
+		age  time.Duration
+		want string
+	}{
+		{-time.Minute, "private, max-age=0"}, // another node's clock is ahead
+		{90 * time.Second, "private, max-age=90"},
+		{23 * time.Hour, "private, max-age=82800"},
+		{25 * time.Hour, "private, max-age=31536000, immutable"},
+	} {
+		if got := cacheControl(a.age); got != a.want {
+			t.Errorf("received %s ago: %s, want %s", a.age, got, a.want)
+		}
 	}
 	// Two forms of one resource must not be taken for each other.
 	if a, b := get(t, h, ctPath1, "Accept", "application/dicom").Header().Get("ETag"), get(t, h, ctPath1).Header().Get("ETag"); a == b {

@@ -42,7 +42,11 @@ func (s *service) thumbnail(r *request) error {
 	if kept != nil {
 		return s.send(r, *kept)
 	}
-	return s.sendPicture(r, chosen.media, renderedTag(l, []target{t}, chosen)+"-t", r.instance != "", func(ctx context.Context) ([]byte, error) {
+	cache := changing
+	if r.instance != "" {
+		cache = lasting(*t.Instance)
+	}
+	return s.sendPicture(r, chosen.media, renderedTag(l, []target{t}, chosen)+"-t", cache, func(ctx context.Context) ([]byte, error) {
 		return s.draw(ctx, &drawing{look: l, media: chosen.media}, t)
 	})
 }
