@@ -397,8 +397,11 @@ func (s *service) searchWorkitems(r *request) error {
 	if err != nil && !errors.Is(err, errEnough) {
 		return err
 	}
+	for _, name := range q.ignored {
+		r.Writer.Header().Add("Warning", `299 `+r.Request.Host+`: "The parameter `+name+` was ignored"`)
+	}
 	if more {
-		r.Header("Warning", `299 `+r.Request.Host+`: "There are additional results that can be requested"`)
+		r.Writer.Header().Add("Warning", `299 `+r.Request.Host+`: "There are additional results that can be requested"`)
 	}
 	r.Header("Cache-Control", "no-cache")
 	form.multipart = form.media == mediaDICOMXML

@@ -15,6 +15,7 @@ import (
 type workitemQuery struct {
 	keys          *dicom.Dataset
 	limit, offset int
+	ignored       []string // parameters of PS3.18 8.3.4 that have no effect here
 }
 
 // The bounds of a query, above what a client can mean.
@@ -34,6 +35,8 @@ func parseWorkitemQuery(values url.Values) (q workitemQuery, err error) {
 			}
 			switch name {
 			case "accept", "charset", "fuzzymatching": // names are always matched without regard to script
+			case "emptyvaluematching", "multiplevaluematching", "timezoneadjustment":
+				q.ignored = append(q.ignored, name)
 			case "limit":
 				q.limit, err = atMost(name, value, maxWorkitems)
 			case "offset":
