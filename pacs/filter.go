@@ -84,6 +84,9 @@ type InstanceFilter struct {
 	// Attributes match by what Instance.Attributes holds.
 	Attributes []AttributeKey
 	Without    []string // as in StudyFilter, of instances
+	// Notes finds rejection notes in place of what is shown, also in a study of
+	// which nothing is.
+	Notes bool
 	Page
 }
 

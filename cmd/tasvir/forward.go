@@ -73,10 +73,14 @@ func (n *Node) expected(ctx context.Context, id string) (forward.Expected, error
 	return e, nil
 }
 
-// forwardToo has the rules of forwarding asked, too, when images are indexed.
+// forwardToo has the rules of forwarding asked, too, when images are indexed, and
+// rejection notes follow what they reject.
 func (n *Node) forwardToo(jobs *river.Client[pgx.Tx], followUp func(context.Context, pgx.Tx, string, index.Added) error) func(context.Context, pgx.Tx, string, index.Added) error {
 	return func(ctx context.Context, tx pgx.Tx, studyUID string, added index.Added) error {
 		if err := followUp(ctx, tx, studyUID, added); err != nil || added.New == 0 {
+			return err
+		}
+		if err := forward.Rejected(ctx, tx, studyUID); err != nil {
 			return err
 		}
 		return forward.Enqueue(ctx, jobs, tx, forward.Args{Occasion: forward.OnArrival, StudyID: added.StudyID})

@@ -28,6 +28,29 @@ type claimed struct {
 // allows at a time.
 const claimLock = 0x7461737677 // "tasvw"
 
+// claimItem looks for the first item of each target, rule that is not paused (0
+// for items without one) and priority, by the index forward_item_next.
+const claimItem = `
+	WITH due AS (
+		SELECT i.id FROM forward_target t LEFT JOIN device d ON d.ae_title = t.ae_title
+		CROSS JOIN LATERAL (
+			SELECT i.id, i.priority, i.next_attempt_at
+			FROM (SELECT 0::bigint AS id UNION ALL SELECT id FROM forward_rule WHERE NOT paused) r
+			CROSS JOIN generate_series(1, $3) p
+			CROSS JOIN LATERAL (
+				SELECT i.id, i.priority, i.next_attempt_at FROM forward_item i
+				WHERE i.target_row = t.id AND coalesce(i.rule_row, 0) = r.id AND i.priority = p
+					AND i.state IN ('waiting', 'scheduled', 'sending') AND i.next_attempt_at <= $1 AND i.claimed_until < clock_timestamp()
+				ORDER BY i.next_attempt_at, i.id LIMIT 1) i
+			ORDER BY i.priority, i.next_attempt_at, i.id LIMIT 1) i
+		WHERE NOT t.paused AND t.resting_until <= $1
+			AND (SELECT count(*) FROM forward_item b WHERE b.target_row = t.id AND b.claimed_until > '-infinity' AND b.claimed_until > clock_timestamp())
+				< CASE WHEN t.failures > 0 THEN 1 ELSE coalesce(nullif(d.max_associations_to, 0), t.parallel) END
+		ORDER BY i.priority, i.next_attempt_at, i.id LIMIT 1)
+	UPDATE forward_item i SET claimed_until = clock_timestamp() + $2::interval, claims = claims + 1, state = 'sending'
+	FROM due WHERE i.id = due.id
+	RETURNING i.id, i.claims, i.asked, i.attempts, i.give_up_at, i.study_uid, i.series_uid, i.rule_row, i.target_row`
+
 // claim takes the first item that can be sent now, of the targets that are neither
 // paused nor resting and have room; ok is false when there is none. A target that
 // could not be reached is asked with one item at a time until it answers.
@@ -38,22 +61,7 @@ func (f *Forwarding) claim(ctx context.Context) (c claimed, ok bool, err error) 
 		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(claimLock)); err != nil {
 			return err
 		}
-		return tx.QueryRow(ctx, `
-			WITH due AS (
-				SELECT i.id FROM forward_target t LEFT JOIN device d ON d.ae_title = t.ae_title
-				CROSS JOIN LATERAL (
-					SELECT i.id, i.priority, i.next_attempt_at FROM forward_item i
-					WHERE i.target_row = t.id AND i.state IN ('waiting', 'scheduled', 'sending') AND i.next_attempt_at <= $1
-						AND i.claimed_until < clock_timestamp()
-						AND NOT EXISTS (SELECT FROM forward_rule r WHERE r.id = i.rule_row AND r.paused)
-					ORDER BY i.priority, i.next_attempt_at, i.id LIMIT 1) i
-				WHERE NOT t.paused AND t.resting_until <= $1
-					AND (SELECT count(*) FROM forward_item b WHERE b.target_row = t.id AND b.claimed_until > '-infinity' AND b.claimed_until > clock_timestamp())
-						< CASE WHEN t.failures > 0 THEN 1 ELSE coalesce(nullif(d.max_associations_to, 0), t.parallel) END
-				ORDER BY i.priority, i.next_attempt_at, i.id LIMIT 1)
-			UPDATE forward_item i SET claimed_until = clock_timestamp() + $2::interval, claims = claims + 1, state = 'sending'
-			FROM due WHERE i.id = due.id
-			RETURNING i.id, i.claims, i.asked, i.attempts, i.give_up_at, i.study_uid, i.series_uid, i.rule_row, i.target_row`, f.o.Now(), lease).
+		return tx.QueryRow(ctx, claimItem, f.o.Now(), lease, len(priorities)).
 			Scan(&c.id, &c.claims, &c.asked, &c.attempts, &c.giveUpAt, &c.studyUID, &c.series, &rule, &target)
 	})
 	if errors.Is(err, pgx.ErrNoRows) {

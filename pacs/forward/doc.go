@@ -36,8 +36,30 @@
 // ends early when its time window closes (window.go) or somebody pauses the item,
 // its rule or its target, and what is under way is completed.
 //
+// A rejection note follows the images that it rejects (notes.go): a target that has
+// been sent some of them gets it, also when nothing of the study is shown any more.
+// Images that are rejected are not sent themselves.
+//
 // An item is sent when its target has answered so for every instance. What was
 // refused for good has failed; all else is tried again, for as long as the rule
 // says. An administrator can pause, resume, cancel, retry and replay, which sends
 // everything anew; whatever they do is in the audit trail.
+//
+// # What is not sent by itself
+//
+// Corrections of a patient, and merged patients, are put into whatever is sent from
+// then on (pacs.Amendment), and nothing is sent again for their sake: the target has
+// instances of the same UIDs already, and most archives keep those they have. An
+// administrator who knows that a target takes the newer replays the items of the
+// study. Where the standard's way is wanted (IHE RAD TF-2 4.66), reject the images as
+// of an incorrect worklist entry and send those that the modality has corrected: the
+// note and the new images are forwarded.
+//
+// # Secrets
+//
+// Password or token of a DICOMweb node stand in the table forward_target as they were
+// given, since they must be said as they are. They are never read back through the
+// API, and sent nowhere but to the address they were given for. Who can read the
+// database, or a copy of it, can read them, as everything else in it: give each
+// archive an account of its own at the node, which may do nothing but store.
 package forward

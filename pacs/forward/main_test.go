@@ -108,7 +108,9 @@ func newArchive(t testing.TB, change ...func(*Options)) *forwarded {
 	}
 	publisher := publish.New(publish.Options{
 		Journal: a.journal, Index: ix, Store: store,
-		InTransaction: func(context.Context, pgx.Tx, string, index.Added) error { return nil },
+		InTransaction: func(ctx context.Context, tx pgx.Tx, studyUID string, _ index.Added) error {
+			return Rejected(ctx, tx, studyUID)
+		},
 		Observer: publish.Observer{
 			Held: func(err error) { t.Errorf("held back: %v", err) }, Failed: func(err error) { t.Errorf("not published: %v", err) },
 		},

@@ -138,7 +138,7 @@ func (f *Forwarding) survey(ctx context.Context, c claimed, r *record) (*remaind
 const pageSize = 500
 
 // each reads the instances of the item page by page, with the versions of those
-// that were sent.
+// that were sent, and the rejection notes behind them.
 func (left *remainder) each(ctx context.Context, classes []string, page func(rows []pacs.Instance, sent map[string]int) error) error {
 	filter := pacs.InstanceFilter{SOPClassUIDs: classes, Page: pacs.Page{Limit: pageSize}}
 	filter.Series.Study.StudyInstanceUIDs = []string{left.c.studyUID}
@@ -158,7 +158,7 @@ func (left *remainder) each(ctx context.Context, classes []string, page func(row
 			return err
 		}
 		if filter.After = next; next == "" {
-			return nil
+			return left.notes(ctx, classes, page)
 		}
 	}
 }

@@ -156,8 +156,13 @@ func (ix *Index) Series(ctx context.Context, scope pacs.Scope, f pacs.SeriesFilt
 func (ix *Index) Instances(ctx context.Context, scope pacs.Scope, f pacs.InstanceFilter) ([]pacs.Instance, string, error) {
 	var c conditions
 	c.scope(scope, "s.facility_row")
-	c.clauses = append(c.clauses, "i.current", "i.rejected IS NULL")
 	c.instance(f)
+	if f.Notes {
+		c.clauses = slices.DeleteFunc(c.clauses, func(clause string) bool { return clause == "NOT s.hidden" })
+		c.clauses = append(c.clauses, "i.current", "i.rejected = 'note'")
+	} else {
+		c.clauses = append(c.clauses, "i.current", "i.rejected IS NULL")
+	}
 	if f.After != "" {
 		at, err := parseCursor(f.After)
 		if err != nil {
