@@ -16,6 +16,11 @@ import (
 	"github.com/tasvir-pacs/tasvir/worklist/orders"
 )
 
+// ForwardFlags are about what is sent elsewhere by rules.
+type ForwardFlags struct {
+	ForwardCA string `name:"forward-ca" env:"TASVIR_FORWARD_CA" placeholder:"FILE" help:"Authorities whose certificates are trusted of DICOMweb nodes that are sent to, PEM, beside those of the system; a new file in its place is taken without a restart."`
+}
+
 // openForwarding prepares forwarding, and has every order that is entered asked
 // about. jobs is asked when one is: it is there by then.
 func (n *Node) openForwarding(ctx context.Context, jobs func() *river.Client[pgx.Tx], workers *river.Workers, registry prometheus.Registerer) (err error) {
@@ -27,6 +32,11 @@ func (n *Node) openForwarding(ctx context.Context, jobs func() *river.Client[pgx
 	})
 	files := &publish.Packs{Index: n.Index, Store: n.store}
 	nodes := &stow.Client{Files: files}
+	if n.flags.ForwardCA != "" {
+		if nodes.Authorities, err = stow.LoadAuthorities(n.flags.ForwardCA, n.log.With("part", "forwarding")); err != nil {
+			return err
+		}
+	}
 	n.onClose(func(context.Context) { nodes.Close() })
 	n.forwarding, err = forward.New(ctx, forward.Options{
 		Index: n.Index, Files: files, Transcoder: n.transcoder(), Devices: n.Access, AETitle: n.flags.AET,

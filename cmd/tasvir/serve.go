@@ -44,6 +44,7 @@ type ServerFlags struct {
 
 	VerifyFlags
 	CommitmentFlags
+	ForwardFlags
 
 	FHIR          string `name:"fhir" env:"TASVIR_FHIR" placeholder:"URL" help:"FHIR R5 server that signed reports go to."`
 	FHIRToken     string `name:"fhir-token" env:"TASVIR_FHIR_TOKEN" help:"Bearer token for it."`

@@ -2,6 +2,8 @@ package stow
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/dicomtls"
 	"github.com/tasvir-pacs/tasvir/pacs/forward"
 )
 
@@ -34,28 +37,48 @@ const (
 // Client is a forward.Storer. Safe for concurrent use.
 type Client struct {
 	Files Files
+	// Authorities are whose certificates are trusted of nodes, beside those that
+	// the system trusts; nil for none.
+	Authorities *Authorities
 
-	once sync.Once
+	mu   sync.Mutex
 	http *http.Client
+	of   *x509.CertPool // which http trusts
 }
 
+// client is one that trusts who is to be trusted now.
 func (c *Client) client() *http.Client {
-	c.once.Do(func() {
-		c.http = &http.Client{
-			Transport: &http.Transport{
-				Proxy:               http.ProxyFromEnvironment,
-				DialContext:         (&net.Dialer{Timeout: timeToConnect}).DialContext,
-				TLSHandshakeTimeout: timeToConnect, IdleConnTimeout: time.Minute, MaxIdleConnsPerHost: 4, ForceAttemptHTTP2: true,
-			},
-			// The secret is for the address that was given, and for no other.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		}
-	})
+	roots := c.Authorities.pool()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.http != nil && c.of == roots {
+		return c.http
+	}
+	if c.http != nil {
+		c.http.CloseIdleConnections() // of another trust
+	}
+	c.of = roots
+	c.http = &http.Client{
+		Transport: &http.Transport{
+			Proxy:               http.ProxyFromEnvironment,
+			DialContext:         (&net.Dialer{Timeout: timeToConnect}).DialContext,
+			TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+			TLSHandshakeTimeout: timeToConnect, IdleConnTimeout: time.Minute, MaxIdleConnsPerHost: 4, ForceAttemptHTTP2: true,
+		},
+		// The secret is for the address that was given, and for no other.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	return c.http
 }
 
 // Close drops connections that are kept open.
-func (c *Client) Close() { c.client().CloseIdleConnections() }
+func (c *Client) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.http != nil {
+		c.http.CloseIdleConnections()
+	}
+}
 
 // Store implements forward.Storer. A node that refuses a request as a whole for
 // what is in it gets smaller ones, until it is known for which instances.
@@ -153,6 +176,10 @@ var errStalled = errors.New("the node has taken nothing for too long")
 
 // bare is an error of net/http without the address, which is said already.
 func bare(err error) error {
+	var untrusted *tls.CertificateVerificationError
+	if errors.As(err, &untrusted) {
+		return errors.New(dicomtls.Explain(untrusted))
+	}
 	var e *url.Error
 	if errors.As(err, &e) {
 		return e.Err

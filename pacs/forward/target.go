@@ -32,8 +32,8 @@ type Target struct {
 	Name    string
 
 	// Of a DICOMweb node. URL is that of its service, below which there is
-	// studies; its certificate must be one that the system trusts. Secret is the
-	// password or token, and never read back.
+	// studies; its certificate must be of an authority that the system trusts, or
+	// the Storer. Secret is the password or token, and never read back.
 	URL           string
 	Authorization Authorization
 	Login         string
