@@ -47,11 +47,21 @@ func RejectionTitle(code, scheme string) (RejectionReason, bool) {
 // RejectedInstance is an instance that is kept and not shown.
 type RejectedInstance struct {
 	SeriesInstanceUID string
+	Modality          string
+	SeriesDescription string
 	SOPInstanceUID    string
 	SOPClassUID       string
+	Number            int // Instance Number, 0 for none
 	Version           int
 	Reason            RejectionReason
 	NoteUID           string // SOP Instance UID of the note
 	NotedAt           time.Time
 	Sender            string // of the note
+}
+
+// RejectedStudy is a study of which instances are not shown, or nothing is.
+type RejectedStudy struct {
+	Study
+	Rejected int       // current instances that are hidden
+	NotedAt  time.Time // when the last note came
 }

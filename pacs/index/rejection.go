@@ -2,6 +2,7 @@ package index
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -125,7 +126,7 @@ func settleAdded(ctx context.Context, tx pgx.Tx, a Addition, out Added) error {
 }
 
 // Rejected returns a study in scope, also one of which nothing is shown, and
-// its instances that notes have hidden, by series and UID. NotFound when there
+// its instances that notes have hidden, by series, number and UID. NotFound when there
 // is no such study.
 func (ix *Index) Rejected(ctx context.Context, scope pacs.Scope, studyUID string) (pacs.Study, []pacs.RejectedInstance, error) {
 	var c conditions
@@ -140,17 +141,67 @@ func (ix *Index) Rejected(ctx context.Context, scope pacs.Scope, studyUID string
 		return pacs.Study{}, nil, pacs.Errorf(pacs.NotFound, "There is no such study")
 	}
 	instances, err := collect(ctx, ix.pool, `
-		SELECT e.series_uid, i.sop_uid, i.sop_class, i.version, i.rejected, n.note_uid, n.noted_at, coalesce(o.sender, '')
+		SELECT e.series_uid, e.modality, e.description, i.sop_uid, i.sop_class, coalesce(i.number, 0), i.version, i.rejected, n.note_uid, n.noted_at, coalesce(o.sender, '')
 		FROM instance i JOIN series e ON e.id = i.series_row
 			JOIN LATERAL (SELECT note_uid, noted_at FROM rejection r WHERE r.study_row = i.study_row AND r.sop_uid = i.sop_uid AND r.code = i.rejected
 				ORDER BY noted_at DESC, note_uid DESC LIMIT 1) n ON true
 			LEFT JOIN instance o ON o.study_row = i.study_row AND o.sop_uid = n.note_uid AND o.current
 		WHERE i.study_row = $1 AND i.current AND i.rejected IS NOT NULL
-		ORDER BY e.series_uid COLLATE "C", i.sop_uid COLLATE "C"`, []any{studies[0].ID}, func(row pgx.CollectableRow) (r pacs.RejectedInstance, err error) {
+		ORDER BY e.series_uid COLLATE "C", i.number, i.sop_uid COLLATE "C"`, []any{studies[0].ID}, func(row pgx.CollectableRow) (r pacs.RejectedInstance, err error) {
 		var reason string
-		err = row.Scan(&r.SeriesInstanceUID, &r.SOPInstanceUID, &r.SOPClassUID, &r.Version, &reason, &r.NoteUID, &r.NotedAt, &r.Sender)
+		err = row.Scan(&r.SeriesInstanceUID, &r.Modality, &r.SeriesDescription, &r.SOPInstanceUID, &r.SOPClassUID, &r.Number, &r.Version, &reason, &r.NoteUID, &r.NotedAt, &r.Sender)
 		r.Reason = pacs.RejectionReason(reason)
 		return r, err
 	})
 	return studies[0], instances, err
+}
+
+// RejectedStudies returns the studies in scope of which notes have hidden
+// instances, those with the newest note first, and the cursor of the next page,
+// "" after the last. It goes through all that was ever rejected.
+func (ix *Index) RejectedStudies(ctx context.Context, scope pacs.Scope, page pacs.Page) ([]pacs.RejectedStudy, string, error) {
+	c := conditions{args: []any{string(pacs.RejectionRevoked)}}
+	c.scope(scope, "s.facility_row")
+	c.clauses = append(c.clauses, undeleted)
+	if page.After != "" {
+		after, err := parseCursor(page.After)
+		if err != nil {
+			return nil, "", err
+		}
+		at, err := time.Parse(time.RFC3339Nano, after.Text)
+		if err != nil {
+			return nil, "", pacs.Errorf(pacs.Invalid, "The page marker is not one of ours; begin at the first page")
+		}
+		c.add("(n.at, s.id) < (%s, %s)", at, after.ID)
+	}
+	list, err := collect(ctx, ix.pool, `
+		SELECT s.id, n.at, h.hidden FROM (SELECT study_row, max(noted_at) AS at FROM rejection WHERE code <> $1 GROUP BY study_row) n
+			JOIN study s ON s.id = n.study_row
+			JOIN LATERAL (SELECT count(*) AS hidden FROM instance i WHERE i.study_row = s.id AND i.current AND i.rejected <> 'note') h ON h.hidden > 0
+		WHERE `+c.where()+` ORDER BY n.at DESC, s.id DESC LIMIT `+c.arg(limit(page)), c.args, func(row pgx.CollectableRow) (r pacs.RejectedStudy, err error) {
+		err = row.Scan(&r.ID, &r.NotedAt, &r.Rejected)
+		return r, err
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	list, next := cut(list, page, func(r pacs.RejectedStudy) cursor {
+		return cursor{Text: r.NotedAt.UTC().Format(time.RFC3339Nano), ID: r.ID}
+	})
+	ids := make([]int64, len(list))
+	for i, r := range list {
+		ids[i] = r.ID
+	}
+	studies, err := collect(ctx, ix.pool, `SELECT `+studyColumns+` FROM `+studyTables+` WHERE s.id = ANY($1)`, []any{ids}, scanStudy)
+	if err != nil {
+		return nil, "", err
+	}
+	byID := make(map[int64]pacs.Study, len(studies))
+	for _, s := range studies {
+		byID[s.ID] = s
+	}
+	for i := range list {
+		list[i].Study = byID[list[i].ID]
+	}
+	return list, next, nil
 }

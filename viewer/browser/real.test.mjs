@@ -144,6 +144,60 @@ test('a clinician of the facility reads it, on a phone', { timeout: 120_000 }, a
   await page.context().close();
 });
 
+test('an administrator rejects images and takes that back', { timeout: 120_000 }, async () => {
+  const { page, errors, shot } = await open('TASVIR_ADMINISTRATOR', { width: 1600, height: 900 });
+  await page.click('nav a[href="#/patients"]');
+  const card = page.locator(`.study-card[href$="${study.study_uid}"]`);
+  await card.click();
+  const first = await waitForPicture(page);
+  const dialog = page.locator('dialog[open]');
+  const list = page.locator('.rejected-list');
+  const answered = (path) => page.evaluate(async (p) => (await fetch(p, { headers: { Accept: 'application/dicom+json' } })).status, path);
+  const metadata = `/dicom-web/studies/${study.study_uid}/series/${first.seriesUID}/instances/${first.sopInstanceUID}/metadata`;
+  const reject = async (what, reason) => {
+    await page.getByRole('button', { name: 'Tasvirlarni rad etish…' }).click();
+    await dialog.getByLabel(what).check();
+    await dialog.getByLabel(reason).check();
+    await dialog.getByLabel('Nima uchun').fill('Brauzer sinovi');
+    await dialog.getByRole('button', { name: /^Rad etish/ }).click();
+    await dialog.waitFor({ state: 'detached' });
+  };
+  const restore = async (name) => {
+    await page.getByRole('button', { name }).first().click();
+    await dialog.getByLabel('Nima uchun').fill('Sinov tugadi');
+    await dialog.getByRole('button', { name: 'Qaytarish' }).click();
+    await dialog.waitFor({ state: 'detached' });
+  };
+  assert.equal(await answered(metadata), 200);
+  await reject('Ekrandagi tasvir', 'Sifati yaroqsiz');
+  await list.getByText('Sifati yaroqsiz').waitFor();
+  assert.match(await list.innerText(), /admin · /);
+  await waitForPicture(page, 0, (p) => p.count === first.count - 1);
+  assert.equal(await answered(metadata), 404);
+  await assertRightPicture(page);
+  await assertAccessible(page, 'rejected image');
+  await shot('rejected-image');
+  await restore(/^Qaytarish/);
+  await waitForPicture(page, 0, (p) => p.count === first.count);
+  assert.equal(await answered(metadata), 200);
+
+  await reject('Butun tekshiruv', 'Bemor xavfsizligi uchun');
+  await page.locator('.hidden-study').waitFor();
+  assert.equal(await answered(`/api/studies/${study.study_uid}`), 404);
+  await assertAccessible(page, 'a hidden study');
+  await shot('rejected-study');
+  await page.getByRole('link', { name: 'Rad etilgan tasvirlar' }).click();
+  await page.getByText('hech narsa').waitFor();
+  await shot('rejected-studies');
+  await page.locator('tbody a').first().click();
+  await list.waitFor();
+  await restore((await page.getByRole('button', { name: 'Hammasini qaytarish' }).count()) ? 'Hammasini qaytarish' : /^Qaytarish/);
+  await waitForPicture(page, 0, (p) => p.count === first.count);
+  await page.locator('.report-text').waitFor();
+  assert.deepEqual(errors, []);
+  await page.context().close();
+});
+
 test('an administrator looks after records, quarantine, storage and retention', { timeout: 180_000 }, async () => {
   const { page, errors, shot } = await open('TASVIR_ADMINISTRATOR', { width: 1600, height: 900 });
   await page.click('nav a[href="#/administration"]');

@@ -11,7 +11,7 @@ if (!existsSync(join(here, '../dist/index.html'))) {
   process.exit(1);
 }
 const files = [];
-if (process.argv[2] !== 'real') files.push('mock.test.mjs', 'administration.test.mjs', 'orders.test.mjs');
+if (process.argv[2] !== 'real') files.push('mock.test.mjs', 'administration.test.mjs', 'orders.test.mjs', 'rejecting.test.mjs');
 if (process.env.TASVIR_URL) files.push('real.test.mjs');
 const args = process.argv.slice(2).filter((arg) => arg !== 'real');
 const { status } = spawnSync(process.execPath, ['--test', '--test-concurrency=1', '--test-reporter=spec', ...args, ...files.map((file) => join(here, file))], { stdio: 'inherit' });

@@ -17,6 +17,7 @@ import { careRoutes, makeCare } from './care.mjs';
 import { forwardingRoutes } from './forwarding.mjs';
 import { makeOrders, orderRoutes } from './orders.mjs';
 import { bodies, frame } from './phantom.mjs';
+import { isShown, rejectingRoutes, shownOf, withoutRejected } from './rejecting.mjs';
 import { makeWorld } from './world.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -50,7 +51,7 @@ export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
   const heldBy = (task, user) => task.claimed_by?.id === user.id;
 
   function showStudy(study, user) {
-    const { series: _, ...rest } = study;
+    const { series: _, ...rest } = withoutRejected(study);
     const task = taskOf(study);
     const last = task?.report.versions.at(-1);
     return {
@@ -212,7 +213,7 @@ export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
   });
   on('GET', '/api/studies', ({ query, session: { user } }) => {
     const found = world.studies
-      .filter((s) => sees(user, s))
+      .filter((s) => sees(user, s) && s.series.some(shownOf))
       .filter(
         (s) =>
           (!query.get('modality') || s.modalities.includes(query.get('modality'))) &&
@@ -223,14 +224,14 @@ export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
   });
   const findStudy = (uid, user) => {
     const study = studyBy(uid);
-    if (!study || !sees(user, study)) throw new Refusal(404, 'not_found', 'There is no such study.');
+    if (!study || !sees(user, study) || !study.series.some(shownOf)) throw new Refusal(404, 'not_found', 'There is no such study.');
     return study;
   };
   on('GET', '/api/studies/{s}', ({ args, session: { user } }) => {
     const study = findStudy(args[0], user);
     return {
       ...showStudy(study, user),
-      series: study.series.map(({ series_uid, number, modality, description, body_part, instance_count, has_pixels, middle_instance_uid }) => ({
+      series: withoutRejected(study).series.map(({ series_uid, number, modality, description, body_part, instance_count, has_pixels, middle_instance_uid }) => ({
         series_uid,
         number,
         modality,
@@ -332,11 +333,12 @@ export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
   associationRoutes({ on, world, administrators, Refusal });
   forwardingRoutes({ on, world: () => world, Refusal, now });
   careRoutes({ on, care: () => care, Refusal, now });
+  rejectingRoutes({ on, world: () => world, sees, Refusal, now, emit });
   orderRoutes({ on, orders: () => orders, world: () => world, Refusal, now, emit });
 
   // DICOMweb: metadata and frames.
   const findSeries = (study, series, user) => {
-    const found = findStudy(study, user).series.find((s) => s.series_uid === series);
+    const found = findStudy(study, user).series.find((s) => s.series_uid === series && shownOf(s) > 0);
     if (!found) throw new Refusal(404, 'not_found', 'There is no such series.');
     return found;
   };
@@ -384,7 +386,10 @@ export function startMock({ port = 0, dist = join(here, '../dist') } = {}) {
     const series = findSeries(args[0], args[1], user);
     const study = studyBy(args[0]);
     // Out of order on purpose: the client sorts by position.
-    const list = Array.from({ length: series.slices }, (_, i) => instance(study, series, i + 1)).reverse();
+    const list = Array.from({ length: series.slices }, (_, i) => i + 1)
+      .filter((n) => isShown(series, n))
+      .map((n) => instance(study, series, n))
+      .reverse();
     return sendMetadata(res, list);
   });
   on('GET', `${dw}/instances/{i}/metadata`, ({ args, res, session: { user } }) => {

@@ -3,9 +3,10 @@ import { ApiError, api, whenSessionEnds } from './api/client';
 import type { Language, Session } from './api/schema';
 import { ProblemNote } from './parts/problem';
 import { goTo, useRoute } from './parts/route';
-import { type Room, roomsFor, SessionProvider, ViewersProvider } from './parts/session';
+import { mayReject, type Room, roomsFor, SessionProvider, ViewersProvider } from './parts/session';
 import { chosenBefore, TopBar } from './parts/topbar';
 import { PatientsRoom } from './rooms/patients/PatientsRoom';
+import { RejectedRoom } from './rooms/patients/RejectedRoom';
 import { ReportsRoom } from './rooms/reports/ReportsRoom';
 import { SignIn } from './rooms/signin/SignIn';
 import { WorklistRoom } from './rooms/worklist/WorklistRoom';
@@ -84,6 +85,9 @@ export function App() {
         <StudyRoom key={subject} studyUID={subject} />
       </Suspense>
     );
+  } else if (room === 'rejected' && rooms.includes('patients') && mayReject(user.roles)) {
+    barRoom = 'patients';
+    content = <RejectedRoom />;
   } else {
     barRoom = rooms.includes(room as Room) ? (room as Room) : rooms[0];
     if (barRoom === 'worklist') content = <WorklistRoom warmUp={warmUp} onSignOut={signOut} />;

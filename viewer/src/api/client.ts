@@ -139,6 +139,10 @@ export const api = {
   studies: (query: Query) => send<s.StudyPage>('GET', withQuery('/api/studies', query)),
   study: (uid: string) => send<s.StudyDetail>('GET', `/api/studies/${id(uid)}`),
   launch: (viewer: s.OtherViewer, study: string) => send<{ url: string }>('POST', `/api/${viewer}/launch`, { study_uid: study }),
+  /** `where` is of DICOMweb: studies/1.2/series/3.4; what is rejected is not shown any more, until it is taken back. */
+  reject: (where: string, reason: s.RejectionReason | 'REJECTION_REVOKED', why: string) => send<void>('POST', withQuery(`/dicom-web/${where}/reject/${reason}`, { why })),
+  rejected: (study: string) => send<s.Rejected>('GET', `/api/admin/studies/${id(study)}/rejected`),
+  rejectedStudies: (query: Query) => send<{ studies: s.RejectedEntry[]; next?: string }>('GET', withQuery('/api/admin/rejected', query)),
   pdfPath: (report: string, version: number) => `/api/reports/${id(report)}/versions/${version}/pdf`,
 
   deliveries: (query: Query) => send<s.DeliveryPage>('GET', withQuery('/api/deliveries', query)),

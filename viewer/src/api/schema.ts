@@ -683,3 +683,41 @@ export interface LegalHold {
   date?: string;
   description?: string;
 }
+
+/** Codes of PS3.16 CID 7011: quality, patient safety, incorrect worklist entry, retention expired. */
+export const rejectionReasons = ['113001', '113037', '113038', '113039'] as const;
+export type RejectionReason = (typeof rejectionReasons)[number];
+
+export interface RejectedStudy {
+  study_uid: string;
+  facility: FacilityName;
+  patient: Demographics;
+  date: string;
+  description: string;
+  accession?: string;
+  /** Instances that are shown. */
+  shown: number;
+}
+
+export interface RejectedEntry extends RejectedStudy {
+  rejected: number;
+  noted_at: string;
+}
+
+export interface RejectedInstance {
+  series_uid: string;
+  modality: string;
+  series_description: string;
+  sop_uid: string;
+  sop_class: string;
+  number?: number;
+  reason: RejectionReason;
+  note_uid: string;
+  noted_at: string;
+  sender: string;
+}
+
+export interface Rejected {
+  study: RejectedStudy;
+  instances: RejectedInstance[];
+}

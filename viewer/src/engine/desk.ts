@@ -4,7 +4,7 @@ import { measuringTools, requestStatus, startEngine, type ToolName, toolOf } fro
 import { linkable, linkedIndex, offsetHere, offsetOf } from './link';
 import { Pane } from './pane';
 import { Prefetcher, type Progress } from './prefetch';
-import { forgetStacks, type Stack } from './stack';
+import { forgetStacks, outdateStacks, type Stack } from './stack';
 
 let serial = 0;
 
@@ -301,4 +301,9 @@ export async function keepOnly(studyUIDs: string[]): Promise<void> {
       }
     }
   }
+}
+
+/** Other pictures of a study are shown now: which, is asked anew when it is opened next. */
+export function outdate(studyUID: string): void {
+  for (const seriesUID of outdateStacks(studyUID)) ahead.forget(seriesUID);
 }

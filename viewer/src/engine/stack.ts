@@ -163,6 +163,17 @@ export function loadStack(studyUID: string, seriesUID: string): Promise<Stack> {
   return stack;
 }
 
+/**
+ * Has the stacks of a study asked for anew when they are wanted next, because
+ * other pictures of it are shown now. Says which series they were. The pictures
+ * stay in memory: those that are still shown are the same.
+ */
+export function outdateStacks(studyUID: string): string[] {
+  const outdated = [...stacks.keys()].filter((key) => key.startsWith(`${studyUID}/`));
+  for (const key of outdated) stacks.delete(key);
+  return outdated.map((key) => key.slice(studyUID.length + 1));
+}
+
 /** Forgets the stacks of every study but these, and gives them back. */
 export async function forgetStacks(keep: Set<string>): Promise<Stack[]> {
   const dropped: Stack[] = [];

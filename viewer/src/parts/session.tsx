@@ -20,6 +20,9 @@ export function roomsFor(roles: Role[]): Room[] {
   return order.filter((room) => open.has(room));
 }
 
+/** Who may say of images that they are not to be shown, and take that back. */
+export const mayReject = (roles: Role[]) => roles.includes('technician') || roles.includes('administrator');
+
 const Context = createContext<User | undefined>(undefined);
 export const SessionProvider = Context.Provider;
 

@@ -12,6 +12,8 @@ interface AskProps {
   /** The word on the button. */
   act: string;
   danger?: boolean;
+  /** False while something that is asked besides has no answer. */
+  ready?: boolean;
   /** Without a reason nothing is done; the audit trail keeps it. */
   onAct: (why: string) => Promise<void>;
   onClose: () => void;
@@ -19,7 +21,7 @@ interface AskProps {
 }
 
 /** Asks for the reason of something that the audit trail keeps, then does it. */
-export function Ask({ title, meaning, act, danger, onAct, onClose, children }: AskProps) {
+export function Ask({ title, meaning, act, danger, ready = true, onAct, onClose, children }: AskProps) {
   const { t } = useWords();
   const [why, setWhy] = useState('');
   const [busy, setBusy] = useState(false);
@@ -53,7 +55,7 @@ export function Ask({ title, meaning, act, danger, onAct, onClose, children }: A
           <button type="button" onClick={onClose}>
             {t('do.cancel')}
           </button>
-          <button type="submit" className={danger ? 'danger' : 'primary'} disabled={busy || why.trim() === ''}>
+          <button type="submit" className={danger ? 'danger' : 'primary'} disabled={busy || !ready || why.trim() === ''}>
             {act}
           </button>
         </div>

@@ -7,7 +7,7 @@ import { Icon } from '../../parts/icons';
 import { describe, Sex } from '../../parts/patient';
 import { ProblemNote } from '../../parts/problem';
 import { href } from '../../parts/route';
-import { useUser } from '../../parts/session';
+import { mayReject, useUser } from '../../parts/session';
 import { More } from '../../parts/table';
 import { StudyThumbnail } from '../../parts/thumbnail';
 import { useWords } from '../../words';
@@ -41,6 +41,11 @@ export function PatientsRoom() {
           <input type="search" placeholder={t('worklist.search')} aria-label={t('worklist.search')} value={typed} onChange={(event) => setTyped(event.target.value)} />
         </div>
         {user.facilities.length > 1 && <FacilitySelect label={t('study.facility')} none={t('worklist.anyFacility')} value={facility} onChange={setFacility} />}
+        {mayReject(user.roles) && (
+          <a className="button" href={href('rejected')}>
+            {t('reject.title')}
+          </a>
+        )}
       </div>
       <ProblemNote error={page.error} retry={() => void reload()} />
       <ul className="study-list">

@@ -1,21 +1,24 @@
-import { useEffect, useState, useSyncExternalStore } from 'react';
-import { api } from '../../api/client';
+import { useEffect, useRef, useState, useSyncExternalStore } from 'react';
+import { ApiError, api } from '../../api/client';
 import { listen } from '../../api/events';
-import { useResource } from '../../api/resource';
-import { type ReportVersion, type Series, type StudyDetail, sectionNames } from '../../api/schema';
-import { type Desk, installHook, noteFirstPicture, type Pane, presetsFor } from '../../engine';
+import { type Resource, useResource } from '../../api/resource';
+import { type Rejected, type ReportVersion, type Series, type StudyDetail, sectionNames } from '../../api/schema';
+import { type Desk, installHook, noteFirstPicture, outdate, type Pane, presetsFor } from '../../engine';
 import { Icon } from '../../parts/icons';
 import { OtherViewers } from '../../parts/otherviewers';
 import { describe, PatientBanner } from '../../parts/patient';
 import { Overlay, Picture, usePane } from '../../parts/picture';
 import { ProblemNote } from '../../parts/problem';
 import { href } from '../../parts/route';
-import { useUser } from '../../parts/session';
+import { mayReject, useUser } from '../../parts/session';
 import Thumbnail from '../../parts/thumbnail';
 import { useDesk } from '../../parts/usedesk';
 import { useWords } from '../../words';
 import { dicomDate, longDate, time } from '../../words/dates';
+import { Who } from '../administration/demographics';
 import { firstSeries } from '../reading/hang';
+import { RejectedList } from './Rejected';
+import { Rejecting, type Shown } from './Rejecting';
 
 installHook();
 
@@ -24,14 +27,21 @@ export default function StudyRoom({ studyUID }: { studyUID: string }) {
   const { t } = useWords();
   const study = useResource(`study ${studyUID}`, () => api.study(studyUID));
   const { reload } = study;
+  const rejected = useResource(mayReject(useUser().roles) ? `rejected ${studyUID}` : undefined, () => api.rejected(studyUID));
+  const { reload: reloadRejected } = rejected;
   useEffect(
     () =>
       listen((event) => {
         if (event.kind === 'report' || ('study_uid' in event && event.study_uid === studyUID)) void reload();
+        if (event.kind === 'study' && event.study_uid === studyUID) void reloadRejected();
       }),
-    [reload, studyUID],
+    [reload, reloadRejected, studyUID],
   );
-  if (study.error && !study.data) {
+  const gone = study.error instanceof ApiError && study.error.problem.code === 'not_found';
+  const renewed = useRenewed(studyUID, rejected.data, reload);
+  if (study.error && (gone || !study.data)) {
+    if (gone && rejected.data && rejected.data.instances.length > 0) return <HiddenStudy rejected={rejected.data} onDone={() => void settle(rejected, studyUID)} />;
+    if (gone && rejected.loading) return <main className="waiting" aria-busy="true" aria-label={t('state.loading')} />;
     return (
       <main className="waiting">
         <ProblemNote error={study.error} retry={() => void reload()} />
@@ -42,12 +52,69 @@ export default function StudyRoom({ studyUID }: { studyUID: string }) {
     );
   }
   if (!study.data) return <main className="waiting" aria-busy="true" aria-label={t('state.loading')} />;
-  return <StudyPage study={study.data} />;
+  return <StudyPage study={study.data} rejected={rejected} renewed={renewed} />;
 }
 
-function StudyPage({ study }: { study: StudyDetail }) {
+/**
+ * Counts how often what is shown of the study has changed by rejecting, after
+ * the study was asked for again: its pictures are then, too.
+ */
+function useRenewed(studyUID: string, rejected: Rejected | undefined, reload: () => Promise<void>): number {
+  const [renewed, setRenewed] = useState(0);
+  const known = useRef<string>(undefined);
+  const now = rejected && rejected.instances.map((i) => i.sop_uid).join();
+  useEffect(() => {
+    if (now === undefined || now === known.current) return;
+    const first = known.current === undefined;
+    known.current = now;
+    if (first) return;
+    void (async () => {
+      await reload();
+      outdate(studyUID);
+      setRenewed((n) => n + 1);
+    })();
+  }, [now, reload, studyUID]);
+  return renewed;
+}
+
+/** A note is durable when the server has answered, and takes effect a moment later: asks until it has. */
+async function settle(rejected: Resource<Rejected>, studyUID: string): Promise<void> {
+  const signature = (r: Rejected | undefined) => r?.instances.map((i) => i.sop_uid + i.note_uid).join();
+  for (const pause of [0, 300, 700, 1500, 3000, 5000]) {
+    await new Promise((resolve) => setTimeout(resolve, pause));
+    const now = await api.rejected(studyUID).catch(() => undefined);
+    if (now && signature(now) !== signature(rejected.data)) return rejected.set(now);
+  }
+}
+
+/** A study of which nothing is shown, to those who may change that. */
+function HiddenStudy({ rejected, onDone }: { rejected: Rejected; onDone: () => void }) {
+  const { t } = useWords();
+  const { study } = rejected;
+  return (
+    <main className="room hidden-study">
+      <div className="room-head">
+        <a className="icon-button" href={href('rejected')} aria-label={t('reject.title')} title={t('reject.title')}>
+          <Icon name="back" size={20} />
+        </a>
+        <h1>
+          {dicomDate(study.date)} {study.description || t('study.noDescription')}
+        </h1>
+      </div>
+      <p>
+        <Who demographics={study.patient} /> <span className="secondary">{study.facility.name}</span>
+      </p>
+      <p className="note">{t('reject.allHidden')}</p>
+      <RejectedList rejected={rejected} onDone={onDone} />
+    </main>
+  );
+}
+
+function StudyPage({ study, rejected, renewed }: { study: StudyDetail; rejected: Resource<Rejected>; renewed: number }) {
   const { t } = useWords();
   const user = useUser();
+  const [rejecting, setRejecting] = useState(false);
+  const [shown, setShown] = useState<Shown>();
   const [last, ...older] = study.reports;
   return (
     <main className="study">
@@ -62,6 +129,11 @@ function StudyPage({ study }: { study: StudyDetail }) {
         after={
           <>
             <OtherViewers studyUID={study.study_uid} />
+            {mayReject(user.roles) && (
+              <button type="button" onClick={() => setRejecting(true)}>
+                {t('reject.begin')}
+              </button>
+            )}
             {study.task_id && user.roles.includes('radiologist') && (
               <a className="button" href={href('read', study.task_id)}>
                 {t('study.openReading')}
@@ -93,9 +165,17 @@ function StudyPage({ study }: { study: StudyDetail }) {
               </ul>
             </nav>
           )}
+          {rejected.data && rejected.data.instances.length > 0 && (
+            <section className="study-rejected" aria-label={t('reject.title')}>
+              <h2>{t('reject.title')}</h2>
+              <RejectedList rejected={rejected.data} onDone={() => void settle(rejected, study.study_uid)} />
+            </section>
+          )}
+          <ProblemNote error={rejected.error} retry={() => void rejected.reload()} />
         </section>
-        <Pictures study={study} />
+        <Pictures key={renewed} study={study} onShown={setShown} />
       </div>
+      {rejecting && <Rejecting study={study} shown={shown} onDone={() => void settle(rejected, study.study_uid)} onClose={() => setRejecting(false)} />}
     </main>
   );
 }
@@ -132,7 +212,7 @@ function ReportText({ version, corrected, old }: { version: ReportVersion; corre
   );
 }
 
-function Pictures({ study }: { study: StudyDetail }) {
+function Pictures({ study, onShown }: { study: StudyDetail; onShown: (shown: Shown | undefined) => void }) {
   const { t } = useWords();
   const { desk, failed } = useDesk({ touch: true });
   const [series, setSeries] = useState<Series | undefined>(() => firstSeries(study.series));
@@ -149,12 +229,14 @@ function Pictures({ study }: { study: StudyDetail }) {
     if (!pane) return;
     let told = false;
     return pane.subscribe(() => {
-      if (!told && pane.view().drawn) {
+      const { stack, sopInstanceUID, index, drawn } = pane.view();
+      onShown(stack && sopInstanceUID && drawn ? { seriesUID: stack.seriesUID, sopUID: sopInstanceUID, index, count: stack.pictures.length } : undefined);
+      if (!told && drawn) {
         told = true;
         noteFirstPicture(performance.now() - opened);
       }
     });
-  }, [pane, opened]);
+  }, [pane, opened, onShown]);
 
   const pictures = study.series.filter((s) => s.has_pixels !== false);
   return (
