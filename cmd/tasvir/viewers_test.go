@@ -8,6 +8,7 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"net/http/cookiejar"
 	"net/url"
 	"os"
 	"os/exec"
@@ -104,14 +105,22 @@ func TestOHIF(t *testing.T) {
 	h := furnish(a)
 	shown := ohifStudies(h)
 
+	var session struct{ Viewers []string }
+	h.clinician.must(http.StatusOK, h.clinician.call("GET", "/api/session", nil, &session))
+	if len(session.Viewers) != 1 || session.Viewers[0] != "ohif" {
+		t.Errorf("the viewers are %q", session.Viewers)
+	}
 	var opened struct{ URL string }
 	ask := map[string]string{"study_uid": shown[0].UID}
+	h.clinician.must(http.StatusNotFound, h.clinician.call("POST", "/api/weasis/launch", ask, nil))
 	h.elsewhere.must(http.StatusNotFound, h.elsewhere.call("POST", "/api/ohif/launch", ask, nil))
 	h.clinician.must(http.StatusOK, h.clinician.call("POST", "/api/ohif/launch", ask, &opened))
 	address := ohifAddress.FindStringSubmatch(a.log.String())
 	if address == nil || !strings.HasPrefix(opened.URL, "http://"+address[1]+"/launch?code=") {
 		t.Fatalf("the study opens at %q, and OHIF is at %q", opened.URL, address)
 	}
+	h.onlyOwnInOHIF(opened.URL, len(shown))
+
 	studies, err := json.Marshal(shown)
 	if err != nil {
 		t.Fatal(err)
@@ -123,6 +132,52 @@ func TestOHIF(t *testing.T) {
 	t.Logf("%s", out)
 	if want := fmt.Sprintf("pass %d\n", len(shown)+1); err != nil || !strings.Contains(string(out), want) {
 		t.Fatalf("the browser test failed: %v; want %q", err, want)
+	}
+}
+
+// onlyOwnInOHIF opens OHIF's host with a clinician's launch address: it works
+// once, and shows the n studies of the clinician's hospital only.
+func (h *hospital) onlyOwnInOHIF(launch string, n int) {
+	t := h.a.t
+	t.Helper()
+	other := phantom.Small(phantom.HeadCT, 1)
+	other.Seed, other.ID, other.Accession = 99, "PH-ELSEWHERE", "PH9999"
+	h.send("NUKUS_MR1", other)
+	h.published(other.StudyInstanceUID(), 1)
+
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := func(client *http.Client, address string) (int, []byte) {
+		answer, err := client.Get(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = answer.Body.Close() }()
+		body, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.StatusCode, body
+	}
+	ohif := &http.Client{Jar: jar}
+	if status, body := get(ohif, launch); status != http.StatusOK || !bytes.Contains(body, []byte("<title>OHIF Viewer")) {
+		t.Fatalf("%s: %d %.200s", launch, status, body)
+	}
+	if status, _ := get(http.DefaultClient, launch); status != http.StatusUnauthorized {
+		t.Errorf("the second time, the launch address gives %d", status)
+	}
+	root, _, _ := strings.Cut(launch, "/launch")
+	var found []any
+	status, body := get(ohif, root+"/dicom-web/studies")
+	if err := json.Unmarshal(body, &found); err != nil || status != http.StatusOK || len(found) != n {
+		t.Errorf("OHIF finds %d studies (%d, %v), want the hospital's %d", len(found), status, err, n)
+	}
+	for _, path := range []string{"/metadata", ""} {
+		if status, _ := get(ohif, root+"/dicom-web/studies/"+other.StudyInstanceUID()+path); status != http.StatusNotFound {
+			t.Errorf("OHIF gets %d of another hospital's study%s", status, path)
+		}
 	}
 }
 

@@ -33,8 +33,9 @@ func compressible(contentType string) bool {
 	return strings.HasPrefix(media, "text/")
 }
 
-// acceptsGzip reads Accept-Encoding (RFC 9110 12.5.3).
-func acceptsGzip(r *http.Request) bool { return acceptsEncoding(r, "gzip") }
+// AcceptsGzip reports whether an answer may be sent compressed (Accept-Encoding,
+// RFC 9110 12.5.3).
+func AcceptsGzip(r *http.Request) bool { return acceptsEncoding(r, "gzip") }
 
 func acceptsEncoding(r *http.Request, encoding string) bool {
 	any := false

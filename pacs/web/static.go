@@ -160,7 +160,7 @@ func (f *staticFile) serve(c *gin.Context) {
 		return
 	}
 	content := f.plain
-	if acceptsGzip(c.Request) {
+	if AcceptsGzip(c.Request) {
 		if zipped := f.zipped(); zipped != nil {
 			content = zipped
 			header.Set("Content-Encoding", "gzip")

@@ -82,14 +82,14 @@ for (const { what, uid, frames, colour } of studies) {
     origin = new URL(page.url()).origin;
     assert.notEqual(origin, tasvir);
     const canvas = page.locator('.cornerstone-canvas').first();
-    await canvas.waitFor({ timeout: 60_000 });
+    await canvas.waitFor({ timeout: 120_000 });
     let picture = { shades: 0, coloured: 0 };
-    await within(page, 60, async () => {
+    await within(page, 120, async () => {
       picture = await look(canvas);
       return picture.shades >= 20;
     });
     const framesAsked = () => new Set(seen.asked.map((address) => /\/frames\/(\d+)$/.exec(address)?.[1]).filter(Boolean));
-    if (frames > 0) await within(page, 60, () => framesAsked().size >= frames);
+    if (frames > 0) await within(page, 120, () => framesAsked().size >= frames);
     await page.screenshot({ path: join(screenshots, `ohif-${what}.png`) });
     assert.ok(picture.shades >= 20, `the picture has ${picture.shades} shades of grey`);
     if (colour) assert.ok(picture.coloured > 20, `the picture has ${picture.coloured} coloured dots`);
@@ -106,7 +106,7 @@ test("OHIF's list, and its end", async () => {
   const page = await context.newPage();
   const seen = watch(page);
   await page.goto(`${origin}/`);
-  for (const { name } of studies) if (name) await page.getByText(name).first().waitFor({ timeout: 60_000 });
+  for (const { name } of studies) if (name) await page.getByText(name).first().waitFor({ timeout: 120_000 });
   await page.screenshot({ path: join(screenshots, 'ohif-list.png') });
   assert.deepEqual(seen.wrong, []);
   assert.deepEqual(othersOf(seen.asked), [], 'OHIF asks no other site');

@@ -5,8 +5,11 @@
 // # OHIF
 //
 // OHIF is served as its project publishes it (deploy/ohif.sh fetches it), on a
-// port of its own, and by a proxy on a host name of its own: what goes wrong in
-// it has another origin than the client, where people write and sign. The way of a study there:
+// port of its own, and by a proxy best on a host name of its own: what goes
+// wrong in it has another origin than the client, where people write and sign.
+// Browsers send a host's cookies to all its ports; on one host name it is OHIF's
+// Content-Security-Policy that keeps its pages from calling the client's port.
+// The way of a study there:
 //
 //	client           POST /api/ohif/launch          the person sees the study;
 //	                                                a code that works once, for a minute
@@ -24,4 +27,6 @@
 // POST /api/weasis/launch gives an address weasis://… that the browser hands to
 // the program installed on the computer (weasis.go). It has a token in it, good
 // for the study's facility, for some hours, and while the person is signed in.
+// Weasis itself is no part of the tests: they send the requests that the sources
+// of version 4 send (TestWeasis in cmd/tasvir).
 package viewers

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/access"
+	"github.com/tasvir-pacs/tasvir/pacs/web"
 )
 
 // cookieName is not that of the client's sessions: a browser sends cookies to
@@ -165,9 +166,11 @@ func (h *Host) send(w http.ResponseWriter, r *http.Request, name string, file di
 	}
 	if file.zipped {
 		header.Set("Vary", "Accept-Encoding")
-		if acceptsGzip(r) {
+		if web.AcceptsGzip(r) {
 			header.Set("Content-Encoding", "gzip")
 			name += ".gz"
+			r = r.Clone(r.Context())
+			r.Header.Del("Range") // bytes of what is compressed are no use
 		}
 	}
 	opened, err := h.Dist.root.Open(name)
@@ -186,34 +189,8 @@ func (h *Host) send(w http.ResponseWriter, r *http.Request, name string, file di
 	if header.Get("Content-Encoding") != "" {
 		// ServeContent doesn't tell the length of what is encoded.
 		header.Set("Content-Length", strconv.FormatInt(info.Size(), 10))
-		r = withoutRange(r)
 	}
 	http.ServeContent(w, r, "", time.Time{}, opened)
-}
-
-// withoutRange asks for the whole: bytes of what is compressed are no use.
-func withoutRange(r *http.Request) *http.Request {
-	if r.Header.Get("Range") == "" {
-		return r
-	}
-	r = r.Clone(r.Context())
-	r.Header.Del("Range")
-	return r
-}
-
-func acceptsGzip(r *http.Request) bool {
-	for item := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
-		coding, parameters, _ := strings.Cut(item, ";")
-		if strings.EqualFold(strings.TrimSpace(coding), "gzip") {
-			weight, found := strings.CutPrefix(strings.ReplaceAll(parameters, " ", ""), "q=")
-			if !found {
-				return true
-			}
-			q, err := strconv.ParseFloat(weight, 64)
-			return err == nil && q > 0
-		}
-	}
-	return false
 }
 
 // OriginOf returns what gives the origin of OHIF's host. told is the one an
