@@ -44,7 +44,7 @@ func (s *service) bulkdata(r *request) error {
 	px := i.Location.PixelData
 	isPixels := isPixelData(path)
 
-	if length < 0 || isPixels && px != nil && px.Encapsulated {
+	if native := isPixels && px != nil && !px.Encapsulated; !native && (length < 0 || isPixels && px != nil) {
 		if px == nil || !isPixels {
 			return pacs.Errorf(pacs.NotFound, "There is no bulk data %q with an open length in this instance.", clip(path))
 		}
@@ -57,7 +57,11 @@ func (s *service) bulkdata(r *request) error {
 	case isPixels && px != nil:
 		// The archive knows better than the address where the pixels are.
 		offset, length = px.Offset, px.Length
-		chosen, err = s.negotiatePixels(r.Request, i.TransferSyntaxUID, true, nil)
+		var targets []string
+		if isBigEndian(i.TransferSyntaxUID) {
+			targets = []string{dicom.ExplicitVRLittleEndian}
+		}
+		chosen, err = s.negotiatePixels(r.Request, i.TransferSyntaxUID, true, targets)
 	default:
 		chosen, err = negotiate(r.Request, []offer{{multipart: true, media: mediaOctets}, {media: mediaOctets}})
 		chosen = forRange(r.Request, chosen)
@@ -65,19 +69,28 @@ func (s *service) bulkdata(r *request) error {
 	if err != nil {
 		return err
 	}
-	p, err := s.bulkPiece(i, path, offset, length)
+	var pieces []piece
+	if chosen.transferSyntax != "" && !slices.Contains(pixelSyntaxes(i.TransferSyntaxUID), chosen.transferSyntax) {
+		tag += "-t"
+		pieces, err = s.turnedValue(r.Request.Context(), i, chosen)
+	} else {
+		pieces = make([]piece, 1)
+		pieces[0], err = s.bulkPiece(i, path, offset, length)
+	}
 	if err != nil {
 		return err
 	}
 	a := answer{cache: lasting(i), etag: tag, content: &content{}}
 	if chosen.multipart {
 		var boundary string
-		a.content, boundary = multipartContent(tag, []part{{contentType: chosen.contentType(), pieces: []piece{p}}})
+		a.content, boundary = multipartContent(tag, []part{{contentType: chosen.contentType(), pieces: pieces}})
 		a.contentType = `multipart/related; type="` + chosen.media + `"; boundary=` + boundary
 	} else {
 		a.etag += "-s"
 		a.contentType = chosen.contentType()
-		a.add(p)
+		for _, p := range pieces {
+			a.add(p)
+		}
 	}
 	return s.send(r, a)
 }

@@ -315,6 +315,12 @@ func (s *service) bulkPartsOf(ctx context.Context, parts []locatedPart, i pacs.I
 				return parts, err
 			}
 			parts = append(parts, locatedPart{contentType: pixels.contentType(), location: uri, pieces: []piece{p}})
+		case !px.Encapsulated && pixels.transferSyntax == dicom.ExplicitVRLittleEndian:
+			pieces, err := s.turnedValue(ctx, i, pixels)
+			if err != nil {
+				return parts, err
+			}
+			parts = append(parts, locatedPart{contentType: pixels.contentType(), location: uri, pieces: pieces})
 		default:
 			frames, err := s.wholeOrFrames(ctx, i)
 			if err != nil {
@@ -322,7 +328,7 @@ func (s *service) bulkPartsOf(ctx context.Context, parts []locatedPart, i pacs.I
 			}
 			var recode recoder
 			if !asKept {
-				if recode, err = s.recoder(ctx, i, pixels); err != nil {
+				if recode, _, err = s.recoder(ctx, i, pixels); err != nil {
 					return parts, err
 				}
 			}

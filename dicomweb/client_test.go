@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
+	"github.com/tasvir-pacs/tasvir/pacs/pixel"
 )
 
 // expectation is what the scripts in clienttest are told of a study.
@@ -82,7 +83,20 @@ func expect(t *testing.T, path string) (expectedInstance, *dicom.Header) {
 	for _, ranges := range frames {
 		sum := sha256.New()
 		for _, r := range ranges {
-			sum.Write(b[r.Offset : r.Offset+r.Length])
+			coded := b[r.Offset : r.Offset+r.Length]
+			if isBigEndian(h.TransferSyntax) { // sent in little endian
+				e.TransferSyntax = dicom.ExplicitVRLittleEndian
+				format, err := pixel.FormatOf(h.Dataset)
+				if err != nil {
+					t.Fatal(err)
+				}
+				frame, err := (&pixel.Codecs{}).Decode(t.Context(), h.TransferSyntax, format, coded)
+				if err != nil {
+					t.Fatal(err)
+				}
+				coded = frame.Pixels
+			}
+			sum.Write(coded)
 		}
 		e.Frames = append(e.Frames, hex.EncodeToString(sum.Sum(nil)))
 	}

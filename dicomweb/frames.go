@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 )
 
 // maxFrameList is how many frames one request may name.
@@ -44,30 +45,45 @@ func (s *service) frames(r *request) error {
 	} else {
 		tag += "-f" + shortHash(r.Param("frames"))
 	}
-	if !slices.Contains(pixelSyntaxes(i.TransferSyntaxUID), chosen.transferSyntax) {
+	asKept := slices.Contains(pixelSyntaxes(i.TransferSyntaxUID), chosen.transferSyntax)
+	switch {
+	case asKept:
+	case isBigEndian(i.TransferSyntaxUID) && chosen.transferSyntax == dicom.ExplicitVRLittleEndian:
+		tag += "-t"
+		if frames, _, err = s.turned(r.Request.Context(), i, chosen); err != nil {
+			return err
+		}
+	default:
 		return s.sendRecodedFrames(r, tag, i, numbers, chosen)
+	}
+	piecesOf := func(n int) ([]piece, error) {
+		pieces, err := frames.pieces(n)
+		if err != nil || !asKept {
+			return pieces, err
+		}
+		return s.keptFrame(i, n, pieces, len(numbers)), nil
 	}
 	a := answer{cache: lasting(i)}
 	if !chosen.multipart {
 		a.contentType = chosen.contentType()
 		a.etag = tag + "-s"
 		a.content = &content{}
-		pieces, err := frames.pieces(numbers[0])
+		pieces, err := piecesOf(numbers[0])
 		if err != nil {
 			return err
 		}
-		for _, p := range s.keptFrame(i, numbers[0], pieces, 1) {
+		for _, p := range pieces {
 			a.add(p)
 		}
 		return s.send(r, a)
 	}
 	parts := make([]part, 0, len(numbers))
 	for _, n := range numbers {
-		pieces, err := frames.pieces(n)
+		pieces, err := piecesOf(n)
 		if err != nil {
 			return err
 		}
-		parts = append(parts, part{contentType: chosen.contentType(), pieces: s.keptFrame(i, n, pieces, len(numbers))})
+		parts = append(parts, part{contentType: chosen.contentType(), pieces: pieces})
 	}
 	a.etag = tag
 	var boundary string
@@ -90,8 +106,13 @@ func (o offer) contentType() string {
 // syntaxes in which they can be had beside the one that is stored.
 func (s *service) negotiatePixels(r *http.Request, stored string, single bool, targets []string) (offer, error) {
 	var offers []offer
-	asStored := pixelSyntaxes(stored)
-	for _, target := range append(asStored[:len(asStored):len(asStored)], targets...) {
+	order := slices.Concat(pixelSyntaxes(stored), targets)
+	if isBigEndian(stored) && slices.Contains(targets, dicom.ExplicitVRLittleEndian) {
+		// Uncompressed bulk data are in little endian (PS3.18 8.7.3.3.1), and few
+		// clients know another order.
+		order = slices.Insert(order, 0, dicom.ExplicitVRLittleEndian)
+	}
+	for _, target := range order {
 		if slices.ContainsFunc(offers, func(o offer) bool { return o.transferSyntax == target }) {
 			continue
 		}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
+	"github.com/tasvir-pacs/tasvir/pacs/pixel/transcode"
 )
 
 // pageSize is how many rows are asked of the index at a time where all are
@@ -105,12 +106,12 @@ func (s *service) amend(r *request, amended map[int]pacs.Instance, parts []part)
 // corrected their patient or the client takes them in other transfer syntaxes
 // only: Retrieve Study, Series and Instance, PS3.18 10.4.
 func (s *service) retrieveInstances(r *request) error {
-	choices := map[string][]offer{} // by stored transfer syntax
+	choices := map[kept][]offer{}
 	var refused error
 	sum := sha256.New()
 	var parts []part
 	amended := map[int]pacs.Instance{} // by their place in parts
-	recoded := map[int]pacs.Instance{}
+	recoded := map[int]recodable{}
 	var only pacs.Instance
 	var deleted error
 	n, err := s.each(r, func(i pacs.Instance) {
@@ -118,11 +119,11 @@ func (s *service) retrieveInstances(r *request) error {
 		if deleted == nil {
 			deleted = pixelsDeleted(i)
 		}
-		takes, known := choices[i.TransferSyntaxUID]
+		takes, known := choices[keptOf(i)]
 		if !known {
-			forms := s.instanceForms(i.TransferSyntaxUID, r.instance != "")
+			forms := s.instanceForms(keptOf(i), r.instance != "")
 			takes = rank(r.Request, forms)
-			choices[i.TransferSyntaxUID] = takes
+			choices[keptOf(i)] = takes
 			if len(takes) == 0 && refused == nil {
 				refused = pacs.Errorf(pacs.NotAcceptable, "%s What is stored here with transfer syntax %s (%s) can be had like that; transfer-syntax=* accepts any.",
 					pacs.MessageOf(notAcceptable(forms)), i.TransferSyntaxUID, syntaxName(i.TransferSyntaxUID))
@@ -134,7 +135,7 @@ func (s *service) retrieveInstances(r *request) error {
 		switch {
 		case len(takes) > 0 && takes[0].transferSyntax != i.TransferSyntaxUID:
 			i.Location = loc
-			recoded[len(parts)] = i
+			recoded[len(parts)] = recodable{i, takes}
 		case i.Amendment != nil:
 			amended[len(parts)] = i
 		}
@@ -157,7 +158,7 @@ func (s *service) retrieveInstances(r *request) error {
 		return refused
 	}
 	etag := hex.EncodeToString(sum.Sum(nil)[:16])
-	chosen := choices[only.TransferSyntaxUID][0]
+	chosen := choices[keptOf(only)][0]
 	served := etag
 	if !chosen.multipart {
 		served += "-s" // another representation than the multipart one
@@ -185,10 +186,22 @@ func (s *service) retrieveInstances(r *request) error {
 	return s.send(r, a)
 }
 
+// kept is what decides on the forms in which an instance can be had.
+type kept struct {
+	transferSyntax string
+	pixels         bool
+}
+
+func keptOf(i pacs.Instance) kept { return kept{i.TransferSyntaxUID, i.Location.PixelData != nil} }
+
 // instanceForms are the forms in which an instance can be had: as it is stored
 // first, then in what it can be transcoded to, what loses last.
-func (s *service) instanceForms(stored string, single bool) (forms []offer) {
-	for _, ts := range s.targets(stored) {
+func (s *service) instanceForms(is kept, single bool) (forms []offer) {
+	targets := s.targets(is.transferSyntax)
+	if !is.pixels {
+		targets = transcode.Uncompressed(is.transferSyntax, targets)
+	}
+	for _, ts := range targets {
 		forms = append(forms, offer{multipart: true, media: mediaDICOM, transferSyntax: ts})
 		if single {
 			forms = append(forms, offer{media: mediaDICOM, transferSyntax: ts})

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
@@ -131,20 +132,22 @@ func (s *service) sendMade(r *request, a recodedAnswer) error {
 	return err
 }
 
+// recodable is an instance and the forms that it can be sent in, the best first.
+type recodable struct {
+	pacs.Instance
+	forms []offer
+}
+
 // sendRecoded sends instances of which some are transcoded.
-func (s *service) sendRecoded(r *request, etag string, parts []part, recoded map[int]pacs.Instance, choices map[string][]offer) error {
-	sum := sha256.New()
-	for _, stored := range slices.Sorted(func(yield func(string) bool) {
-		for ts := range choices {
-			if !yield(ts) {
-				return
-			}
-		}
-	}) {
-		fmt.Fprintln(sum, stored, choices[stored][0])
+func (s *service) sendRecoded(r *request, etag string, parts []part, recoded map[int]recodable, choices map[kept][]offer) error {
+	var chosen []string
+	for is, forms := range choices {
+		chosen = append(chosen, fmt.Sprintln(is.transferSyntax, is.pixels, forms[0]))
 	}
-	a := recodedAnswer{etag: etag + "-t" + hex.EncodeToString(sum.Sum(nil)[:8]), multipart: mediaDICOM, count: len(parts)}
-	if only, ok := recoded[0]; ok && !choices[only.TransferSyntaxUID][0].multipart {
+	slices.Sort(chosen)
+	sum := sha256.Sum256([]byte(strings.Join(chosen, "")))
+	a := recodedAnswer{etag: etag + "-t" + hex.EncodeToString(sum[:8]), multipart: mediaDICOM, count: len(parts)}
+	if only, ok := recoded[0]; ok && !only.forms[0].multipart {
 		a.multipart, a.download = "", only.SOPInstanceUID+".dcm"
 	}
 	a.part = func(ctx context.Context, n int) (recodedPart, error) {
@@ -154,7 +157,7 @@ func (s *service) sendRecoded(r *request, etag string, parts []part, recoded map
 			body, err := p.open(ctx, 0, p.size)
 			return recodedPart{parts[n].contentType, p.size, body}, err
 		}
-		return s.recodedInstance(ctx, i, choices[i.TransferSyntaxUID])
+		return s.recodedInstance(ctx, i.Instance, i.forms)
 	}
 	return s.sendMade(r, a)
 }
@@ -204,6 +207,48 @@ func (s *service) made(ctx context.Context, source transcode.Source, form offer)
 	return made, func() error { return nil }, err
 }
 
+// turned gives native pixel data that are kept in big endian in little endian,
+// frame by frame: pieces that can be read in part, all of the same size.
+func (s *service) turned(ctx context.Context, i pacs.Instance, chosen offer) (frames frameSet, size int64, err error) {
+	recode, format, err := s.recoder(ctx, i, chosen)
+	if err != nil {
+		return frameSet{}, 0, err
+	}
+	size = format.FrameSize()
+	return frameSet{i.FrameCount, func(number int) ([]piece, error) {
+		return []piece{{size: size, open: func(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
+			frame, err := recode(ctx, number)
+			if err != nil {
+				return nil, err
+			}
+			if frame.size != size {
+				frame.close()
+				return nil, pacs.Errorf(pacs.Internal, "frame %d of instance %s has %d bytes instead of %d", number, i.SOPInstanceUID, frame.size, size)
+			}
+			return closing{io.NewSectionReader(frame, offset, length), func() error { frame.close(); return nil }}, nil
+		}}}, nil
+	}}, size, nil
+}
+
+// turnedValue is all of the pixel data that turned gives, of an even length.
+func (s *service) turnedValue(ctx context.Context, i pacs.Instance, chosen offer) (all []piece, err error) {
+	frames, size, err := s.turned(ctx, i, chosen)
+	if err != nil {
+		return nil, err
+	}
+	for n := 1; n <= frames.count; n++ {
+		pieces, err := frames.pieces(n)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, pieces...)
+	}
+	if size*int64(frames.count)%2 != 0 {
+		all = append(all, piece{size: 1, text: "\x00"})
+	}
+	return all, nil
+}
+
 // notRecoded says that pixel data can be had as they are stored only.
 func notRecoded(i pacs.Instance, err error) error {
 	switch pacs.CodeOf(err) {
@@ -216,7 +261,7 @@ func notRecoded(i pacs.Instance, err error) error {
 
 // sendRecodedFrames sends frames in a transfer syntax that they are not stored in.
 func (s *service) sendRecodedFrames(r *request, tag string, i pacs.Instance, numbers []int, chosen offer) error {
-	recode, err := s.recoder(r.Request.Context(), i, chosen)
+	recode, _, err := s.recoder(r.Request.Context(), i, chosen)
 	if err != nil {
 		return err
 	}
@@ -239,17 +284,16 @@ func (s *service) sendRecodedFrames(r *request, tag string, i pacs.Instance, num
 type recoder func(ctx context.Context, number int) (*outgoing, error)
 
 // recoder makes frames of an instance in the transfer syntax that was chosen, or
-// takes those that were made before.
-func (s *service) recoder(ctx context.Context, i pacs.Instance, chosen offer) (recoder, error) {
+// takes those that were made before. format is how they are kept.
+func (s *service) recoder(ctx context.Context, i pacs.Instance, chosen offer) (recode recoder, format pixel.Format, err error) {
 	src, err := s.source(ctx, i)
 	if err != nil {
-		return nil, err
+		return nil, format, err
 	}
-	format, err := pixel.FormatOf(src.header.Dataset)
-	if err != nil {
-		return nil, notRecoded(i, err)
+	if format, err = pixel.FormatOf(src.header.Dataset); err != nil {
+		return nil, format, notRecoded(i, err)
 	}
-	recode := func(ctx context.Context, number int) ([]byte, error) {
+	made := func(ctx context.Context, number int) ([]byte, error) {
 		coded, err := s.coded(ctx, src, number)
 		if err != nil {
 			return nil, err
@@ -270,8 +314,8 @@ func (s *service) recoder(ctx context.Context, i pacs.Instance, chosen offer) (r
 	return func(ctx context.Context, number int) (*outgoing, error) {
 		return s.recodedFrame(ctx, recodingCost(format), func(ctx context.Context) ([]byte, error) {
 			return s.Cache.Get(ctx, frameKey("t "+chosen.transferSyntax, i, number), func(ctx context.Context) ([]byte, error) {
-				return recode(ctx, number)
+				return made(ctx, number)
 			})
 		})
-	}, nil
+	}, format, nil
 }

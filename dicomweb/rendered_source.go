@@ -119,6 +119,10 @@ func (s *service) coded(ctx context.Context, src *source, n int) ([]byte, error)
 		return nil, pacs.Errorf(pacs.NotFound, "There is no frame %d: the instance has %s.", n, plural(src.frames.count, "frame"))
 	}
 	pieces, err := src.frames.pieces(n)
+	if px := src.Location.PixelData; src.frames.count == 1 && px != nil && !px.Encapsulated && px.FrameLength%2 != 0 && isBigEndian(src.TransferSyntaxUID) {
+		// The byte that comes last may be behind its neighbour's.
+		pieces, err = s.nativePiece(src.Location, px, 0, px.Length, n)
+	}
 	if err != nil {
 		return nil, err
 	}

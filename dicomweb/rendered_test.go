@@ -501,7 +501,6 @@ func TestRenderingsAreBounded(t *testing.T) {
 // in package render.
 var pictureless = map[string]bool{
 	"pydicom/test_files/JPEG2000-embedded-sequence-delimiter.dcm": true, // claims 3,722,445,056 columns
-	"pydicom/test_files/SC_rgb_small_odd_big_endian.dcm":          true, // ends within a word
 }
 
 // Every sample file with pixels can be had as a picture and has a thumbnail.

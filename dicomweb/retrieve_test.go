@@ -708,8 +708,8 @@ func TestFramesOfRealFilesAreTheirPixelData(t *testing.T) {
 			w := get(t, h, fmt.Sprintf("%s/frames/%d", base, n+1), "Accept", "multipart/related; type=application/octet-stream; transfer-syntax=*")
 			want(t, w, 200)
 			parts := split(t, w)
-			if header.Deflated {
-				continue // its ranges are not in the file
+			if header.Deflated || i.TransferSyntaxUID == dicom.ExplicitVRBigEndian {
+				continue // its ranges are not in the file, or turned round: TestBigEndianPixels
 			}
 			var pixels []byte
 			for _, r := range ranges {

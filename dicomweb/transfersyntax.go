@@ -49,6 +49,15 @@ func pixelSyntaxes(stored string) []string {
 	return []string{stored}
 }
 
+// isBigEndian tells whether native pixel data are stored in big endian.
+func isBigEndian(stored string) bool {
+	ts, _ := dicom.LookupTransferSyntax(stored)
+	return ts.BigEndian || stored == gePrivateSyntax
+}
+
+// gePrivateSyntax has big endian pixels in a little endian data set.
+const gePrivateSyntax = "1.2.840.113619.5.2"
+
 func syntaxName(uid string) string {
 	if ts, ok := dicom.LookupTransferSyntax(uid); ok {
 		return ts.Name

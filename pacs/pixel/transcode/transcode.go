@@ -37,7 +37,7 @@ var lossless = []string{dicom.JPEGLSLossless, dicom.JPEG2000Lossless, dicom.JPEG
 // goes before implicit. What loses comes last, and only if lossy is set.
 //
 // That is so by the transfer syntaxes alone: of single instances some can't be
-// given in all, a bitmap for example.
+// given in all, a bitmap for example, or what has no pixel data (Uncompressed).
 func (t *Transcoder) Targets(stored string, taken []string, lossy bool) []string {
 	ts, known := dicom.LookupTransferSyntax(stored)
 	var out []string
@@ -65,6 +65,15 @@ func (t *Transcoder) Targets(stored string, taken []string, lossy bool) []string
 		add(taken...)
 	}
 	return out
+}
+
+// Uncompressed are those of targets in which an instance without pixel data can be
+// given that is kept in stored: there is nothing to compress.
+func Uncompressed(stored string, targets []string) []string {
+	return slices.DeleteFunc(slices.Clone(targets), func(uid string) bool {
+		ts, known := dicom.LookupTransferSyntax(uid)
+		return uid != stored && (!known || ts.Encapsulated)
+	})
 }
 
 // Instance is one instance in a transfer syntax.
@@ -108,6 +117,9 @@ func (t *Transcoder) prepare(ctx context.Context, s Source, transferSyntax strin
 	ds := t.withoutCodedIcons(ctx, s, h.Dataset)
 	switch {
 	case h.PixelData == nil:
+		if ts.Encapsulated && transferSyntax != h.TransferSyntax {
+			return nil, nil, pacs.Errorf(pacs.Unsupported, "There are no pixel data to be compressed")
+		}
 	case h.PixelData.Tag != dicom.TagPixelData:
 		if ts.Encapsulated {
 			return nil, nil, pacs.Errorf(pacs.Unsupported, "Floating point pixel data are not compressed")

@@ -377,6 +377,46 @@ func TestTargets(t *testing.T) {
 	}
 }
 
+// What has no pixel data is given uncompressed: there is nothing to compress.
+func TestWithoutPixelData(t *testing.T) {
+	c := &Transcoder{Codecs: pixeltest.Codecs(t)}
+	for name, p := range map[string]struct {
+		stored string
+		taken  []string
+		want   []string
+	}{
+		"native":               {dicom.ImplicitVRLittleEndian, []string{dicom.JPEGLSLossless, dicom.ExplicitVRLittleEndian, dicom.ImplicitVRLittleEndian}, []string{dicom.ImplicitVRLittleEndian, dicom.ExplicitVRLittleEndian}},
+		"compressed only":      {dicom.ExplicitVRLittleEndian, []string{dicom.JPEGLSLossless, dicom.RLELossless, dicom.JPEGBaseline8Bit}, nil},
+		"kept as compressed":   {dicom.JPEG2000Lossless, []string{dicom.JPEG2000Lossless, dicom.JPEGLSLossless, dicom.ExplicitVRLittleEndian}, []string{dicom.JPEG2000Lossless, dicom.ExplicitVRLittleEndian}},
+		"a private one stays":  {"1.2.3", []string{"1.2.3", dicom.RLELossless}, []string{"1.2.3"}},
+		"deflated is no other": {dicom.DeflatedExplicitVRLittleEndian, []string{dicom.ExplicitVRLittleEndian, dicom.RLELossless}, []string{dicom.ExplicitVRLittleEndian}},
+	} {
+		if got := Uncompressed(p.stored, c.Targets(p.stored, p.taken, true)); !slices.Equal(got, p.want) {
+			t.Errorf("%s: %v, want %v", name, got, p.want)
+		}
+	}
+	ds := new(dicom.Dataset).SetString(dicom.TagSOPClassUID, dicom.UI, "1.2.840.10008.5.1.4.1.1.88.11").SetString(dicom.TagSOPInstanceUID, dicom.UI, "1.2.3")
+	data, err := dicom.AppendDataset(nil, ds, dicom.ExplicitVRLittleEndian)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := pacs.File{Length: int64(len(data)), Open: func(_ context.Context, offset, length int64) (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(data[offset : offset+length])), nil
+	}}
+	i := pacs.Instance{TransferSyntaxUID: dicom.ExplicitVRLittleEndian}
+	if _, _, err := c.Transcode(t.Context(), i, file, []string{dicom.JPEGLSLossless, dicom.RLELossless}); pacs.CodeOf(err) != pacs.Unsupported {
+		t.Errorf("a document as a picture: %v", err)
+	}
+	given, body, err := c.Transcode(t.Context(), i, file, []string{dicom.JPEGLSLossless, dicom.ImplicitVRLittleEndian})
+	if err != nil || given != dicom.ImplicitVRLittleEndian {
+		t.Fatalf("%s, %v", given, err)
+	}
+	defer body.Close()
+	if h, err := dicom.Scan(body, dicom.ScanOptions{TransferSyntax: given}); err != nil || h.Dataset.String(dicom.TagSOPInstanceUID) != "1.2.3" {
+		t.Errorf("%v", err)
+	}
+}
+
 // An icon that is encoded like the pixel data beside it is given native; one that
 // can't be decoded is left out with its sequence.
 func TestIcons(t *testing.T) {
