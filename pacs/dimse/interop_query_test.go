@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -98,19 +95,7 @@ func TestInteropQueryRetrieveAsUser(t *testing.T) {
 
 // dcmtk's worklist server, asked by our client: one of two items matches.
 func TestWorklistOfWlmscpfs(t *testing.T) {
-	binary := peertest.Path(t, "wlmscpfs")
-	root := t.TempDir()
-	dir := filepath.Join(root, "WLM")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	write := func(name string, content []byte) {
-		t.Helper()
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("lockfile", nil)
+	items := map[string][]byte{}
 	for id, name := range map[string]string{"P1": "KARIMOV^ALI", "P2": "YUSUPOVA^NODIRA"} {
 		item := new(dicom.Dataset).SetString(dicom.TagAccessionNumber, dicom.SH, "A-"+id).SetString(dicom.TagPatientName, dicom.PN, name).
 			SetString(dicom.TagPatientID, dicom.LO, id).SetString(dicom.TagPatientBirthDate, dicom.DA, "19700101").SetString(dicom.TagPatientSex, dicom.CS, "M").
@@ -125,12 +110,9 @@ func TestWorklistOfWlmscpfs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		write(id+".wl", body)
+		items[id] = body
 	}
-	addresses, _ := peertest.Serve(t, 1, func(ports []string) *exec.Cmd {
-		return exec.Command(binary, "-dfp", root, ports[0])
-	})
-	client, err := Dial(t.Context(), addresses[0], Dialer{CallingAE: "CT1", CalledAE: "WLM", Contexts: []ul.ProposedContext{ServiceContext(1, dicom.ModalityWorklistFindSOPClass)}})
+	client, err := Dial(t.Context(), peertest.Wlmscpfs(t, items), Dialer{CallingAE: "CT1", CalledAE: "WLM", Contexts: []ul.ProposedContext{ServiceContext(1, dicom.ModalityWorklistFindSOPClass)}})
 	if err != nil {
 		t.Fatal(err)
 	}
