@@ -9,6 +9,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/tasvir-pacs/tasvir/pacs/connectivity"
 	"github.com/tasvir-pacs/tasvir/pacs/dimse"
 	"github.com/tasvir-pacs/tasvir/pacs/ul"
 )
@@ -55,6 +56,9 @@ func (p *peerFlags) dial(ctx context.Context, d dimse.Dialer) (*dimse.Client, er
 // explain adds what to do to the errors that the operator of either side can
 // mend.
 func (p *peerFlags) explain(err error) error {
+	if why, ok := connectivity.ExplainDial(err); ok {
+		return fmt.Errorf("can't connect to %s: %s", p.Address, why)
+	}
 	var rj *ul.Reject
 	if !errors.As(err, &rj) {
 		return err

@@ -229,7 +229,8 @@ func TestStoreAndEchoRefused(t *testing.T) {
 		{"unknown to the node", func(p *peerFlags) { p.AET = "STRANGER" }, `register "STRANGER"`},
 		{"wrong name", func(p *peerFlags) { p.Called = "OTHER" }, "--called"},
 		{"no port", func(p *peerFlags) { p.Address = "127.0.0.1" }, "write host:port"},
-		{"nobody there", func(p *peerFlags) { p.Address = "127.0.0.1:1" }, "can't connect"},
+		{"nobody there", func(p *peerFlags) { p.Address = "127.0.0.1:1" }, "can't connect to 127.0.0.1:1: nothing listens at this port"},
+		{"no such host", func(p *peerFlags) { p.Address = "nobody.invalid:104" }, "can't connect to nobody.invalid:104: no machine has this name"},
 		{"long name", func(p *peerFlags) { p.AET = "SEVENTEENLETTERSX" }, "1 to 16 characters"},
 	}
 	for _, tt := range tests {
@@ -242,6 +243,23 @@ func TestStoreAndEchoRefused(t *testing.T) {
 			e := &EchoCmd{peerFlags: c.peerFlags}
 			if err := e.Run(context.Background()); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("echo: %v, want %q", err, tt.want)
+			}
+			chosen := selectFlags{Study: []string{"1.2"}}
+			for name, run := range map[string]func(out io.Writer) error{
+				"find": func(out io.Writer) error {
+					return (&FindCmd{peerFlags: c.peerFlags, Level: "study", Model: "study", JSON: true}).run(context.Background(), out, io.Discard)
+				},
+				"get": func(out io.Writer) error {
+					return (&GetCmd{peerFlags: c.peerFlags, selectFlags: chosen, Dir: t.TempDir(), JSON: true}).run(context.Background(), out, quietProgress())
+				},
+				"move": func(out io.Writer) error {
+					return (&MoveCmd{peerFlags: c.peerFlags, selectFlags: chosen, To: "X", JSON: true}).run(context.Background(), out, quietProgress())
+				},
+			} {
+				var out bytes.Buffer
+				if err := run(&out); err == nil || !strings.Contains(err.Error(), tt.want) || out.Len() != 0 {
+					t.Errorf("%s: %v, want %q; printed %q", name, err, tt.want, out.String())
+				}
 			}
 		})
 	}

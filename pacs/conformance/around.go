@@ -38,7 +38,7 @@ func (s *Source) around(p *page) {
 	p.text("Associations are logged, and an administrator's changes are written to an audit trail.")
 
 	p.heading(2, "8 DICOMweb")
-	p.text("Studies service of PS3.18 as origin server. Who calls needs a session or a token and sees what they may see.")
+	p.text("Studies service (with retrieval by URI) and worklist service of PS3.18 as origin server, where section 10.4 does not say otherwise. Who calls needs a session or a token and sees what they may see.")
 	rows = nil
 	methods := make(map[string][]string)
 	for _, r := range s.Routes {

@@ -77,7 +77,8 @@ func (s *Source) queryRetrieve(p *page, offered []dimse.Offer) {
 	}
 	p.table([]string{"Attribute", "Tag", "Level", "Kind", "Matching", "Returned"}, rows)
 	p.text("C-MOVE and C-GET send an instance as it is kept where the receiver takes its transfer syntax, else uncompressed. C-MOVE sends to registered destinations; one that is not known is %s.", dimse.MoveDestinationUnknown.Of(dimse.CMoveRQ))
-	p.text("Rules send studies, series or a patient's earlier studies to registered destinations by C-STORE in the same way. An instance counts as sent when it is answered with success or a warning; one that is refused with A9xxH, CxxxH, 0117H, 0118H, 0119H or 0122H is not tried again, others are for as long as the rule says.")
+	p.text("Rules send studies, series or a patient's earlier studies to registered destinations by C-STORE in the same way. An instance counts as sent when it is answered with success or a warning; one that is refused with A9xxH, CxxxH, 0117H, 0118H, 0119H or 0122H is not tried again, others are for as long as the rule says. A rejection note follows the instances that it rejects.")
+	p.text("Instances that a rejection note names (a Key Object Selection with a title of PS3.16 CID 7011, IHE RAD TF-2 4.66), and the note, are kept and neither found nor sent by a retrieval.")
 }
 
 // worklist is the modality worklist and the performed procedure step.
@@ -113,7 +114,7 @@ func (s *Source) procedureStep(p *page, offered []dimse.Offer) {
 	if !slices.ContainsFunc(offered, func(o dimse.Offer) bool { return o.SOPClassUID == push }) {
 		return
 	}
-	p.heading(3, "3.7 Unified procedure step")
+	p.heading(3, "3.8 Unified procedure step")
 	for _, note := range s.ProcedureNotes {
 		p.item("%s", note)
 	}

@@ -58,6 +58,20 @@ func connectCode(ctx context.Context, err error) Code {
 	return ConnectFailed
 }
 
+// ExplainDial says in plain words why no connection came about; false for an error
+// of what comes after that.
+func ExplainDial(err error) (string, bool) {
+	var dns *net.DNSError
+	var dial *net.OpError
+	switch {
+	case errors.As(err, &dns):
+		return Step{Code: resolveCode(err), Detail: dns.Name}.Explain(), true
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return Step{Code: connectCode(context.Background(), err), Detail: dial.Error()}.Explain(), true
+	}
+	return "", false
+}
+
 // tlsCode tells apart why a handshake failed.
 func (r *run) tlsCode(ctx context.Context, err error) Code {
 	var (
