@@ -157,6 +157,19 @@ func TestInteropGdcmFind(t *testing.T) {
 	}
 }
 
+// gdcmscu has a study moved to itself. It accepts Explicit VR and then reads Implicit,
+// so that is what is registered for it.
+func TestInteropGdcmMove(t *testing.T) {
+	a, want := interop(t)
+	host, port, _ := net.SplitHostPort(a.address)
+	dir, storage := t.TempDir(), peertest.FreePorts(t, 1)[0]
+	a.stations.set(directory{"GDCM": {Address: net.JoinHostPort("127.0.0.1", storage), TransferSyntaxes: []string{dicom.ImplicitVRLittleEndian}}})
+	out := run(t, "gdcmscu", "--move", "--studyroot", "--study", "--aetitle", "GDCM", "--call", "TASVIR", "--port-scp", storage, "--key", "20,d,1.2.50", "-o", dir, host, port)
+	if got := files(t, dir); len(got) != len(want) {
+		t.Errorf("%d instances arrived of %d:\n%s", len(got), len(want), out)
+	}
+}
+
 func TestInteropMovescu(t *testing.T) {
 	a, want := interop(t)
 	host, port, _ := net.SplitHostPort(a.address)
