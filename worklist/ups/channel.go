@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tasvir-pacs/tasvir/pacs"
 	"github.com/tasvir-pacs/tasvir/pacs/access"
 	"github.com/tasvir-pacs/tasvir/worklist"
 )
@@ -23,6 +24,11 @@ func (s *Steps) Listen(ctx context.Context, by Caller, who Subscriber, send func
 	var facilities []int64
 	if !by.Scope.All {
 		facilities = append([]int64{}, by.Scope.FacilityIDs...)
+	}
+	if full, err := tooMany(ctx, s.pool, title, who.Owner); err != nil {
+		return worklist.Failure(err)
+	} else if full {
+		return pacs.Errorf(pacs.TooLarge, tooManyText, maxOwned)
 	}
 	mine := uuid.New()
 	var id int64

@@ -44,9 +44,29 @@ func (s *Steps) subscriber(ctx context.Context, tx pgx.Tx, by Caller, who Subscr
 	} else if !by.Scope.All {
 		facilities = append([]int64{}, by.Scope.FacilityIDs...)
 	}
+	if full, err := tooMany(ctx, tx, title, who.Owner); err != nil || full {
+		return 0, dimse.Statusf(dimse.ResourceLimitation, tooManyText, maxOwned), err
+	}
 	err = tx.QueryRow(ctx, `INSERT INTO ups_subscriber (ae_title, owner, facility_rows) VALUES ($1, $2, $3)
 		ON CONFLICT (ae_title, owner) DO UPDATE SET facility_rows = EXCLUDED.facility_rows RETURNING id`, title, who.Owner, facilities).Scan(&id)
 	return id, status, err
+}
+
+// maxOwned is how many AE titles one person or token can be told under: what
+// happens is written down for each of them, whether somebody listens or not.
+const maxOwned = 100
+
+const tooManyText = "There are %d AE titles already under which you are told of work items; unsubscribe one of them"
+
+// tooMany says whether an owner has no place for one more AE title.
+func tooMany(ctx context.Context, q interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}, title, owner string) (full bool, err error) {
+	if owner == "" {
+		return false, nil // a registered device has its own
+	}
+	err = q.QueryRow(ctx, `SELECT count(*) >= $3 AND NOT coalesce(bool_or(ae_title = $1), false) FROM ups_subscriber WHERE owner = $2`, title, owner, maxOwned).Scan(&full)
+	return full, err
 }
 
 // Subscribe subscribes to a step, to all steps, or to those that keys match:

@@ -458,3 +458,41 @@ func TestDeliveryProcess(t *testing.T) {
 	}
 	t.Fatal(steps.Run(t.Context()))
 }
+
+// Over HTTP one person or token is told under a bounded number of AE titles, and
+// one that nothing is left of makes room.
+func TestSubscribersOfOneOwner(t *testing.T) {
+	s := open(t)
+	by := Caller{Scope: pacs.Scope{All: true}}
+	subscribe := func(n int, owner string) dimse.Code {
+		t.Helper()
+		status, err := s.steps.Subscribe(t.Context(), by, Subscriber{AETitle: fmt.Sprint("WEB", n), Owner: owner}, GlobalSubscription, false, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return status.Code
+	}
+	for n := range maxOwned {
+		if code := subscribe(n, "token:a"); code != dimse.Success {
+			t.Fatalf("subscriber %d: %04X", n, uint16(code))
+		}
+	}
+	if code := subscribe(maxOwned, "token:a"); code != dimse.ResourceLimitation {
+		t.Errorf("one more: %04X", uint16(code))
+	}
+	if err := s.steps.Listen(t.Context(), by, Subscriber{AETitle: "MORE", Owner: "token:a"}, nil); pacs.CodeOf(err) != pacs.TooLarge {
+		t.Errorf("one more listens: %v", err)
+	}
+	if again, other := subscribe(0, "token:a"), subscribe(maxOwned, "token:b"); again != dimse.Success || other != dimse.Success {
+		t.Errorf("again %04X, another owner %04X", uint16(again), uint16(other))
+	}
+	if status, err := s.steps.Unsubscribe(t.Context(), by, Subscriber{AETitle: "WEB7", Owner: "token:a"}, GlobalSubscription); err != nil || !status.OK() {
+		t.Fatal(status, err)
+	}
+	if err := s.steps.forget(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if code := subscribe(maxOwned, "token:a"); code != dimse.Success {
+		t.Errorf("after one is gone: %04X", uint16(code))
+	}
+}

@@ -74,8 +74,10 @@ func (s *Steps) forget(ctx context.Context) error {
 		{`DELETE FROM ups_event WHERE happened_at < now() - $1::interval`, []any{keptEvents}},
 		{`DELETE FROM ups u WHERE u.ended_at < now() - $1::interval
 			AND (u.ended_at < now() - $2::interval OR NOT EXISTS (SELECT FROM ups_subscription x WHERE x.ups_row = u.id AND x.lock))`, []any{keptEnded, keptLocked}},
-		// A device that was removed, or an owner whose channel is not used.
+		// A device that was removed, or a channel that was closed and is subscribed to nothing.
 		{`DELETE FROM ups_subscriber s WHERE s.owner = '' AND NOT EXISTS (SELECT FROM device d WHERE d.ae_title = s.ae_title)`, nil},
+		{`DELETE FROM ups_subscriber s WHERE s.owner <> '' AND NOT s.every AND s.claimed_until < clock_timestamp()
+			AND NOT EXISTS (SELECT FROM ups_subscription x WHERE x.subscriber_row = s.id) AND NOT EXISTS (SELECT FROM ups_event e WHERE e.subscriber_row = s.id)`, nil},
 	} {
 		if _, err := s.pool.Exec(ctx, old.sql, old.args...); err != nil {
 			return err
