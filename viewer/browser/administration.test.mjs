@@ -49,7 +49,7 @@ describe('administration', () => {
     await page.locator('.side-panel button[type=submit]').click();
     assert.match(await page.locator('.side-panel [role=alert]').innerText(), /Shartni oʻqib boʻlmadi/);
     await page.click('.administration nav a[href="#/administration/status"]');
-    await page.locator('.facts').waitFor();
+    await page.locator('.facts').first().waitFor();
     await assertAccessible(page, 'status');
   });
 

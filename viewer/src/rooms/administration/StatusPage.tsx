@@ -31,18 +31,25 @@ export function StatusPage() {
           <Fact label={t('status.studies')} value={n(s.studies)} />
           <Fact label={t('status.instances')} value={n(s.instances)} />
           <Fact label={t('status.stored')} value={b(s.bytes)} />
-          <Fact label={t('status.database')} value={s.database ?? '–'} />
-          <Fact label={t('status.store')} value={s.store ?? '–'} />
+          <Fact label={t('status.database')} value={s.database === 'private' || s.database === 'external' ? t(`status.databases.${s.database}`) : (s.database ?? '–')} />
+          <Fact label={t('status.store')} value={s.store === 'folder' ? t('status.storeFolder') : s.store === 'object store' ? t('status.storeObjects') : (s.store ?? '–')} />
           <Fact
             label={t('status.journal')}
             value={s.journal ? t('status.journalValue', { records: n(s.journal.records), size: b(s.journal.bytes) }) : '–'}
             bad={(s.journal?.oldest_seconds ?? 0) > 300}
           />
           <Fact label={t('status.held')} value={n(s.journal?.held)} bad={(s.journal?.held ?? 0) > 0} />
-          <Fact label={t('delivery.state.queued')} value={n(s.deliveries?.queued)} />
-          <Fact label={t('delivery.state.retrying')} value={n(s.deliveries?.retrying)} />
-          <Fact label={t('delivery.state.failed')} value={n(s.deliveries?.failed)} bad={(s.deliveries?.failed ?? 0) > 0} />
         </dl>
+      )}
+      {s?.deliveries && (
+        <>
+          <h2>{t('status.deliveries')}</h2>
+          <dl className="facts figures">
+            <Fact label={t('delivery.state.queued')} value={n(s.deliveries?.queued)} />
+            <Fact label={t('delivery.state.retrying')} value={n(s.deliveries?.retrying)} />
+            <Fact label={t('delivery.state.failed')} value={n(s.deliveries?.failed)} bad={(s.deliveries?.failed ?? 0) > 0} />
+          </dl>
+        </>
       )}
     </div>
   );

@@ -54,8 +54,8 @@ export function StoragePage() {
       )}
       {v && (
         <>
-          <p className={open.length > 0 ? 'note problem' : 'note fine'} role="status">
-            {open.length > 0 ? t('storage.bad', { count: number(open.length, language) }) : t('storage.good')}
+          <p className={open.length > 0 ? 'note problem' : v.verified > 0 ? 'note fine' : 'note'} role="status">
+            {open.length > 0 ? t('storage.bad', { count: number(open.length, language) }) : t(v.verified > 0 ? 'storage.good' : 'storage.unread')}
           </p>
           <dl className="facts figures">
             <Fact label={t('storage.packs')} value={`${number(v.packs, language)} · ${bytes(v.bytes, language)}`} />

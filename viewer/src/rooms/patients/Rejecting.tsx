@@ -29,26 +29,27 @@ export function Rejecting({ study, shown, onDone, onClose }: Props) {
     const series = study.series.find((s) => s.series_uid === uid);
     return series ? `${series.modality} ${series.description}`.trim() : uid;
   };
-  const choices = [
+  // What one has read does not change under the hand when a picture comes.
+  const [choices] = useState(() => [
     ...(shown
       ? [{ where: `${whole}/series/${shown.seriesUID}/instances/${shown.sopUID}`, name: t('reject.shown', { number: shown.index + 1, total: shown.count, series: nameOf(shown.seriesUID) }), count: 1 }]
       : []),
     ...(study.series.length > 1 ? study.series.map((s) => ({ where: `${whole}/series/${s.series_uid}`, name: t('reject.series', { series: nameOf(s.series_uid) }), count: s.instance_count })) : []),
     { where: whole, name: t('reject.study'), count: study.instance_count },
-  ];
-  const [where, setWhere] = useState(choices[0].where);
+  ]);
+  const [where, setWhere] = useState(shown ? choices[0].where : '');
   const [reason, setReason] = useState<RejectionReason>();
-  const chosen = choices.find((c) => c.where === where) ?? choices[0];
+  const chosen = choices.find((c) => c.where === where);
   return (
     <Ask
       title={t('reject.ask', { who: study.patient.name, study: `${dicomDate(study.date)} ${study.modalities.join(' ')} ${describe(study, '')}`.trim() })}
       meaning={t('reject.meaning')}
-      act={t('reject.act', { count: number(chosen.count, language) })}
+      act={t('reject.act', { count: number(chosen?.count ?? 0, language) })}
       danger
-      ready={reason !== undefined}
+      ready={reason !== undefined && chosen !== undefined}
       onClose={onClose}
       onAct={async (why) => {
-        if (!reason) return;
+        if (!reason || !chosen) return;
         await api.reject(chosen.where, reason, why);
         onDone();
       }}
