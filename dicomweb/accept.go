@@ -57,9 +57,9 @@ func acceptOf(r *http.Request) []mediaRange {
 }
 
 // parseAccept reads an Accept header as DICOMweb clients write it, which is
-// often not as RFC 9110 has it: a type parameter with a slash and no quotes, a
-// media type without a subtype ("image/"), empty entries. What can't be made
-// sense of is left out.
+// often not as RFC 9110 has it: a type parameter with a slash and no quotes, or
+// with the transfer syntax within them, a media type without a subtype ("image/"),
+// empty entries. What can't be made sense of is left out.
 func parseAccept(s string) []mediaRange {
 	if len(s) > maxAccept {
 		s = s[:maxAccept]
@@ -78,7 +78,9 @@ func parseAccept(s string) []mediaRange {
 		case !strings.Contains(m.media, "/"):
 			continue
 		}
-		for _, f := range fields[1:] {
+		for fields = fields[1:]; len(fields) > 0; {
+			f := fields[0]
+			fields = fields[1:]
 			name, value, _ := strings.Cut(f, "=")
 			name = strings.ToLower(strings.TrimSpace(name))
 			value = strings.TrimSpace(value)
@@ -96,7 +98,9 @@ func parseAccept(s string) []mediaRange {
 				m.params = make(map[string]string)
 			}
 			if name == "type" {
-				value = strings.ToLower(value)
+				// The parts' own parameters may stand within the quotes.
+				within := strings.Split(strings.ToLower(value), ";")
+				value, fields = strings.TrimSpace(within[0]), append(fields, within[1:]...)
 				if strings.HasSuffix(value, "/") {
 					value += "*"
 				}

@@ -63,7 +63,13 @@ func TestAcceptForgives(t *testing.T) {
 		{"another transfer syntax", frame, []string{"multipart/related; type=application/octet-stream; transfer-syntax=" + dicom.ExplicitVRLittleEndian}, ""},
 		{"another first, ours second", frame, []string{"multipart/related; type=application/octet-stream; transfer-syntax=" + dicom.ExplicitVRLittleEndian +
 			", multipart/related; type=image/jls; transfer-syntax=" + ls}, multiJLS},
-		{"an open quote", frame, []string{`multipart/related; type="application/octet-stream; transfer-syntax=*`}, ""},
+		{"an open quote", frame, []string{`multipart/related; type="application/octet-stream; transfer-syntax=*`}, multiOctets},
+		{"the transfer syntax within the quotes", frame, []string{`multipart/related; type="image/jls; transfer-syntax=` + ls + `"; q=0.9`}, multiJLS},
+		{"another one within the quotes", frame, []string{`multipart/related; type="application/octet-stream;transfer-syntax=1.2.840.10008.1.2.1"`}, ""},
+		{"single quotes", frame, []string{"multipart/related; type='image/jls'"}, multiJLS},
+		{"upper case and blanks", frame, []string{`MULTIPART/RELATED ; TYPE = "IMAGE/JLS" ; TRANSFER-SYNTAX = ` + ls}, multiJLS},
+		{"other parameters", frame, []string{"multipart/related;start=x;boundary=abc;type=image/jls"}, multiJLS},
+		{"another multipart", frame, []string{"multipart/form-data; type=image/jls"}, ""},
 		{"nonsense", frame, []string{`;;;,"`}, multiOctets},
 	} {
 		r := httptest.NewRequest("GET", "/", nil)

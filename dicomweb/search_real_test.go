@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/tasvir-pacs/tasvir/pacs/dicom"
 )
 
@@ -45,6 +47,57 @@ func eventually(t *testing.T, address string, n int) []map[string]any {
 			t.Fatalf("%s: %d with %d matches, want %d", address, resp.StatusCode, len(list), n)
 		}
 		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// How soon what is found can be had is said at each level: the worst of what the
+// match stands for.
+func TestSearchAvailability(t *testing.T) {
+	server, ix, _ := openReal(t, heldBack(t))
+	var parts []partOf
+	for _, uid := range []string{"2.25.8.1.1", "2.25.8.1.2", "2.25.8.2.1"} {
+		parts = append(parts, dicomPart(encoded(t, image("2.25.8", uid[:len(uid)-2], uid, 1, 1))))
+	}
+	parts = append(parts, dicomPart(encoded(t, image("2.25.9", "2.25.9.1", "2.25.9.1.1", 1, 1))))
+	if w := post(t, server, body(parts...)); w.Code != 200 {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	base := server.URL + "/dicom-web"
+	eventually(t, base+"/instances", 4)
+	said := func(target, uid string) map[string]string {
+		t.Helper()
+		_, list := fetchJSON(t, base+target)
+		is := map[string]string{}
+		for _, m := range list {
+			first := func(tag string) string {
+				return fmt.Sprint(m[tag].(map[string]any)["Value"].([]any)[0])
+			}
+			is[first(uid)] = first("00080056")
+		}
+		return is
+	}
+	same := func(what string, got, want map[string]string) {
+		t.Helper()
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+	const study, series, instance = "0020000D", "0020000E", "00080018"
+	same("studies", said("/studies", study), map[string]string{"2.25.8": "ONLINE", "2.25.9": "ONLINE"})
+	for _, sql := range []string{
+		`UPDATE pack SET key = 'cold/' || key WHERE series_row = (SELECT id FROM series WHERE series_uid = '2.25.8.2')`,
+		`UPDATE instance SET pixels_deleted = '{}' WHERE sop_uid = '2.25.8.1.2'`,
+	} {
+		if tag, err := ix.Pool().Exec(t.Context(), sql); err != nil || tag.RowsAffected() == 0 {
+			t.Fatal(tag, err)
+		}
+	}
+	same("studies", said("/studies", study), map[string]string{"2.25.8": "UNAVAILABLE", "2.25.9": "ONLINE"})
+	for _, target := range []string{"/studies/2.25.8/series", "/series?StudyInstanceUID=2.25.8"} { // with the study's attributes, too
+		same(target, said(target, series), map[string]string{"2.25.8.1": "UNAVAILABLE", "2.25.8.2": "NEARLINE"})
+	}
+	for _, target := range []string{"/studies/2.25.8/instances", "/instances?StudyInstanceUID=2.25.8", "/studies/2.25.8/instances?includefield=InstanceAvailability"} {
+		same(target, said(target, instance), map[string]string{"2.25.8.1.1": "ONLINE", "2.25.8.1.2": "UNAVAILABLE", "2.25.8.2.1": "NEARLINE"})
 	}
 }
 
