@@ -49,4 +49,7 @@
 // operations (client_service.go), one at a time, and Release. While it reads
 // responses (client_read.go) it takes the C-STORE sub-operations of its C-GET and
 // the peer's N-EVENT-REPORT.
+//
+// INTEROPERABILITY.md tells whose software all this was tried with, and by which
+// tests.
 package dimse
