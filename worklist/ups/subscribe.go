@@ -59,14 +59,15 @@ const maxOwned = 100
 const tooManyText = "There are %d AE titles already under which you are told of work items; unsubscribe one of them"
 
 // tooMany says whether an owner has no place for one more AE title.
-func tooMany(ctx context.Context, q interface {
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}, title, owner string) (full bool, err error) {
+func tooMany(ctx context.Context, q querier, title, owner string) (full bool, err error) {
 	if owner == "" {
 		return false, nil // a registered device has its own
 	}
-	err = q.QueryRow(ctx, `SELECT count(*) >= $3 AND NOT coalesce(bool_or(ae_title = $1), false) FROM ups_subscriber WHERE owner = $2`, title, owner, maxOwned).Scan(&full)
-	return full, err
+	rows, err := q.Query(ctx, `SELECT count(*) >= $3 AND NOT coalesce(bool_or(ae_title = $1), false) FROM ups_subscriber WHERE owner = $2`, title, owner, maxOwned)
+	if err != nil {
+		return false, err
+	}
+	return pgx.CollectExactlyOneRow(rows, pgx.RowTo[bool])
 }
 
 // Subscribe subscribes to a step, to all steps, or to those that keys match:
