@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -21,6 +20,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"github.com/tasvir-pacs/tasvir/storage/s3"
 )
@@ -149,7 +151,7 @@ func (s *Server) start() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if err := p.ready(ctx, "http://"+s.Endpoint+"/minio/health/ready"); err != nil {
+	if err := p.ready(ctx, s.answers); err != nil {
 		p.kill()
 		text, _ := os.ReadFile(s.logFile())
 		return fmt.Errorf("%w\n%s", err, strings.TrimSpace(string(text)))
@@ -183,25 +185,31 @@ func run(cmd *exec.Cmd) (*process, error) {
 	return p, <-started
 }
 
-func (p *process) ready(ctx context.Context, url string) error {
+// answers asks for what a user would ask for: the server says that it is ready
+// before it knows its users.
+func (s *Server) answers(ctx context.Context) error {
+	client, err := minio.New(s.Endpoint, &minio.Options{Creds: credentials.NewStaticV4(user, password, ""), MaxRetries: 1})
+	if err != nil {
+		return err
+	}
+	_, err = client.ListBuckets(ctx)
+	return err
+}
+
+// ready waits until answers returns nil.
+func (p *process) ready(ctx context.Context, answers func(context.Context) error) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return err
-		}
-		if response, err := http.DefaultClient.Do(request); err == nil {
-			_ = response.Body.Close()
-			if response.StatusCode == http.StatusOK {
-				return nil
-			}
+		err := answers(ctx)
+		if err == nil {
+			return nil
 		}
 		select {
 		case <-p.done:
 			return errors.New("it ended at once")
 		case <-ctx.Done():
-			return fmt.Errorf("it is not ready after %s", patience)
+			return fmt.Errorf("it is not ready after %s: %w", patience, err)
 		case <-tick.C:
 		}
 	}
