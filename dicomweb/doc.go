@@ -57,6 +57,7 @@
 //	metadata.go        stored metadata, passed on
 //	frames.go, pixels.go, bulkdata*.go   parts of instances
 //	framecache.go      what is kept in memory because it takes long to come by
+//	outgoing.go        what was made for an answer and waits for a slow reader
 //	rendered*.go, thumbnail.go, wadouri.go   pictures (package render), videos, documents
 //	stow.go            storing: requests and their parts, what became of each
 //	stowmodel.go       instances that come as metadata and bulk data apart
@@ -96,12 +97,16 @@
 // stored bytes all the same.
 //
 // Pictures are made when they are asked for, a bounded number at once
-// (rendered_source.go), of one frame that is read by range. A picture without the
-// patient's name on it never changes and may be kept for ever; its ETag is known
-// without making it. A multi-frame instance is its representative or middle frame
+// (rendered_source.go), of one frame that is read by range. The ETag of a
+// picture is known without making it. A multi-frame instance is its representative or middle frame
 // as one JPEG or PNG, an animation as GIF, and all frames as multipart; a study or
 // series is one picture of each image, as multipart. What no picture can be made
 // of, or whose pixels are damaged, is 406 with the reason.
+//
+// Frames, bulk data and pictures without the patient's name on them change only
+// when other bytes are sent under the instance's UID. A browser may keep them
+// without asking for as long again as they have been here, and for good after a
+// day (lasting, body.go); all else it asks about each time.
 //
 // What a rejection note names is not shown, by whatever way the note came, and
 // is answered like what does not exist. It stays in its pack, and is shown again
