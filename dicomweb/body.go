@@ -109,18 +109,30 @@ func cacheControl(age time.Duration) string {
 	return "private, max-age=" + strconv.Itoa(int(max(age, 0).Seconds()))
 }
 
+// unchanged says of an answer by what it is known again, and how long it may be
+// kept ("" for changing), and reports whether the client has it already, in which
+// case the answer is complete. Without an etag it never has.
+func unchanged(r *request, etag, cache string) bool {
+	h := r.Writer.Header()
+	h.Add("Vary", "Accept, Cookie, Authorization")
+	h.Set("Cache-Control", cmp.Or(cache, changing))
+	if etag == "" {
+		return false
+	}
+	h.Set("ETag", `"`+etag+`"`)
+	if !etagMatches(r.Request.Header.Values("If-None-Match"), etag) {
+		return false
+	}
+	r.Status(http.StatusNotModified)
+	r.Writer.WriteHeaderNow()
+	return true
+}
+
 // send answers with a content: whole, in part (Range), or not at all
 // (If-None-Match, HEAD).
 func (s *service) send(r *request, a answer) error {
 	h := r.Writer.Header()
-	if a.etag != "" {
-		h.Set("ETag", `"`+a.etag+`"`)
-	}
-	h.Add("Vary", "Accept, Cookie, Authorization")
-	h.Set("Cache-Control", cmp.Or(a.cache, changing))
-	if a.etag != "" && etagMatches(r.Request.Header.Values("If-None-Match"), a.etag) {
-		r.Status(http.StatusNotModified)
-		r.Writer.WriteHeaderNow()
+	if unchanged(r, a.etag, a.cache) {
 		return nil
 	}
 	h.Set("Accept-Ranges", "bytes")

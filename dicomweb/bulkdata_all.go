@@ -74,16 +74,10 @@ func (s *service) allBulkdata(r *request) error {
 	etag := hex.EncodeToString(sum.Sum(nil)[:16]) + "-b"
 	boundarySum := sha256.Sum256([]byte("boundary " + etag))
 	out := &bulkAnswer{service: s, request: r, boundary: "tasvir-" + hex.EncodeToString(boundarySum[:16])}
-	h := r.Writer.Header()
-	h.Set("ETag", `"`+etag+`"`)
-	h.Set("Vary", "Accept, Cookie, Authorization")
-	h.Set("Cache-Control", "private, no-cache")
-	h.Set("X-Content-Type-Options", "nosniff")
-	if etagMatches(r.Request.Header.Values("If-None-Match"), etag) {
-		r.Status(http.StatusNotModified)
-		r.Writer.WriteHeaderNow()
+	if unchanged(r, etag, changing) {
 		return nil
 	}
+	r.Header("X-Content-Type-Options", "nosniff")
 	err = s.bulkOf(r, func(values []instanceValues) error {
 		rows, err := s.bulkRows(r, values)
 		if err != nil {
@@ -213,14 +207,9 @@ func bulkValues(gzipped io.Reader, uid string) ([]instanceValues, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := json.NewDecoder(z)
-	if t, err := d.Token(); err != nil || t != json.Delim('[') {
-		return nil, fmt.Errorf("dicomweb: metadata are not a JSON array: %v", err)
-	}
 	var list []instanceValues
-	var raw json.RawMessage
-	for d.More() {
-		if err := d.Decode(&raw); err != nil {
+	for raw, err := range eachInstance(z) {
+		if err != nil {
 			return nil, err
 		}
 		var object bulkObject
@@ -239,8 +228,7 @@ func bulkValues(gzipped io.Reader, uid string) ([]instanceValues, error) {
 			list = append(list, v)
 		}
 	}
-	_, err = d.Token()
-	return list, err
+	return list, nil
 }
 
 // bulkObject is a data set in the DICOM JSON model (PS3.18 Annex F) as far as

@@ -153,29 +153,19 @@ func (x *extras) read(m *pacs.SeriesMetadata, matches map[string]dataset) error 
 	if err != nil {
 		return err
 	}
-	d := json.NewDecoder(z)
-	if t, err := d.Token(); err != nil || t != json.Delim('[') {
-		return fmt.Errorf("dicomweb: metadata are not a JSON array: %v", err)
-	}
-	var raw json.RawMessage
-	for left := len(matches); left > 0 && d.More(); {
-		if err := d.Decode(&raw); err != nil {
+	left := len(matches)
+	for raw, err := range eachInstance(z) {
+		if err != nil {
 			return err
 		}
-		var i struct {
-			SOPInstanceUID struct{ Value []string } `json:"00080018"`
-		}
-		if err := json.Unmarshal(raw, &i); err != nil {
+		uid, err := uidOf(raw)
+		if err != nil {
 			return err
 		}
-		if len(i.SOPInstanceUID.Value) != 1 {
-			continue
-		}
-		match, ok := matches[i.SOPInstanceUID.Value[0]]
+		match, ok := matches[uid]
 		if !ok {
 			continue
 		}
-		left--
 		var attributes map[string]json.RawMessage
 		if err := json.Unmarshal(raw, &attributes); err != nil {
 			return err
@@ -191,6 +181,9 @@ func (x *extras) read(m *pacs.SeriesMetadata, matches map[string]dataset) error 
 			}
 			x.bytes += len(v)
 			match[t.String()] = v
+		}
+		if left--; left == 0 {
+			break
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"strconv"
 	"strings"
@@ -88,34 +89,60 @@ func (s *service) instanceMetadata(r *request) error {
 	return s.sendModels(r, form, body)
 }
 
-// findInstance reads a DICOM JSON array one instance at a time and returns the
-// one with the SOP Instance UID, nil if there is none.
+// findInstance returns the instance of a DICOM JSON array that has the SOP
+// Instance UID, nil if there is none.
 func findInstance(src io.Reader, uid string) (json.RawMessage, error) {
-	d := json.NewDecoder(src)
-	if t, err := d.Token(); err != nil || t != json.Delim('[') {
-		return nil, fmt.Errorf("dicomweb: metadata are not a JSON array: %v", err)
-	}
-	for d.More() {
-		var raw json.RawMessage
-		if err := d.Decode(&raw); err != nil {
+	for raw, err := range eachInstance(src) {
+		if err != nil {
 			return nil, err
 		}
 		// Unpacking every instance only to look at its UID would be slow.
 		if !bytes.Contains(raw, []byte(uid)) {
 			continue
 		}
-		var i struct {
-			SOPInstanceUID struct{ Value []string } `json:"00080018"`
-		}
-		if err := json.Unmarshal(raw, &i); err != nil {
+		if has, err := uidOf(raw); err != nil {
 			return nil, err
-		}
-		if len(i.SOPInstanceUID.Value) == 1 && i.SOPInstanceUID.Value[0] == uid {
+		} else if has == uid {
 			return raw, nil
 		}
 	}
-	_, err := d.Token()
-	return nil, err
+	return nil, nil
+}
+
+// eachInstance reads a DICOM JSON array one instance at a time. What it gives is
+// good until the next; an error is the last.
+func eachInstance(src io.Reader) iter.Seq2[json.RawMessage, error] {
+	return func(yield func(json.RawMessage, error) bool) {
+		d := json.NewDecoder(src)
+		if t, err := d.Token(); err != nil || t != json.Delim('[') {
+			yield(nil, fmt.Errorf("dicomweb: metadata are not a JSON array: %v", err))
+			return
+		}
+		var raw json.RawMessage
+		for d.More() {
+			if err := d.Decode(&raw); err != nil {
+				yield(nil, err)
+				return
+			}
+			if !yield(raw, nil) {
+				return
+			}
+		}
+		if _, err := d.Token(); err != nil {
+			yield(nil, err)
+		}
+	}
+}
+
+// uidOf is the SOP Instance UID of an instance in DICOM JSON, "" when it has none.
+func uidOf(raw json.RawMessage) (string, error) {
+	var i struct {
+		SOPInstanceUID struct{ Value []string } `json:"00080018"`
+	}
+	if err := json.Unmarshal(raw, &i); err != nil || len(i.SOPInstanceUID.Value) != 1 {
+		return "", err
+	}
+	return i.SOPInstanceUID.Value[0], nil
 }
 
 // studyMetadata sends the metadata of all series of a study, one after the
@@ -295,7 +322,7 @@ func firstByte(src *bufio.Reader) (byte, error) {
 // the client has them already, in which case the answer is complete.
 func (s *service) jsonHead(r *request, media, etag string) (done bool) {
 	r.Header("Content-Type", media)
-	r.Header("Cache-Control", "private, no-cache")
+	r.Header("Cache-Control", changing)
 	r.Writer.Header().Add("Vary", "Accept, Accept-Encoding, Cookie, Authorization")
 	r.Header("X-Content-Type-Options", "nosniff")
 	if etag == "" {

@@ -2,7 +2,6 @@ package dicomweb
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -62,12 +61,7 @@ type recodedPart struct {
 
 func (s *service) sendMade(r *request, a recodedAnswer) error {
 	ctx, h := r.Request.Context(), r.Writer.Header()
-	h.Set("ETag", `"`+a.etag+`"`)
-	h.Set("Vary", "Accept, Cookie, Authorization")
-	h.Set("Cache-Control", cmp.Or(a.cache, changing))
-	if etagMatches(r.Request.Header.Values("If-None-Match"), a.etag) {
-		r.Status(http.StatusNotModified)
-		r.Writer.WriteHeaderNow()
+	if unchanged(r, a.etag, a.cache) {
 		return nil
 	}
 	part, err := a.part(ctx, 0)

@@ -306,15 +306,10 @@ func (s *service) frameOf(src *source, t target) int {
 
 // sendPictures sends pictures as parts, each made when its turn comes.
 func (s *service) sendPictures(r *request, l look, targets []target, o offer, etag string, cache string) error {
-	h := r.Writer.Header()
-	h.Set("ETag", `"`+etag+`"`)
-	h.Add("Vary", "Accept, Cookie, Authorization")
-	h.Set("Cache-Control", cache)
-	if etagMatches(r.Request.Header.Values("If-None-Match"), etag) {
-		r.Status(http.StatusNotModified)
-		r.Writer.WriteHeaderNow()
+	if unchanged(r, etag, cache) {
 		return nil
 	}
+	h := r.Writer.Header()
 	boundary := "tasvir-" + etag
 	h.Set("Content-Type", `multipart/related; type="`+o.media+`"; boundary=`+boundary)
 	h.Set("X-Content-Type-Options", "nosniff")

@@ -260,13 +260,18 @@ func writeWorkitems(r *request, form offer, list []*dicom.Dataset) {
 	r.Data(http.StatusOK, `multipart/related; type="`+mediaDICOMXML+`"; boundary=`+boundary, body)
 }
 
+// changedWorkitem is the item that a request is about, and what it says of it.
+func (r *request) changedWorkitem() (uid string, ds *dicom.Dataset, err error) {
+	if uid, err = r.workitem(); err != nil {
+		return "", nil, err
+	}
+	ds, err = workitemBody(r)
+	return uid, ds, err
+}
+
 // updateWorkitem is PS3.18 11.6.
 func (s *service) updateWorkitem(r *request) error {
-	uid, err := r.workitem()
-	if err != nil {
-		return err
-	}
-	ds, err := workitemBody(r)
+	uid, ds, err := r.changedWorkitem()
 	if err != nil {
 		return err
 	}
@@ -280,11 +285,7 @@ func (s *service) updateWorkitem(r *request) error {
 
 // changeWorkitem is PS3.18 11.7.
 func (s *service) changeWorkitem(r *request) error {
-	uid, err := r.workitem()
-	if err != nil {
-		return err
-	}
-	ds, err := workitemBody(r)
+	uid, ds, err := r.changedWorkitem()
 	if err != nil {
 		return err
 	}
@@ -298,11 +299,7 @@ func (s *service) changeWorkitem(r *request) error {
 
 // cancelWorkitem is PS3.18 11.8.
 func (s *service) cancelWorkitem(r *request) error {
-	uid, err := r.workitem()
-	if err != nil {
-		return err
-	}
-	ds, err := workitemBody(r)
+	uid, ds, err := r.changedWorkitem()
 	if err != nil {
 		return err
 	}

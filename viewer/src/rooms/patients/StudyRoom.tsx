@@ -62,7 +62,7 @@ export default function StudyRoom({ studyUID }: { studyUID: string }) {
 function useRenewed(studyUID: string, rejected: Rejected | undefined, reload: () => Promise<void>): number {
   const [renewed, setRenewed] = useState(0);
   const known = useRef<string>(undefined);
-  const now = rejected && rejected.instances.map((i) => i.sop_uid).join();
+  const now = rejected?.instances.map((i) => i.sop_uid).join();
   useEffect(() => {
     if (now === undefined || now === known.current) return;
     const first = known.current === undefined;
