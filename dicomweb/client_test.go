@@ -224,11 +224,13 @@ func TestDICOMwebClient(t *testing.T) {
 	script(t, studies, "dicomweb-client.mjs")
 }
 
-func TestCornerstoneLoader(t *testing.T) {
-	needNode(t, viewer, filepath.Join("@cornerstonejs", "dicom-image-loader"))
+// servedStudies are the studies for clients, in an archive that is served until
+// the test ends.
+func servedStudies(t *testing.T) []expectation {
+	t.Helper()
 	a := newArchive()
 	server := httptest.NewServer(serve(a))
-	defer server.Close()
+	t.Cleanup(server.Close)
 	studies := clientStudies(t)
 	for i := range studies {
 		for _, path := range studies[i].Store {
@@ -240,25 +242,18 @@ func TestCornerstoneLoader(t *testing.T) {
 		}
 		studies[i].URL = server.URL + "/dicom-web"
 	}
+	return studies
+}
+
+func TestCornerstoneLoader(t *testing.T) {
+	needNode(t, viewer, filepath.Join("@cornerstonejs", "dicom-image-loader"))
+	studies := servedStudies(t)
 	script(t, studies, "cornerstone.mjs", loader)
 }
 
 // dcmjs and dicom-parser, which viewers read metadata and files with.
 func TestDcmjsAndDicomParser(t *testing.T) {
 	needNode(t, clienttest, "dcmjs")
-	a := newArchive()
-	server := httptest.NewServer(serve(a))
-	defer server.Close()
-	studies := clientStudies(t)
-	for i := range studies {
-		for _, path := range studies[i].Store {
-			b, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			a.put(t, b)
-		}
-		studies[i].URL = server.URL + "/dicom-web"
-	}
+	studies := servedStudies(t)
 	script(t, studies, "dcmjs.mjs")
 }

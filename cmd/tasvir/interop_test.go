@@ -145,25 +145,8 @@ func TestCommandsAgainstOrthanc(t *testing.T) {
 
 // Our command and dcmtk's worklist server: one of two items matches.
 func TestFindInTheWorklistOfWlmscpfs(t *testing.T) {
-	items := map[string][]byte{}
-	for id, name := range map[string]string{"P1": "KARIMOV^ALI", "P2": "YUSUPOVA^NODIRA"} {
-		item := new(dicom.Dataset).SetString(dicom.TagAccessionNumber, dicom.SH, "A-"+id).SetString(dicom.TagPatientName, dicom.PN, name).
-			SetString(dicom.TagPatientID, dicom.LO, id).SetString(dicom.TagPatientBirthDate, dicom.DA, "19700101").SetString(dicom.TagPatientSex, dicom.CS, "M").
-			SetString(dicom.TagStudyInstanceUID, dicom.UI, "1.2.3."+id[1:]).SetString(dicom.TagRequestedProcedureDescription, dicom.LO, "CT").
-			SetSequence(dicom.TagScheduledProcedureStepSequence, new(dicom.Dataset).SetString(dicom.TagModality, dicom.CS, "CT").
-				SetString(dicom.TagScheduledStationAETitle, dicom.AE, "CT1").SetString(dicom.TagScheduledProcedureStepStartDate, dicom.DA, "20261122").
-				SetString(dicom.TagScheduledProcedureStepStartTime, dicom.TM, "0930").SetString(dicom.TagScheduledProcedureStepDescription, dicom.LO, "CT").
-				SetString(dicom.TagScheduledProcedureStepID, dicom.SH, "S-"+id)).
-			SetString(dicom.TagRequestedProcedureID, dicom.SH, "R-"+id)
-		head := dicom.AppendFileMeta(nil, dicom.FileMeta{SOPClassUID: dicom.ModalityWorklistFindSOPClass, SOPInstanceUID: "1.2.3.9." + id[1:], TransferSyntaxUID: dicom.ExplicitVRLittleEndian})
-		body, err := dicom.AppendDataset(head, item, dicom.ExplicitVRLittleEndian)
-		if err != nil {
-			t.Fatal(err)
-		}
-		items[id] = body
-	}
 	c := &FindCmd{
-		peerFlags: peerFlags{Address: peertest.Wlmscpfs(t, items), AET: "CT1", Called: "WLM", Timeout: time.Minute}, Level: "worklist", JSON: true,
+		peerFlags: peerFlags{Address: peertest.Wlmscpfs(t, peertest.TwoWorklistItems(t)), AET: "CT1", Called: "WLM", Timeout: time.Minute}, Level: "worklist", JSON: true,
 		Key: []string{"PatientName=KAR*", "ScheduledProcedureStepSequence.ScheduledStationAETitle=CT1", "ScheduledProcedureStepSequence.ScheduledProcedureStepID"},
 	}
 	var out strings.Builder
